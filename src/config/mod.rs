@@ -1,0 +1,1 @@
+//! Reading a configuration: defaults, file, environment, and every problem with its place.

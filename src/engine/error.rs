@@ -1,0 +1,34 @@
+//! What can go wrong while a block is prepared or run.
+
+use std::path::PathBuf;
+
+use crate::types::{Device, SignatureError, TensorError};
+
+/// Failure of an engine. [`EngineError::is_callers`] tells a bad request from a fault of the block.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The request's tensors do not fit the block.
+    #[error("bad input: {0}")]
+    Input(String),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("cannot load {path}: {cause}", path = path.display())]
+    Load { path: PathBuf, cause: String },
+    #[error("operator {node:?} ({op}) failed: {cause}")]
+    Operator { node: String, op: String, cause: String },
+    #[error("output {name:?} is {seen}, the signature says {expected}")]
+    Output { name: String, seen: String, expected: String },
+    #[error("device {device} is not available: {cause}")]
+    Device { device: Device, cause: String },
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl EngineError {
+    /// Tells whether the request is at fault, so that the session is still sound.
+    pub fn is_callers(&self) -> bool {
+        matches!(self, Self::Input(_) | Self::Signature(_))
+    }
+}

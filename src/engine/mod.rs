@@ -1,0 +1,10 @@
+//! Running blocks: the seam `Engine` → [`Prepared`] → [`Session`], and its implementations.
+//!
+//! Never sees a socket, a pipeline or another block. Invariants: a [`Prepared`] is immutable and shared by all
+//! instances of its block; a [`Session`] belongs to one thread; inputs are never written to.
+
+mod error;
+mod seam;
+
+pub use error::EngineError;
+pub use seam::{Prepared, Session};

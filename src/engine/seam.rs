@@ -1,0 +1,24 @@
+//! The types that every engine implements.
+
+use std::fmt;
+
+use crate::types::{Signature, Tensor};
+
+use super::EngineError;
+
+/// A block made ready: weights loaded, operators looked up. Shared by all instances.
+pub trait Prepared: Send + Sync + fmt::Debug {
+    fn signature(&self) -> &Signature;
+
+    /// Returns the bytes of the weights, packed copies included.
+    fn weight_bytes(&self) -> usize;
+
+    /// Makes the state of one instance, on the thread that will run it.
+    fn session(&self) -> Result<Box<dyn Session>, EngineError>;
+}
+
+/// The state with which one thread runs one block.
+pub trait Session: fmt::Debug {
+    /// Runs the block once on tensors in the order of the signature's inputs; returns those of its outputs.
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError>;
+}

@@ -1,0 +1,72 @@
+//! The arena of nodes and values.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::types::{DType, ShapeSpec, Tensor};
+
+use super::Op;
+
+/// Index of a node in [`Graph::nodes`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+/// Index of a value in [`Graph::values`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+/// A tensor that the model file carries. Its memory is a slice of the mapped file where that is possible.
+#[derive(Debug, Clone)]
+pub struct Initializer {
+    pub tensor: Tensor,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone)]
+pub enum ValueOrigin {
+    /// Input of the graph, by position.
+    Input(usize),
+    Initializer(Arc<Initializer>),
+    /// Output of a node, by position.
+    Node(NodeId, usize),
+}
+
+/// A named tensor of the graph. Dtype and shape are `None` where inference could not tell.
+#[derive(Debug, Clone)]
+pub struct Value {
+    pub name: String,
+    pub dtype: Option<DType>,
+    pub shape: Option<ShapeSpec>,
+    pub origin: ValueOrigin,
+}
+
+/// One use of an operator. An absent optional input or output is `None`.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub name: String,
+    pub op: Op,
+    pub inputs: Vec<Option<ValueId>>,
+    pub outputs: Vec<Option<ValueId>>,
+}
+
+/// A model or a segment of one.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    pub name: String,
+    /// The file it was read from, for messages.
+    pub path: PathBuf,
+    pub nodes: Vec<Node>,
+    pub values: Vec<Value>,
+    pub inputs: Vec<ValueId>,
+    pub outputs: Vec<ValueId>,
+}
+
+impl Graph {
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.0 as usize]
+    }
+}

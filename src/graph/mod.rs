@@ -1,0 +1,13 @@
+//! Our own model graph: read from ONNX, checked, shapes inferred, cut into segments.
+//!
+//! A graph is a value: it is never edited in place, a pass returns a new one. Nothing here runs a model or knows an
+//! engine. Invariants, checked by [`Graph::verify`]: ids point into their arenas; a value is an input, an
+//! initialiser, or the output of exactly one node; nodes stand in topological order; names are unique.
+
+mod error;
+mod ir;
+mod op;
+
+pub use error::GraphError;
+pub use ir::{Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
+pub use op::{AutoPad, Binary, Conv, Op, PadMode, Pool, PoolKind, Reduce, Unary};

@@ -1,0 +1,14 @@
+//! Pure decisions about a configuration: which blocks, wired how, placed where, over which routes.
+//!
+//! No I/O, threads, sockets or logging: specifications and signatures go in, a [`Plan`] or every [`Problem`] comes
+//! out. Invariants of a plan: every index points into its list; a pipeline is acyclic and its steps stand in
+//! topological order; every input of every step and every output of the pipeline has exactly one producer; dtypes and
+//! shapes agree along every edge.
+//!
+//! [`Problem`]: crate::types::Problem
+
+mod model;
+mod route;
+
+pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
+pub use route::{Carrier, Route, Travels};

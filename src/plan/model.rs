@@ -1,0 +1,79 @@
+//! The plan: what a configuration means.
+
+use std::time::Duration;
+
+use crate::types::{BlockSpec, Device, Epoch, LimitsSpec, ServerSpec, Signature};
+
+use super::Route;
+
+/// One configuration, compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub epoch: Epoch,
+    pub server: ServerSpec,
+    pub limits: LimitsSpec,
+    /// In the order of the configuration.
+    pub blocks: Vec<PlannedBlock>,
+    pub pipelines: Vec<PlannedPipeline>,
+}
+
+/// A block with its signature and place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedBlock {
+    pub spec: BlockSpec,
+    pub signature: Signature,
+    pub placement: Placement,
+}
+
+/// Where a block lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub host: String,
+    /// Process on that host; all blocks of thread isolation share `main`.
+    pub process: String,
+    pub device: Device,
+}
+
+/// A pipeline, wired.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedPipeline {
+    pub name: String,
+    pub signature: Signature,
+    pub deadline: Duration,
+    pub steps: Vec<Step>,
+    pub edges: Vec<Edge>,
+}
+
+/// One use of a block in a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub name: String,
+    /// Index into [`Plan::blocks`].
+    pub block: usize,
+}
+
+/// A tensor's way from where it is made to where it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    pub from: EdgeFrom,
+    pub to: EdgeTo,
+    pub route: Route,
+}
+
+/// Producer of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EdgeFrom {
+    /// Input of the pipeline, by position.
+    Input(usize),
+    /// Output of a step, by positions.
+    Step { step: usize, output: usize },
+}
+
+/// Consumer of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EdgeTo {
+    /// Input of a step, by positions.
+    Step { step: usize, input: usize },
+    /// Output of the pipeline, by position.
+    Output(usize),
+}

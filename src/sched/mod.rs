@@ -1,0 +1,1 @@
+//! Decisions over time as pure state machines: joining, batching, admission, restarts.

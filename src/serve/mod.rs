@@ -1,0 +1,1 @@
+//! HTTP front end: the Open Inference Protocol v2.

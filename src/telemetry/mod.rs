@@ -1,0 +1,1 @@
+//! Log set-up, notable events and metrics.

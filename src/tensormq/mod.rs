@@ -1,0 +1,1 @@
+//! Moving tensors between actors: sockets, envelopes, links with credits.

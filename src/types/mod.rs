@@ -1,0 +1,32 @@
+//! The nouns every room shares: ids, dtypes, shapes, tensors, specifications, failures.
+//!
+//! Nothing here does I/O, starts a thread or knows a library of the rooms above. Invariant: a [`Tensor`] is
+//! immutable and its storage holds at least the bytes its dtype, shape and offset claim.
+
+mod device;
+mod dtype;
+mod endpoint;
+mod failure;
+mod ids;
+mod memory;
+mod problem;
+mod shape;
+mod signature;
+mod spec;
+mod tensor;
+
+pub use device::{Device, DeviceParseError};
+pub use dtype::{DType, DTypeParseError};
+pub use endpoint::{Endpoint, EndpointParseError};
+pub use failure::{Failure, FailureKind};
+pub use ids::{Epoch, PipelineId, RequestId, StepId};
+pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
+pub use problem::Problem;
+pub use shape::{Dim, Shape, ShapeError, ShapeSpec, byte_count, element_count};
+pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
+pub use spec::{
+    BatchSpec, BlockSpec, EngineChoice, FlowSpec, ImageLayout, ImageSpec, LogFormat, LogSpec,
+    MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, LimitsSpec,
+    EdgeSpec, GraphSpec,
+};
+pub use tensor::{Tensor, TensorError};

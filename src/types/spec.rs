@@ -1,0 +1,207 @@
+//! What a configuration says, as values: every name resolved to its type, every default applied.
+//!
+//! A specification is checked for form only. Whether names exist and signatures agree is `plan`'s to decide.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Device, Signature};
+
+/// A whole configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    pub server: ServerSpec,
+    pub limits: LimitsSpec,
+    pub log: LogSpec,
+    pub blocks: Vec<BlockSpec>,
+    pub pipelines: Vec<PipelineSpec>,
+}
+
+/// The HTTP front end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSpec {
+    pub http: SocketAddr,
+    /// Threads that parse and write HTTP.
+    pub workers: usize,
+    pub body_bytes_max: usize,
+    /// How long shutdown waits for requests in flight.
+    pub drain: Duration,
+}
+
+/// Bounds that hold for every pipeline together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsSpec {
+    /// Requests admitted and not yet answered; one more is refused.
+    pub in_flight_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSpec {
+    /// A `tracing` filter such as `info` or `info,blockflow::actors=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One block.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BlockSpec {
+    pub name: String,
+    pub source: SourceSpec,
+    pub device: Device,
+    /// Intra-op threads of one instance.
+    pub threads: usize,
+    /// Actors over the same weights.
+    pub instances: usize,
+    pub batch: BatchSpec,
+    pub restart: RestartSpec,
+    /// Envelopes one producer may have waiting at one instance (its credit window).
+    pub queue_max: usize,
+}
+
+/// What a block runs, and thereby which engine runs it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceSpec {
+    /// An ONNX model, or the segment of it between the named tensors (`None`: the model's own inputs or outputs).
+    Onnx { path: PathBuf, inputs: Option<Vec<String>>, outputs: Option<Vec<String>> },
+    /// A TorchScript file, which says nothing of its shapes: the signature is declared.
+    TorchScript { path: PathBuf, signature: Signature },
+    /// The built-in step that decodes PNG and JPEG images.
+    DecodeImage(ImageSpec),
+    /// A stand-in with declared behaviour, for trying out pipelines without a model.
+    Mock(MockSpec),
+}
+
+/// Engine names as users write and read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EngineChoice {
+    Aten,
+    TorchScript,
+    Builtin,
+    Mock,
+}
+
+/// When a batch closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSpec {
+    /// Rows of one run at most.
+    pub rows_max: usize,
+    /// How long the oldest request waits for company.
+    pub wait: Duration,
+}
+
+/// How often a failing block is rebuilt before it is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestartSpec {
+    /// Rebuilds allowed within `window`.
+    pub budget: usize,
+    pub window: Duration,
+    /// Wait before the first rebuild; doubles with each further one.
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+}
+
+/// Decoding of one image into FP32 [1, channels, height, width] or [1, height, width, channels].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageSpec {
+    pub width: usize,
+    pub height: usize,
+    /// 1 (luma) or 3 (RGB).
+    pub channels: usize,
+    pub layout: ImageLayout,
+    /// Value of a full-scale sample before `mean` and `deviation` apply: 1.0 maps 0–255 to 0–1.
+    pub scale: f32,
+    /// Subtracted per channel after scaling.
+    pub mean: Vec<f32>,
+    /// Divided by per channel after `mean`.
+    pub deviation: Vec<f32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageLayout {
+    ChannelsFirst,
+    ChannelsLast,
+}
+
+/// Declared behaviour of a mock block. Every output repeats the bytes of the inputs, cut or zero-padded to its size,
+/// with one added to each of them, so that a result shows which blocks it went through.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MockSpec {
+    pub signature: Signature,
+    /// How long one run takes.
+    pub latency: Duration,
+    pub failure: Option<MockFailure>,
+}
+
+/// What goes wrong on every `every`-th run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MockFailure {
+    /// The run panics.
+    Panic { every: u64 },
+    /// The run returns an error.
+    Error { every: u64 },
+    /// The run takes this much longer.
+    Hang { every: u64, time: Duration },
+}
+
+/// One pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PipelineSpec {
+    pub name: String,
+    pub flow: FlowSpec,
+    /// From admission to reply; a request may ask for less.
+    pub deadline: Duration,
+}
+
+/// How the blocks of a pipeline are wired.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FlowSpec {
+    /// Blocks one after the other.
+    Chain(Vec<String>),
+    Graph(GraphSpec),
+}
+
+/// A pipeline as a graph. A step is a use of a block.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GraphSpec {
+    /// Step name → block name, for steps not named like their block.
+    pub steps: Vec<(String, String)>,
+    pub edges: Vec<EdgeSpec>,
+}
+
+/// `"image -> backbone.image"`: a pipeline input has no dot on the left, a pipeline output none on the right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeSpec {
+    /// Step and output, or `None` and the name of a pipeline input.
+    pub from: (Option<String>, String),
+    /// Step and input, or `None` and the name of a pipeline output.
+    pub to: (Option<String>, String),
+}
+
+impl SourceSpec {
+    pub const fn engine(&self) -> EngineChoice {
+        match self {
+            Self::Onnx { .. } => EngineChoice::Aten,
+            Self::TorchScript { .. } => EngineChoice::TorchScript,
+            Self::DecodeImage(_) => EngineChoice::Builtin,
+            Self::Mock(_) => EngineChoice::Mock,
+        }
+    }
+}
+
+impl EngineChoice {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Aten => "aten",
+            Self::TorchScript => "torchscript",
+            Self::Builtin => "builtin",
+            Self::Mock => "mock",
+        }
+    }
+}

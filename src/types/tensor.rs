@@ -1,0 +1,175 @@
+//! Tensors as they cross rooms: a description and shared, immutable memory.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::shape::{byte_count, element_count};
+use super::{AlignedBytes, DType, Device, HostMemory, Shape, ShapeError};
+
+/// A contiguous, row-major tensor over shared memory. Cloning copies no payload.
+#[derive(Clone)]
+pub struct Tensor {
+    dtype: DType,
+    shape: Shape,
+    memory: Arc<dyn HostMemory>,
+    offset: usize,
+    length: usize,
+}
+
+/// A description that its memory does not satisfy, or an operation the tensor does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TensorError {
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    #[error("{dtype} tensor of shape {shape:?} needs {expected} bytes, got {seen}")]
+    Length { dtype: DType, shape: Shape, expected: usize, seen: usize },
+    #[error("BYTES tensor of shape {shape:?} needs {expected} elements, its data holds {seen} whole ones in {bytes} bytes")]
+    Elements { shape: Shape, expected: usize, seen: usize, bytes: usize },
+    #[error("rows {rows:?} lie outside of shape {shape:?}")]
+    Rows { rows: Range<usize>, shape: Shape },
+    #[error("tensors {first} and {second} cannot be joined along the first dimension")]
+    Join { first: String, second: String },
+}
+
+impl Tensor {
+    /// Wraps memory that holds exactly the elements, little-endian.
+    pub fn new(dtype: DType, shape: Shape, memory: Arc<dyn HostMemory>) -> Result<Self, TensorError> {
+        let length = memory.bytes().len();
+        match dtype.size() {
+            Some(_) => {
+                let expected = byte_count(dtype, &shape)?;
+                if expected != length {
+                    return Err(TensorError::Length { dtype, shape, expected, seen: length });
+                }
+            }
+            None => {
+                let expected = element_count(&shape)?;
+                let seen = count_byte_strings(memory.bytes());
+                if seen.is_err() || seen != Ok(expected) {
+                    let seen = seen.unwrap_or_else(|whole| whole);
+                    return Err(TensorError::Elements { shape, expected, seen, bytes: length });
+                }
+            }
+        }
+        Ok(Self { dtype, shape, memory, offset: 0, length })
+    }
+
+    /// Copies bytes into aligned memory of its own.
+    pub fn copy_of(dtype: DType, shape: Shape, bytes: &[u8]) -> Result<Self, TensorError> {
+        Self::new(dtype, shape, Arc::new(AlignedBytes::copy_of(bytes)))
+    }
+
+    /// Returns a one-dimensional-element BYTES tensor of the given strings.
+    pub fn from_byte_strings(shape: Shape, strings: &[impl AsRef<[u8]>]) -> Result<Self, TensorError> {
+        let mut bytes = Vec::new();
+        for string in strings {
+            let string = string.as_ref();
+            let length = u32::try_from(string.len())
+                .map_err(|_| ShapeError::Overflow { shape: vec![string.len()] })?;
+            bytes.extend_from_slice(&length.to_le_bytes());
+            bytes.extend_from_slice(string);
+        }
+        Self::copy_of(DType::Bytes, shape, &bytes)
+    }
+
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    /// Returns the elements, little-endian, row-major.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory.bytes()[self.offset..self.offset + self.length]
+    }
+
+    /// Returns the owner of the memory that [`Tensor::bytes`] lies in.
+    pub fn memory(&self) -> &Arc<dyn HostMemory> {
+        &self.memory
+    }
+
+    /// Returns the elements of a BYTES tensor; empty for another dtype.
+    pub fn byte_strings(&self) -> Vec<&[u8]> {
+        if self.dtype == DType::Bytes { byte_strings(self.bytes()).0 } else { Vec::new() }
+    }
+
+    /// Returns the size of the first dimension; 1 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Returns some rows of the first dimension, over the same memory.
+    pub fn slice_rows(&self, rows: Range<usize>) -> Result<Self, TensorError> {
+        let outside = || TensorError::Rows { rows: rows.clone(), shape: self.shape.clone() };
+        let [count, rest @ ..] = self.shape.as_slice() else { return Err(outside()) };
+        if rows.start > rows.end || rows.end > *count {
+            return Err(outside());
+        }
+        let stride = byte_count(self.dtype, rest)?;
+        let mut shape = self.shape.clone();
+        shape[0] = rows.len();
+        Ok(Self {
+            dtype: self.dtype,
+            shape,
+            memory: self.memory.clone(),
+            offset: self.offset + rows.start * stride,
+            length: rows.len() * stride,
+        })
+    }
+
+    /// Joins tensors of equal dtype and trailing shape along the first dimension; one tensor is returned as it is.
+    pub fn join_rows(parts: &[&Self]) -> Result<Self, TensorError> {
+        let [first, rest @ ..] = parts else {
+            return Err(TensorError::Join { first: "none".into(), second: "none".into() });
+        };
+        if rest.is_empty() {
+            return Ok((*first).clone());
+        }
+        let tail = |tensor: &Self| tensor.shape.get(1..).map(<[usize]>::to_vec);
+        if let Some(odd) = rest.iter().find(|part| {
+            part.dtype != first.dtype || tail(part) != tail(first) || part.shape.is_empty()
+        }) {
+            return Err(TensorError::Join { first: format!("{first:?}"), second: format!("{odd:?}") });
+        }
+        let mut shape = first.shape.clone();
+        shape[0] = parts.iter().map(|part| part.rows()).sum();
+        let mut joined = AlignedBytes::zeroed(byte_count(first.dtype, &shape)?);
+        let mut target = joined.as_mut_slice();
+        for part in parts {
+            let (head, rest) = target.split_at_mut(part.length);
+            head.copy_from_slice(part.bytes());
+            target = rest;
+        }
+        Self::new(first.dtype, shape, Arc::new(joined))
+    }
+}
+
+/// Splits the data of a BYTES tensor; the second value tells whether all of it was whole elements.
+fn byte_strings(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
+    let mut strings = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((string, rest)) = rest.split_at_checked(length) else { return (strings, false) };
+        strings.push(string);
+        bytes = rest;
+    }
+    (strings, bytes.is_empty())
+}
+
+fn count_byte_strings(bytes: &[u8]) -> Result<usize, usize> {
+    let (strings, whole) = byte_strings(bytes);
+    if whole { Ok(strings.len()) } else { Err(strings.len()) }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.dtype, self.shape)
+    }
+}
