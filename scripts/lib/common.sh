@@ -3,7 +3,9 @@
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export checkout
+export lib="$checkout/scripts/lib"
 export cache="${XDG_CACHE_HOME:-$HOME/.cache}/blockflow"
+export tools="$cache/tools"
 
 say() { printf '%s\n' "$*" >&2; }
 

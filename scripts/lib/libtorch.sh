@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # the variables of common.sh and scripts/setup
 # libtorch out of the torch wheel, unpacked once per user and linked as .libtorch. Sourced by scripts/setup.
 #
 #   cpu:  <cache>/libtorch-<version>-cpu-<arch>/{include,lib}: just what a CPU program loads
@@ -17,7 +17,8 @@ libtorch_home() {
 libtorch_linked() {
     local form
     for form in cpu cuda; do
-        if [[ -e $checkout/.libtorch/build-version && $(readlink "$checkout/.libtorch") == "$(libtorch_home $form)" ]]; then
+        if [[ -e $checkout/.libtorch/build-version &&
+            $(readlink "$checkout/.libtorch") == "$(libtorch_home "$form")" ]]; then
             echo $form
             return
         fi
@@ -46,14 +47,15 @@ libtorch_unpack() {
         lists+=("$lib/libtorch-cuda-$arch.txt")
         wanted=('torch/lib/*' 'torch/include/*' 'nvidia/*/include/*' 'nvidia/*/lib/*.so*')
     else
-        # libarm_compute, libgfortran and libopenblas: in the aarch64 wheel only.
         wanted=('torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' 'torch/lib/libgomp*'
+            'torch/lib/libarm_compute*' 'torch/lib/libgfortran*' 'torch/lib/libnvpl*' # on aarch64 only
             'nvidia/*/lib/libcudart.so.*' 'nvidia/*/lib/libcupti.so.*')
     fi
     download_wheels "$downloads" "${lists[@]}"
 
     say "unpacking libtorch into $cache"
     stage=$(mktemp -d "$cache/tmp.XXXXXX")
+    chmod 755 "$stage"
     python3 "$lib/unpack.py" "$stage" "$downloads" "${wanted[@]}" ||
         fail "the downloaded wheels could not be unpacked (the message is above): free some space in $cache, then run this again."
     if [[ $form == cpu ]]; then
@@ -64,7 +66,12 @@ libtorch_unpack() {
     fi
     echo "$torch_version" >"$stage/torch/build-version"
     target="$cache/libtorch-$torch_version-$form-$arch"
-    [[ $form == cuda ]] && mv -T "$stage" "$target" || mv -T "$stage/torch" "$target"
+    rm -rf "$target"
+    if [[ $form == cpu ]]; then
+        mv -T "$stage/torch" "$target"
+    else
+        mv -T "$stage" "$target"
+    fi
     rm -rf "$stage" "$downloads"
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # the variables of common.sh and scripts/setup
 # System packages: what is missing, and how it is brought. Sourced by scripts/setup.
 
 # Prints the Debian package names of what is missing, one per line.
