@@ -9,6 +9,8 @@
 
 mod model;
 mod route;
+mod wiring;
 
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
+pub use wiring::{Delivery, Receiver, Wiring};

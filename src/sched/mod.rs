@@ -1,1 +1,13 @@
-//! Decisions over time as pure state machines: joining, batching, admission, restarts.
+//! Decisions over time as pure state machines: joining inputs, closing batches, restarting blocks.
+//!
+//! No threads, sockets, devices or logging; time comes in as a value, so a test can be at any time it likes.
+
+mod batch;
+mod join;
+mod recent;
+mod restart;
+
+pub use batch::{Batcher, Decision, Item, Limits};
+pub use join::Joiner;
+pub use recent::Recent;
+pub use restart::{Restart, RestartPolicy};

@@ -1,0 +1,97 @@
+//! What each block and the gateway send to whom, derived from a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::types::{PipelineId, StepId};
+
+use super::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+
+/// Receiver of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Receiver {
+    /// Index into [`Plan::blocks`].
+    Block(usize),
+    Gateway,
+}
+
+/// One envelope that a finished step (or an admitted request) causes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    pub to: Receiver,
+    /// Step addressed; for the gateway its own address.
+    pub step: Option<StepId>,
+    /// Pairs of own output (or pipeline input) and the port it is for: input of the step, output of the pipeline.
+    pub ports: Vec<(usize, u16)>,
+    /// Whether the step gets envelopes of other producers too, so that all of a request must meet at one instance.
+    pub joined: bool,
+}
+
+/// Deliveries of every producer of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wiring {
+    /// By pipeline: what the gateway sends when a request is admitted.
+    pub admitted: Vec<Vec<Delivery>>,
+    /// By pipeline and step: what follows when that step is done.
+    pub finished: BTreeMap<(PipelineId, StepId), Vec<Delivery>>,
+}
+
+type Grouped = BTreeMap<Option<usize>, BTreeMap<Option<usize>, Vec<(usize, u16)>>>;
+
+impl Wiring {
+    pub fn of(plan: &Plan) -> Self {
+        let mut wiring = Self::default();
+        for (index, pipeline) in plan.pipelines.iter().enumerate() {
+            let id = PipelineId(small(index));
+            let grouped = group(pipeline);
+            let mut admitted = Vec::new();
+            for (producer, consumers) in &grouped {
+                let deliveries = consumers.iter().map(|(&consumer, ports)| Delivery {
+                    to: consumer.map_or(Receiver::Gateway, |step| Receiver::Block(pipeline.steps[step].block)),
+                    step: consumer.map(|step| StepId(small(step))),
+                    ports: ports.clone(),
+                    joined: grouped.values().filter(|all| all.contains_key(&consumer)).count() > 1,
+                });
+                match producer {
+                    None => admitted.extend(deliveries),
+                    Some(step) => {
+                        wiring.finished.insert((id, StepId(small(*step))), deliveries.collect());
+                    }
+                }
+            }
+            wiring.admitted.push(admitted);
+        }
+        wiring
+    }
+
+    /// Returns the receivers of a block's deliveries, each once.
+    pub fn receivers_of(&self, plan: &Plan, block: usize) -> BTreeSet<Receiver> {
+        let uses = |(pipeline, step): &(PipelineId, StepId)| {
+            plan.pipelines[usize::from(pipeline.0)].steps[usize::from(step.0)].block == block
+        };
+        let own = self.finished.iter().filter(|(key, _)| uses(key));
+        own.flat_map(|(_, deliveries)| deliveries.iter().map(|delivery| delivery.to)).collect()
+    }
+}
+
+/// Groups edges by producer and consumer step; `None` is the gateway.
+fn group(pipeline: &PlannedPipeline) -> Grouped {
+    let mut grouped = Grouped::new();
+    for edge in &pipeline.edges {
+        let (producer, output) = match edge.from {
+            EdgeFrom::Input(input) => (None, input),
+            EdgeFrom::Step { step, output } => (Some(step), output),
+        };
+        let (consumer, port) = match edge.to {
+            EdgeTo::Step { step, input } => (Some(step), input),
+            EdgeTo::Output(output) => (None, output),
+        };
+        let ports = grouped.entry(producer).or_default().entry(consumer).or_default();
+        ports.push((output, small(port)));
+    }
+    grouped
+}
+
+/// Plans are refused when an index does not fit.
+fn small(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
