@@ -1,5 +1,29 @@
 //! Supervisor, block actors and the gateway: the only room that sees engines and links at once.
+//!
+//! A [`Node`] owns one control thread, on which the supervisor lives, and one thread per block instance and for the
+//! gateway. Each of these reads its sockets through its own reactor and does nothing else. Tensors travel over links
+//! only; mailboxes carry control, so control overtakes data.
+//!
+//! ```text
+//! front end ──queue──▶ gateway ──link──▶ block ──link──▶ block ──link──▶ gateway ──reply──▶ front end
+//!                         │                │ fault, up
+//!                         └── cancel ──▶   ▼
+//!                                      supervisor ── rebuild, give up ──▶ block
+//! ```
+//!
+//! Invariants: `REQ-1` an admitted request gets exactly one reply, because only the gateway holds its reply channel and
+//! takes it out of the table to use it. `REQ-3` requests in flight are bounded by `limits.in_flight_max`, envelopes in
+//! queues by the windows. A block launches nothing while an earlier result still waits for credit.
 
+mod block;
+mod board;
+mod error;
 mod gateway;
+mod node;
+mod reactor;
+mod supervisor;
 
+pub use board::BlockState;
+pub use error::NodeError;
 pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
+pub use node::{Node, StopReport};

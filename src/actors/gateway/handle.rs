@@ -2,12 +2,19 @@
 //!
 //! A handle is cheap to clone and may be used from any thread. Admission is decided here, before anything is queued.
 
+use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::types::{Failure, Signature, Tensor};
+use crossbeam::queue::ArrayQueue;
+use tokio::sync::{Notify, oneshot};
+
+use crate::actors::board::{Board, BlockState};
+use crate::plan::Plan;
+use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor};
 
 /// A pipeline as clients see it.
 #[derive(Debug, Clone)]
@@ -41,38 +48,219 @@ pub struct InferReply {
     pub outputs: Vec<Tensor>,
 }
 
+/// Answer to one request.
+pub(super) type Reply = Result<InferReply, Failure>;
+
+/// An admitted request on its way to the gateway actor.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub id: RequestId,
+    pub pipeline: usize,
+    pub inputs: Vec<Tensor>,
+    pub deadline: Instant,
+    pub reply: oneshot::Sender<Reply>,
+    pub slot: Slot,
+}
+
+/// What handles and the gateway actor share.
+pub(super) struct Shared {
+    plan: Arc<Plan>,
+    pipelines: Vec<PipelineInfo>,
+    board: Board,
+    next_id: AtomicU64,
+    in_flight: AtomicUsize,
+    stopping: AtomicBool,
+    idle_lock: Mutex<()>,
+    idle: Condvar,
+    pub submissions: ArrayQueue<Submission>,
+    pub cancellations: ArrayQueue<RequestId>,
+    pub wake: Notify,
+}
+
+/// A place among the requests in flight, given back when dropped.
+pub(super) struct Slot(Arc<Shared>);
+
 /// Handle to the gateway.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    _inner: Arc<()>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// A request in flight: a future of its reply. Dropping it cancels the request.
 #[derive(Debug)]
 pub struct Ticket {
-    _inner: (),
+    id: RequestId,
+    reply: oneshot::Receiver<Reply>,
+    answered: bool,
+    shared: Arc<Shared>,
 }
 
 impl Gateway {
-    /// Returns the pipelines in the order of the configuration.
-    pub fn pipelines(&self) -> &[PipelineInfo] {
-        &[]
+    pub(in crate::actors) fn new(plan: Arc<Plan>, board: Board) -> Self {
+        let info = plan.pipelines.iter().map(|pipeline| PipelineInfo {
+            name: pipeline.name.clone(),
+            signature: pipeline.signature.clone(),
+            deadline: pipeline.deadline,
+        });
+        let in_flight_max = plan.limits.in_flight_max;
+        let shared = Shared {
+            pipelines: info.collect(),
+            plan,
+            board,
+            next_id: AtomicU64::new(1),
+            in_flight: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            idle_lock: Mutex::new(()),
+            idle: Condvar::new(),
+            submissions: ArrayQueue::new(in_flight_max),
+            // A cancellation outlives its request's slot for a moment, hence the room.
+            cancellations: ArrayQueue::new(in_flight_max.saturating_mul(4)),
+            wake: Notify::new(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
-    pub fn state(&self, _pipeline: usize) -> PipelineState {
+    /// Returns the pipelines in the order of the configuration.
+    pub fn pipelines(&self) -> &[PipelineInfo] {
+        &self.shared.pipelines
+    }
+
+    /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
+    pub fn state(&self, pipeline: usize) -> PipelineState {
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return PipelineState::NotReady { reason: "the server is shutting down".into() };
+        }
+        let Some(planned) = self.shared.plan.pipelines.get(pipeline) else {
+            return PipelineState::NotReady { reason: "no such pipeline".into() };
+        };
+        for step in &planned.steps {
+            let name = || &self.shared.plan.blocks[step.block].spec.name;
+            match self.shared.board.worst(step.block) {
+                BlockState::Serving | BlockState::Restarting { .. } => {}
+                BlockState::Starting => {
+                    return PipelineState::NotReady { reason: format!("block {:?} is still loading", name()) };
+                }
+                BlockState::GivenUp { cause } => {
+                    return PipelineState::NotReady { reason: format!("block {:?} was {cause}", name()) };
+                }
+            }
+        }
         PipelineState::Ready
     }
 
+    /// Returns how a block is doing; the worst of its instances counts.
+    pub fn block_state(&self, block: usize) -> BlockState {
+        self.shared.board.worst(block)
+    }
+
+    /// Returns the number of requests admitted and not yet answered.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::Acquire)
+    }
+
     /// Checks the request against the signature and admits it, or says why not.
-    pub fn submit(&self, _request: InferRequest) -> Result<Ticket, Failure> {
-        Err(Failure::new(crate::types::FailureKind::Unavailable, "not built yet"))
+    pub fn submit(&self, request: InferRequest) -> Result<Ticket, Failure> {
+        let shared = &self.shared;
+        let invalid = |cause: String| Failure::new(FailureKind::Invalid, cause);
+        let pipeline = shared
+            .pipelines
+            .get(request.pipeline)
+            .ok_or_else(|| invalid(format!("there is no pipeline number {}", request.pipeline)))?;
+        pipeline.signature.bind(&request.inputs).map_err(|error| invalid(error.to_string()))?;
+        if let PipelineState::NotReady { reason } = self.state(request.pipeline) {
+            let stopping = shared.stopping.load(Ordering::Acquire);
+            let kind = if stopping { FailureKind::ShuttingDown } else { FailureKind::Unavailable };
+            return Err(Failure::new(kind, reason));
+        }
+        let slot = Slot::take(shared)?;
+        let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+        let allowed = request.deadline.map_or(pipeline.deadline, |asked| asked.min(pipeline.deadline));
+        let (reply, receiver) = oneshot::channel();
+        let submission = Submission {
+            id,
+            pipeline: request.pipeline,
+            inputs: request.inputs,
+            deadline: Instant::now() + allowed,
+            reply,
+            slot,
+        };
+        if shared.submissions.push(submission).is_err() {
+            return Err(overloaded(shared.plan.limits.in_flight_max));
+        }
+        shared.wake.notify_one();
+        Ok(Ticket { id, reply: receiver, answered: false, shared: shared.clone() })
+    }
+
+    /// Refuses every further request.
+    pub fn close(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    /// Blocks the thread until nothing is in flight, `limit` at most; tells whether that was reached.
+    pub fn wait_idle(&self, limit: Duration) -> bool {
+        let guard = self.shared.idle_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let busy = |_: &mut ()| self.in_flight() > 0;
+        let waited = self.shared.idle.wait_timeout_while(guard, limit, busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+fn overloaded(in_flight_max: usize) -> Failure {
+    let cause = format!("{in_flight_max} requests are in flight, which is limits.in_flight_max; try again later");
+    Failure::new(FailureKind::Overloaded, cause)
+}
+
+impl Slot {
+    fn take(shared: &Arc<Shared>) -> Result<Self, Failure> {
+        let max = shared.plan.limits.in_flight_max;
+        let next = |count: usize| (count < max).then_some(count + 1);
+        shared
+            .in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, next)
+            .map(|_| Self(shared.clone()))
+            .map_err(|_| overloaded(max))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let _guard = self.0.idle_lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.idle.notify_all();
+        }
     }
 }
 
 impl Future for Ticket {
-    type Output = Result<InferReply, Failure>;
+    type Output = Reply;
 
-    fn poll(self: Pin<&mut Self>, _ctx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = Pin::new(&mut self.reply).poll(ctx);
+        polled.map(|received| {
+            self.answered = true;
+            received.unwrap_or_else(|_| {
+                Err(Failure::new(FailureKind::ShuttingDown, "the gateway stopped before the request was answered"))
+            })
+        })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.answered && self.shared.cancellations.push(self.id).is_ok() {
+            self.shared.wake.notify_one();
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("in_flight", &self.in_flight).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
     }
 }

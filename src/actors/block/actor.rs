@@ -1,0 +1,333 @@
+//! The actor: one thread, one reactor, one session.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tracing::{debug, error, trace, warn};
+
+use crate::actors::reactor::{Wake, wakes};
+use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
+use crate::engine::{Prepared, Session};
+use crate::plan::{Plan, Wiring};
+use crate::sched::Decision;
+use crate::tensormq::{Body, Context as MqContext, LinkError, Received};
+use crate::types::{Failure, FailureKind, Tensor};
+
+use super::links::{Links, time_left};
+use super::queue::{Accepted, Queue, Waiting};
+use super::session::{self, RunError};
+
+/// The newest run counts for one in that many in the expected run time.
+const RUN_TIME_SPAN: u32 = 8;
+
+/// What a block instance is made from.
+#[derive(Debug, Clone)]
+pub(in crate::actors) struct BlockConfig {
+    pub plan: Arc<Plan>,
+    pub wiring: Arc<Wiring>,
+    /// Index into [`Plan::blocks`].
+    pub block: usize,
+    pub instance: usize,
+    pub prepared: Arc<dyn Prepared>,
+    pub context: MqContext,
+    pub supervisor: Addr<Supervisor>,
+}
+
+/// Order to make a new session; answered by [`Up`] or [`Fault`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Rebuild;
+
+/// Order to refuse everything from now on.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct GiveUp {
+    pub cause: String,
+}
+
+/// Continue after the mailbox had its turn.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Pump;
+
+#[derive(Debug)]
+enum State {
+    Serving(Box<dyn Session>),
+    /// The queue waits for a new session.
+    Rebuilding,
+    GivenUp(String),
+}
+
+/// A block instance.
+#[derive(Debug)]
+pub(in crate::actors) struct BlockActor {
+    config: BlockConfig,
+    name: String,
+    links: Option<Links>,
+    queue: Queue,
+    state: State,
+    run_time: Duration,
+    timer: Option<(Instant, SpawnHandle)>,
+}
+
+impl BlockActor {
+    pub(in crate::actors) fn new(config: BlockConfig) -> Self {
+        let block = &config.plan.blocks[config.block];
+        let queue =
+            Queue::new(&block.spec, block.signature.inputs.len(), config.plan.limits.in_flight_max);
+        Self {
+            name: block.spec.name.clone(),
+            queue,
+            links: None,
+            state: State::Rebuilding,
+            run_time: Duration::ZERO,
+            timer: None,
+            config,
+        }
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+        let BlockConfig { context, plan, wiring, block, instance, .. } = &self.config;
+        let links = Links::open(context, plan, wiring.clone(), *block, *instance);
+        let links = links?;
+        for edges in links.edges()? {
+            ctx.add_stream(wakes(edges));
+        }
+        self.links = Some(links);
+        Ok(())
+    }
+
+    fn rebuild(&mut self) {
+        match session::build(&self.config.prepared) {
+            Ok(session) => {
+                self.state = State::Serving(session);
+                self.config.supervisor.do_send(Up { block: self.config.block, instance: self.config.instance });
+            }
+            Err(cause) => self.report(cause, FaultKind::Session),
+        }
+    }
+
+    fn report(&mut self, cause: String, kind: FaultKind) {
+        self.state = State::Rebuilding;
+        let BlockConfig { block, instance, supervisor, .. } = &self.config;
+        supervisor.do_send(Fault { block: *block, instance: *instance, kind, cause });
+    }
+
+    /// Does everything that can be done now, but at most one run, then lets the mailbox have its turn.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut links) = self.links.take() else { return };
+        let worked = self.work(&mut links);
+        self.links = Some(links);
+        match worked {
+            Ok(true) => ctx.notify(Pump),
+            Ok(false) => self.arm(ctx),
+            Err(error) => {
+                error!(block = %self.name, %error, "link failed");
+                self.links = None;
+                self.report(format!("link failed: {error}"), FaultKind::Links);
+            }
+        }
+    }
+
+    /// Returns whether a run was made, so that there may be more to do.
+    fn work(&mut self, links: &mut Links) -> Result<bool, LinkError> {
+        loop {
+            let mut progress = links.poll()?;
+            while let Some(received) = links.try_receive()? {
+                progress = true;
+                match received {
+                    Ok(received) => self.accept(links, received)?,
+                    Err(error) => warn!(block = %self.name, %error, "message discarded"),
+                }
+            }
+            let now = Instant::now();
+            for late in self.queue.expire(now) {
+                let cause = "the deadline passed while the request waited for this block";
+                self.refuse(links, &late, FailureKind::DeadlineExceeded, cause)?;
+                progress = true;
+            }
+            if let State::GivenUp(cause) = &self.state {
+                let cause = cause.clone();
+                for waiting in self.queue.batcher.remove(|_| true) {
+                    self.refuse(links, &waiting, FailureKind::Unavailable, &cause)?;
+                }
+            }
+            let ready = matches!(self.state, State::Serving(_)) && !links.blocked();
+            if ready && self.queue.batcher.decide(now, self.run_time) == Decision::Run {
+                self.launch(links)?;
+                return Ok(true);
+            }
+            if !progress {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn accept(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
+        let Received { envelope, peer, lost } = received;
+        if lost > 0 {
+            error!(block = %self.name, lost, "envelopes were lost before this one");
+        }
+        let request = envelope.address.request;
+        match envelope.body {
+            Body::Tensors(tensors) => {
+                let accepted = self.queue.accept(envelope.address, tensors, peer, Instant::now());
+                if accepted == Accepted::Released {
+                    links.release(peer)?;
+                }
+            }
+            Body::Cancel => {
+                trace!(block = %self.name, %request, "cancelled");
+                links.forget(request);
+                for waiting in self.queue.cancel(request) {
+                    links.release(waiting.content.peer)?;
+                }
+            }
+            Body::Hello | Body::Failure(_) => {
+                warn!(block = %self.name, %request, "unexpected envelope discarded");
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(
+        &self,
+        links: &mut Links,
+        waiting: &Waiting,
+        kind: FailureKind,
+        cause: &str,
+    ) -> Result<(), LinkError> {
+        links.release(waiting.content.peer)?;
+        links.fail(waiting.content.address, Failure::in_block(kind, &self.name, cause))
+    }
+
+    fn launch(&mut self, links: &mut Links) -> Result<(), LinkError> {
+        let batch = self.queue.batcher.take();
+        let State::Serving(session) = &mut self.state else { return Ok(()) };
+        let signature = &self.config.plan.blocks[self.config.block].signature;
+        let started = Instant::now();
+        let requests: Vec<&[Tensor]> = batch.iter().map(|item| item.content.inputs.as_slice()).collect();
+        let result = session::run(session.as_mut(), signature, &requests);
+        let now = Instant::now();
+        let took = now - started;
+        trace!(block = %self.name, requests = batch.len(), ?took, "run");
+        match result {
+            Ok(outputs) => {
+                self.learn(took);
+                for (item, outputs) in batch.into_iter().zip(outputs) {
+                    links.release(item.content.peer)?;
+                    let address = item.content.address;
+                    drop(item.content.inputs);
+                    links.deliver(address, &outputs, time_left(item.deadline, now))?;
+                }
+            }
+            Err(RunError::Request(cause)) => self.part(links, batch, FailureKind::Invalid, &cause)?,
+            Err(RunError::Block(cause)) => {
+                self.part(links, batch, FailureKind::BlockFailed, &cause)?;
+                self.report(cause, FaultKind::Session);
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, took: Duration) {
+        let known = if self.run_time.is_zero() { took } else { self.run_time };
+        self.run_time = (known * (RUN_TIME_SPAN - 1) + took) / RUN_TIME_SPAN;
+    }
+
+    /// Answers the request of a failed run; of several, each gets a run of its own, so that one bad request costs no
+    /// other its answer.
+    fn part(
+        &mut self,
+        links: &mut Links,
+        batch: Vec<Waiting>,
+        kind: FailureKind,
+        cause: &str,
+    ) -> Result<(), LinkError> {
+        let single = batch.len() == 1;
+        for item in batch {
+            if single || item.key.is_alone() {
+                debug!(block = %self.name, request = %item.content.address.request, cause, "request failed");
+                self.refuse(links, &item, kind, cause)?;
+            } else {
+                self.queue.retry_alone(item);
+            }
+        }
+        Ok(())
+    }
+
+    /// Arms the timer for the next moment at which something is to be done unasked.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let close = match (&self.state, &self.links) {
+            (State::Serving(_), Some(links)) if !links.blocked() => {
+                match self.queue.batcher.decide(now, self.run_time) {
+                    Decision::Wait(until) => Some(until),
+                    Decision::Run => Some(now),
+                    Decision::Idle => None,
+                }
+            }
+            _ => None,
+        };
+        let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() else { return };
+        if let Some((armed, handle)) = self.timer.take() {
+            if armed <= at && armed > now {
+                self.timer = Some((armed, handle));
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(time_left(at, now), |actor, ctx| {
+            actor.timer = None;
+            actor.pump(ctx);
+        });
+        self.timer = Some((at, handle));
+    }
+}
+
+impl Actor for BlockActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match self.open(ctx) {
+            Ok(()) => self.rebuild(),
+            Err(error) => self.report(error.to_string(), FaultKind::Links),
+        }
+        self.pump(ctx);
+    }
+}
+
+impl StreamHandler<Wake> for BlockActor {
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Pump> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Pump, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Rebuild> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Rebuild, ctx: &mut Self::Context) {
+        self.rebuild();
+        self.pump(ctx);
+    }
+}
+
+impl Handler<GiveUp> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, order: GiveUp, ctx: &mut Self::Context) {
+        self.state = State::GivenUp(order.cause);
+        self.pump(ctx);
+    }
+}

@@ -1,0 +1,124 @@
+//! What waits at a block instance: inputs that lack a partner, and requests that lack a run.
+
+use std::time::Instant;
+
+use crate::sched::{Batcher, Item, Joiner, Limits, Recent};
+use crate::tensormq::{Addressed, Peer};
+use crate::types::{BlockSpec, DType, RequestId, Shape, StepId, Tensor};
+
+/// Requests that may share a run have equal keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    /// Dtype and trailing shape of every input.
+    trailing: Vec<(DType, Shape)>,
+    /// Set on a request that has to run alone, because a run it was part of failed.
+    alone: Option<(RequestId, StepId)>,
+}
+
+/// One use of the block by one request.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub address: Addressed,
+    pub inputs: Vec<Tensor>,
+    /// Whose credit to release when the job leaves the queue.
+    pub peer: Peer,
+}
+
+/// A job in the batcher.
+pub(super) type Waiting = Item<Key, Job>;
+
+/// The queue of one block instance.
+#[derive(Debug)]
+pub(super) struct Queue {
+    ports: usize,
+    joiner: Joiner<(RequestId, StepId), Tensor>,
+    /// Deadlines of requests whose inputs are still incomplete.
+    incomplete: Vec<(RequestId, Instant)>,
+    pub batcher: Batcher<Key, Job>,
+    cancelled: Recent<RequestId>,
+}
+
+/// What became of tensors that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// The job is complete and waits; it holds the credit.
+    Queued,
+    /// Nothing of it waits for a run: the credit can go back.
+    Released,
+}
+
+impl Queue {
+    pub(super) fn new(spec: &BlockSpec, ports: usize, in_flight_max: usize) -> Self {
+        let limits = Limits { rows_max: spec.batch.rows_max, wait: spec.batch.wait };
+        Self {
+            ports,
+            joiner: Joiner::new(),
+            incomplete: Vec::new(),
+            batcher: Batcher::new(limits),
+            cancelled: Recent::new(in_flight_max.saturating_mul(2)),
+        }
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        address: Addressed,
+        tensors: Vec<(u16, Tensor)>,
+        peer: Peer,
+        now: Instant,
+    ) -> Accepted {
+        if self.cancelled.contains(&address.request) {
+            return Accepted::Released;
+        }
+        let deadline = now + address.time_left;
+        let Some(inputs) = self.joiner.offer((address.request, address.step), self.ports, tensors) else {
+            self.incomplete.push((address.request, deadline));
+            return Accepted::Released;
+        };
+        self.incomplete.retain(|(request, _)| *request != address.request);
+        let trailing = |tensor: &Tensor| {
+            (tensor.dtype(), tensor.shape().get(1..).unwrap_or_default().to_vec())
+        };
+        let key = Key { trailing: inputs.iter().map(trailing).collect(), alone: None };
+        let rows = super::session::rows_of(&inputs);
+        self.batcher.push(Item { key, rows, arrived: now, deadline, content: Job { address, inputs, peer } });
+        Accepted::Queued
+    }
+
+    /// Puts a job back, to run alone.
+    pub(super) fn retry_alone(&mut self, mut waiting: Waiting) {
+        waiting.key.alone = Some((waiting.content.address.request, waiting.content.address.step));
+        self.batcher.push(waiting);
+    }
+
+    /// Forgets a request wherever it waits; returns what held a credit.
+    pub(super) fn cancel(&mut self, request: RequestId) -> Vec<Waiting> {
+        self.cancelled.note(request);
+        self.joiner.retain(|(open, _)| *open != request);
+        self.incomplete.retain(|(open, _)| *open != request);
+        self.batcher.remove(|item| item.content.address.request == request)
+    }
+
+    /// Forgets incomplete requests past their deadline; returns complete ones for an answer.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<Waiting> {
+        let late: Vec<_> =
+            self.incomplete.iter().filter(|(_, deadline)| *deadline <= now).map(|(id, _)| *id).collect();
+        if !late.is_empty() {
+            self.incomplete.retain(|(request, _)| !late.contains(request));
+            self.joiner.retain(|(request, _)| !late.contains(request));
+        }
+        self.batcher.expire(now)
+    }
+
+    /// Returns when [`Queue::expire`] next has something to do.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        let incomplete = self.incomplete.iter().map(|(_, deadline)| *deadline);
+        incomplete.chain(self.batcher.next_expiry()).min()
+    }
+}
+
+impl Key {
+    /// Tells whether the request already had its second chance.
+    pub(super) const fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+}

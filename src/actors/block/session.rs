@@ -1,0 +1,73 @@
+//! Running a session behind a fence: whatever it does, the actor goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::engine::{EngineError, Prepared, Session, warm};
+use crate::types::{Signature, Tensor};
+
+/// Why a run gave no outputs.
+#[derive(Debug)]
+pub(super) enum RunError {
+    /// The request is at fault; the session is sound.
+    Request(String),
+    /// The block is at fault; the session must be rebuilt.
+    Block(String),
+}
+
+fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if error.is_callers() => Err(RunError::Request(error.to_string())),
+        Ok(Err(error)) => Err(RunError::Block(error.to_string())),
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(RunError::Block(format!("panicked: {}", text.unwrap_or_else(|| "no message".into()))))
+        }
+    }
+}
+
+/// Makes a session on this thread and runs it once, so that the first request finds it warm.
+pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, String> {
+    let built = fence(|| {
+        let mut session = prepared.session()?;
+        warm(session.as_mut(), prepared.signature())?;
+        Ok(session)
+    });
+    built.map_err(|(RunError::Request(cause) | RunError::Block(cause))| cause)
+}
+
+/// Runs requests of equal trailing shapes as one batch; returns the outputs of each.
+pub(super) fn run(
+    session: &mut dyn Session,
+    signature: &Signature,
+    requests: &[&[Tensor]],
+) -> Result<Vec<Vec<Tensor>>, RunError> {
+    fence(|| {
+        if let [inputs] = requests {
+            return Ok(vec![session.run(inputs)?]);
+        }
+        let joined: Vec<_> = (0..signature.inputs.len())
+            .map(|port| {
+                let parts: Vec<_> = requests.iter().filter_map(|inputs| inputs.get(port)).collect();
+                Tensor::join_rows(&parts)
+            })
+            .collect::<Result<_, _>>()?;
+        let outputs = session.run(&joined)?;
+        let mut start = 0;
+        let mut split = Vec::with_capacity(requests.len());
+        for inputs in requests {
+            let rows = start..start + rows_of(inputs);
+            start = rows.end;
+            let own = outputs.iter().map(|output| output.slice_rows(rows.clone()));
+            split.push(own.collect::<Result<_, _>>()?);
+        }
+        Ok(split)
+    })
+}
+
+/// Returns the rows a request adds to a batch.
+pub(super) fn rows_of(inputs: &[Tensor]) -> usize {
+    inputs.first().map_or(1, Tensor::rows)
+}

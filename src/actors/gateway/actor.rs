@@ -1,0 +1,283 @@
+//! The gateway actor: stamps, sends, collects, watches deadlines, answers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures_util::stream;
+use tracing::{debug, error, warn};
+
+use crate::actors::block::{Instances, gateway_endpoint, ported, time_left};
+use crate::actors::reactor::{Wake, wakes};
+use crate::plan::{Plan, Receiver, Wiring};
+use crate::tensormq::{
+    Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Outbound, Received, Window,
+};
+use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId};
+
+use super::Gateway;
+use super::handle::Submission;
+use super::pending::{Open, Pending};
+
+const IDENTITY: &str = "gateway";
+/// The gateway takes results off its queue at once, so its window only has to cover a burst.
+const WINDOW: Window = Window(1024);
+
+/// What the gateway actor is made from.
+#[derive(Debug)]
+pub(in crate::actors) struct GatewayConfig {
+    pub plan: Arc<Plan>,
+    pub wiring: Arc<Wiring>,
+    pub context: MqContext,
+    pub handle: Gateway,
+    /// Told once whether the sockets could be opened.
+    pub opened: SyncSender<Result<(), LinkError>>,
+}
+
+/// Order to answer every open request with a refusal; returns what was still open.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Abandon(pub SyncSender<Vec<String>>);
+
+#[derive(Debug)]
+struct Links {
+    inbound: Inbound,
+    /// By block.
+    blocks: Vec<Instances>,
+}
+
+/// The gateway of a node.
+#[derive(Debug)]
+pub(in crate::actors) struct GatewayActor {
+    config: GatewayConfig,
+    links: Option<Links>,
+    pending: Pending,
+    timer: Option<(Instant, SpawnHandle)>,
+}
+
+impl Links {
+    fn open(config: &GatewayConfig) -> Result<Self, LinkError> {
+        let GatewayConfig { plan, context, .. } = config;
+        let inbound = Inbound::bind(context, &gateway_endpoint(plan.epoch), WINDOW)?;
+        let connect = |block| Instances::of_block(context, plan, block, IDENTITY);
+        let blocks = (0..plan.blocks.len()).map(connect).collect::<Result<_, _>>()?;
+        Ok(Self { inbound, blocks })
+    }
+
+    fn poll(&mut self) -> Result<bool, LinkError> {
+        let mut arrived = false;
+        for link in self.blocks.iter_mut().flat_map(|instances| &mut instances.0) {
+            arrived |= link.poll()?;
+        }
+        Ok(arrived)
+    }
+}
+
+impl GatewayActor {
+    pub(in crate::actors) fn new(config: GatewayConfig) -> Self {
+        Self { config, links: None, pending: Pending::default(), timer: None }
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+        let links = Links::open(&self.config)?;
+        let outbound = links.blocks.iter().flat_map(|instances| &instances.0);
+        for edges in outbound.map(Outbound::edges).chain([links.inbound.edges()]) {
+            ctx.add_stream(wakes(edges?));
+        }
+        let shared = self.config.handle.shared.clone();
+        ctx.add_stream(stream::unfold(shared, |shared| async move {
+            shared.wake.notified().await;
+            Some((Wake, shared))
+        }));
+        self.links = Some(links);
+        Ok(())
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut links) = self.links.take() else { return };
+        match self.work(&mut links) {
+            Ok(()) => {
+                self.links = Some(links);
+                self.arm(ctx);
+            }
+            Err(error) => {
+                error!(%error, "gateway links failed, refusing all requests");
+                self.config.handle.close();
+                let failure = Failure::new(FailureKind::Unavailable, format!("the gateway failed: {error}"));
+                self.pending.drain().into_iter().for_each(|(_, open)| open.fail(failure.clone()));
+            }
+        }
+    }
+
+    fn work(&mut self, links: &mut Links) -> Result<(), LinkError> {
+        loop {
+            let mut progress = links.poll()?;
+            let shared = self.config.handle.shared.clone();
+            while let Some(received) = links.inbound.try_receive()? {
+                progress = true;
+                match received {
+                    Ok(received) => self.collect(links, received)?,
+                    Err(error) => warn!(%error, "message discarded"),
+                }
+            }
+            while let Some(submission) = shared.submissions.pop() {
+                progress = true;
+                self.admit(links, submission)?;
+            }
+            while let Some(id) = shared.cancellations.pop() {
+                progress = true;
+                if let Some(open) = self.pending.remove(id) {
+                    self.cancel(links, id, open.pipeline)?;
+                    open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
+                }
+            }
+            for (id, open) in self.pending.expire(Instant::now()) {
+                progress = true;
+                self.cancel(links, id, open.pipeline)?;
+                let allowed = open.deadline - open.started;
+                open.fail(Failure::new(
+                    FailureKind::DeadlineExceeded,
+                    format!("no result within the deadline of {} ms", allowed.as_millis()),
+                ));
+            }
+            if !progress {
+                return Ok(());
+            }
+        }
+    }
+
+    fn admit(&mut self, links: &mut Links, submission: Submission) -> Result<(), LinkError> {
+        let Submission { id, pipeline, inputs, deadline, reply, slot } = submission;
+        let now = Instant::now();
+        let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
+        let open = Open::new(pipeline, outputs, now, deadline, reply, slot);
+        if open.is_abandoned() {
+            return Ok(open.fail(Failure::new(FailureKind::Cancelled, "the client went away")));
+        }
+        self.pending.insert(id, open);
+        let base = Addressed {
+            request: id,
+            epoch: self.config.plan.epoch,
+            pipeline: PipelineId(u16::try_from(pipeline).unwrap_or(u16::MAX)),
+            step: StepId::GATEWAY,
+            time_left: time_left(deadline, now),
+        };
+        let wiring = self.config.wiring.clone();
+        for delivery in &wiring.admitted[pipeline] {
+            let tensors = ported(delivery, &inputs);
+            let Receiver::Block(block) = delivery.to else {
+                self.finish(id, tensors);
+                continue;
+            };
+            let address = Addressed { step: delivery.step.unwrap_or(StepId::GATEWAY), ..base };
+            if let Some(link) = links.blocks[block].pick(id, delivery.joined) {
+                link.send(Envelope { address, body: Body::Tensors(tensors) })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
+        let Received { envelope, peer, lost } = received;
+        if lost > 0 {
+            error!(lost, "envelopes to the gateway were lost");
+        }
+        let id = envelope.address.request;
+        match envelope.body {
+            Body::Tensors(outputs) => {
+                links.inbound.release(peer)?;
+                self.finish(id, outputs);
+            }
+            Body::Failure(failure) => {
+                if let Some(open) = self.pending.remove(id) {
+                    debug!(request = %id, %failure, "request failed");
+                    self.cancel(links, id, open.pipeline)?;
+                    open.fail(failure);
+                }
+            }
+            Body::Hello | Body::Cancel => warn!(request = %id, "unexpected envelope discarded"),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, id: RequestId, outputs: Vec<(u16, crate::types::Tensor)>) {
+        if let Some(open) = self.pending.add_outputs(id, outputs) {
+            open.succeed();
+        }
+    }
+
+    /// Tells every block of the pipeline to forget a request, and forgets what of it waits here.
+    fn cancel(&mut self, links: &mut Links, request: RequestId, pipeline: usize) -> Result<(), LinkError> {
+        let plan = self.config.plan.clone();
+        let blocks: BTreeSet<_> = plan.pipelines[pipeline].steps.iter().map(|step| step.block).collect();
+        let address = Addressed {
+            request,
+            epoch: plan.epoch,
+            pipeline: PipelineId(u16::try_from(pipeline).unwrap_or(u16::MAX)),
+            step: StepId::GATEWAY,
+            time_left: Duration::ZERO,
+        };
+        for block in blocks {
+            for link in &mut links.blocks[block].0 {
+                link.forget(request);
+                link.send(Envelope { address, body: Body::Cancel })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        let Some(at) = self.pending.next_deadline() else { return };
+        let now = Instant::now();
+        if let Some((armed, handle)) = self.timer.take() {
+            if armed <= at && armed > now {
+                self.timer = Some((armed, handle));
+                return;
+            }
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(time_left(at, now), |actor, ctx| {
+            actor.timer = None;
+            actor.pump(ctx);
+        });
+        self.timer = Some((at, handle));
+    }
+}
+
+impl Actor for GatewayActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let opened = self.open(ctx);
+        // The starter waits on the other end; if it is gone nobody is left to tell.
+        let _ = self.config.opened.send(opened);
+        self.pump(ctx);
+    }
+}
+
+impl StreamHandler<Wake> for GatewayActor {
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.pump(ctx);
+    }
+
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Abandon> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, Abandon(report): Abandon, _: &mut Self::Context) {
+        let now = Instant::now();
+        let mut names = Vec::new();
+        for (id, open) in self.pending.drain() {
+            let pipeline = &self.config.plan.pipelines[open.pipeline].name;
+            names.push(format!("request {id} of pipeline {pipeline:?}, {} ms old", (now - open.started).as_millis()));
+            open.fail(Failure::new(FailureKind::ShuttingDown, "the server stopped before the request was answered"));
+        }
+        names.sort();
+        // Whoever asked has a bound on its patience and may be gone.
+        let _ = report.send(names);
+    }
+}

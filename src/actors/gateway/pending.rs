@@ -1,0 +1,114 @@
+//! The table of open requests.
+//!
+//! `REQ-1` lives here: a reply channel leaves the table exactly once, together with the entry.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::types::{Failure, RequestId, Tensor};
+
+use super::handle::{InferReply, Reply, Slot};
+
+/// A request that has been admitted and not yet answered.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub pipeline: usize,
+    pub started: Instant,
+    pub deadline: Instant,
+    outputs: Vec<Option<Tensor>>,
+    reply: oneshot::Sender<Reply>,
+    slot: Slot,
+}
+
+/// Open requests by id, and their deadlines in order.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    open: HashMap<RequestId, Open>,
+    deadlines: BinaryHeap<Reverse<(Instant, RequestId)>>,
+}
+
+impl Open {
+    pub(super) fn new(
+        pipeline: usize,
+        outputs: usize,
+        started: Instant,
+        deadline: Instant,
+        reply: oneshot::Sender<Reply>,
+        slot: Slot,
+    ) -> Self {
+        let outputs = (0..outputs).map(|_| None).collect();
+        Self { pipeline, started, deadline, outputs, reply, slot }
+    }
+
+    /// Tells whether the client has gone away.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Answers. The slot is given back first, so that a client that has its reply finds room for the next request.
+    pub(super) fn answer(self, reply: Reply) {
+        drop(self.slot);
+        // A client that has gone away meanwhile wants no reply.
+        let _ = self.reply.send(reply);
+    }
+
+    pub(super) fn fail(self, failure: Failure) {
+        self.answer(Err(failure));
+    }
+
+    /// Answers with the outputs, which are complete.
+    pub(super) fn succeed(mut self) {
+        let outputs = std::mem::take(&mut self.outputs).into_iter().flatten().collect();
+        self.answer(Ok(InferReply { outputs }));
+    }
+}
+
+impl Pending {
+    pub(super) fn insert(&mut self, id: RequestId, open: Open) {
+        self.deadlines.push(Reverse((open.deadline, id)));
+        self.open.insert(id, open);
+    }
+
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
+        self.open.remove(&id)
+    }
+
+    /// Adds outputs to a request; returns it once none is missing. Outputs of a request that is no longer open are
+    /// late and ignored.
+    pub(super) fn add_outputs(&mut self, id: RequestId, outputs: Vec<(u16, Tensor)>) -> Option<Open> {
+        let open = self.open.get_mut(&id)?;
+        for (port, tensor) in outputs {
+            if let Some(slot) = open.outputs.get_mut(usize::from(port)) {
+                *slot = Some(tensor);
+            }
+        }
+        if open.outputs.iter().any(Option::is_none) { None } else { self.open.remove(&id) }
+    }
+
+    /// Removes the requests whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<(RequestId, Open)> {
+        let mut late = Vec::new();
+        while let Some(Reverse((deadline, id))) = self.deadlines.peek().copied() {
+            if deadline > now && self.open.contains_key(&id) {
+                break;
+            }
+            self.deadlines.pop();
+            if let Some(open) = self.open.remove(&id) {
+                late.push((id, open));
+            }
+        }
+        late
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
+    }
+
+    pub(super) fn drain(&mut self) -> Vec<(RequestId, Open)> {
+        self.deadlines.clear();
+        self.open.drain().collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! The supervisor: hears of faults, decides by the restart policy, orders rebuilds, writes the board.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+
+use actix::prelude::*;
+use tracing::{error, info, warn};
+
+use super::NodeError;
+use super::block::{BlockActor, GiveUp, Rebuild};
+use super::board::{Board, BlockState};
+use crate::plan::Plan;
+use crate::sched::{Restart, RestartPolicy};
+
+/// A block instance has a warm session.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Up {
+    pub block: usize,
+    pub instance: usize,
+}
+
+/// What a block instance lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// The session: it can be rebuilt.
+    Session,
+    /// The sockets, and with them the queue.
+    Links,
+}
+
+/// A block instance failed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Fault {
+    pub block: usize,
+    pub instance: usize,
+    pub kind: FaultKind,
+    pub cause: String,
+}
+
+/// The supervisor takes charge of these actors.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Adopt(pub HashMap<(usize, usize), Addr<BlockActor>>);
+
+/// Told once: every block is up, or why the node cannot start.
+pub(super) type Started = SyncSender<Result<(), NodeError>>;
+
+/// Watches the block instances of a node.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    plan: Arc<Plan>,
+    board: Board,
+    blocks: HashMap<(usize, usize), Addr<BlockActor>>,
+    policies: HashMap<(usize, usize), RestartPolicy>,
+    /// Present until told.
+    started: Option<Started>,
+    randomness: RandomState,
+}
+
+impl Supervisor {
+    pub(super) fn new(plan: Arc<Plan>, board: Board, started: Started) -> Self {
+        Self {
+            plan,
+            board,
+            blocks: HashMap::new(),
+            policies: HashMap::new(),
+            started: Some(started),
+            randomness: RandomState::new(),
+        }
+    }
+
+    fn name(&self, block: usize) -> &str {
+        &self.plan.blocks[block].spec.name
+    }
+
+    fn tell_started(&mut self, outcome: Result<(), NodeError>) {
+        if let Some(started) = self.started.take() {
+            // The starter waits on the other end; if it is gone nobody is left to tell.
+            let _ = started.send(outcome);
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Adopt> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Adopt(blocks): Adopt, _: &mut Self::Context) {
+        self.blocks = blocks;
+        if self.plan.blocks.is_empty() {
+            self.tell_started(Ok(()));
+        }
+    }
+}
+
+impl Handler<Up> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Up { block, instance }: Up, _: &mut Self::Context) {
+        self.board.set(block, instance, BlockState::Serving);
+        info!(block = self.name(block), instance, "block up");
+        if self.board.all_up() {
+            self.tell_started(Ok(()));
+        }
+    }
+}
+
+impl Handler<Fault> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, fault: Fault, ctx: &mut Self::Context) {
+        let Fault { block, instance, kind, cause } = fault;
+        let name = self.name(block).to_owned();
+        if self.started.is_some() {
+            self.tell_started(Err(NodeError::Block { block: name, cause }));
+            return;
+        }
+        let spec = self.plan.blocks[block].spec.restart;
+        let policy = self.policies.entry((block, instance)).or_insert_with(|| RestartPolicy::new(spec));
+        let now = Instant::now();
+        let decision = match kind {
+            FaultKind::Session => policy.on_failure(now, self.randomness.hash_one(now) as u32),
+            FaultKind::Links => Restart::GiveUp,
+        };
+        let Some(actor) = self.blocks.get(&(block, instance)).cloned() else { return };
+        match decision {
+            Restart::After { wait, attempt } => {
+                warn!(block = %name, instance, attempt, budget = spec.budget, ?wait, %cause, "block failed, rebuilding");
+                self.board.set(block, instance, BlockState::Restarting { cause });
+                ctx.run_later(wait, move |_, _| actor.do_send(Rebuild));
+            }
+            Restart::GiveUp => {
+                error!(block = %name, instance, budget = spec.budget, %cause, "block failed, restart budget used up, giving up");
+                let cause = format!("given up after {} rebuilds: {cause}", spec.budget);
+                self.board.set(block, instance, BlockState::GivenUp { cause: cause.clone() });
+                actor.do_send(GiveUp { cause });
+            }
+        }
+    }
+}
