@@ -1,0 +1,203 @@
+//! What the server and its pipelines say about themselves.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::{Deserialize, Serialize};
+
+use super::http::Shared;
+use super::parameters::Object;
+use super::rejection::{Rejection, shown};
+use super::{Backend, body};
+use crate::actors::{PipelineInfo, PipelineState};
+use crate::types::TensorSpec;
+
+/// The only version a pipeline has: a newer one replaces it by reload.
+pub(super) const VERSION: &str = "1";
+
+#[derive(Serialize)]
+struct ServerJson {
+    name: &'static str,
+    version: &'static str,
+    extensions: [&'static str; 1],
+}
+
+#[derive(Serialize)]
+struct PipelineJson<'a> {
+    name: &'a str,
+    versions: [&'static str; 1],
+    platform: &'static str,
+    inputs: Vec<TensorJson<'a>>,
+    outputs: Vec<TensorJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TensorJson<'a> {
+    name: &'a str,
+    datatype: &'static str,
+    shape: Vec<i64>,
+}
+
+#[derive(Serialize)]
+struct IndexJson<'a> {
+    name: &'a str,
+    version: &'static str,
+    state: &'static str,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+struct IndexRequest {
+    #[serde(default)]
+    ready: bool,
+}
+
+/// Finds the pipeline, and the version if there is one, that a path names.
+pub(super) fn find<'a, B: Backend>(
+    backend: &'a B,
+    request: &HttpRequest,
+) -> Result<(usize, &'a PipelineInfo), Rejection> {
+    let part = |name: &str| request.match_info().get(name);
+    let name = part("name").unwrap_or_default();
+    let pipelines = backend.pipelines();
+    let Some((index, pipeline)) = pipelines
+        .iter()
+        .enumerate()
+        .find(|(_, pipeline)| pipeline.name == name)
+    else {
+        let known = pipelines
+            .iter()
+            .map(|pipeline| pipeline.name.clone())
+            .collect();
+        return Err(Rejection::Pipeline {
+            seen: shown(name),
+            known,
+        });
+    };
+    match part("version") {
+        Some(version) if version != VERSION => Err(Rejection::Version {
+            pipeline: pipeline.name.clone(),
+            seen: shown(version),
+        }),
+        _ => Ok((index, pipeline)),
+    }
+}
+
+pub(super) async fn server() -> HttpResponse {
+    HttpResponse::Ok().json(ServerJson {
+        name: "blockflow",
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: ["binary_tensor_data"],
+    })
+}
+
+pub(super) async fn pipeline<B: Backend>(
+    request: HttpRequest,
+    shared: web::Data<Shared<B>>,
+) -> Result<HttpResponse, Rejection> {
+    let (_, pipeline) = find(&shared.backend, &request)?;
+    Ok(HttpResponse::Ok().json(PipelineJson {
+        name: &pipeline.name,
+        versions: [VERSION],
+        platform: "blockflow_pipeline",
+        inputs: tensors(&pipeline.signature.inputs),
+        outputs: tensors(&pipeline.signature.outputs),
+    }))
+}
+
+pub(super) async fn pipeline_ready<B: Backend>(
+    request: HttpRequest,
+    shared: web::Data<Shared<B>>,
+) -> Result<HttpResponse, Rejection> {
+    let (index, pipeline) = find(&shared.backend, &request)?;
+    match shared.backend.state(index) {
+        PipelineState::Ready => Ok(HttpResponse::Ok().finish()),
+        PipelineState::NotReady { reason } => Err(Rejection::NotReady {
+            reasons: vec![not_ready(&pipeline.name, &reason)],
+        }),
+    }
+}
+
+pub(super) async fn pipeline_config<B: Backend>(
+    request: HttpRequest,
+    shared: web::Data<Shared<B>>,
+) -> Result<HttpResponse, Rejection> {
+    let (_, pipeline) = find(&shared.backend, &request)?;
+    Err(Rejection::ModelConfig {
+        pipeline: pipeline.name.clone(),
+    })
+}
+
+pub(super) async fn server_ready<B: Backend>(
+    shared: web::Data<Shared<B>>,
+) -> Result<HttpResponse, Rejection> {
+    let reasons: Vec<_> = shared
+        .backend
+        .pipelines()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, pipeline)| match shared.backend.state(index) {
+            PipelineState::Ready => None,
+            PipelineState::NotReady { reason } => Some(not_ready(&pipeline.name, &reason)),
+        })
+        .collect();
+    if reasons.is_empty() {
+        Ok(HttpResponse::Ok().finish())
+    } else {
+        Err(Rejection::NotReady { reasons })
+    }
+}
+
+/// Lists the pipelines; only those that are ready if the body is `{"ready": true}`.
+pub(super) async fn index<B: Backend>(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared<B>>,
+) -> Result<HttpResponse, Rejection> {
+    let body = body::read(&request, payload, &shared.limits, 0).await?;
+    let ready_only = if body.is_empty() {
+        false
+    } else {
+        let Object(asked) =
+            serde_json::from_slice::<Object<IndexRequest>>(&body).map_err(|cause| {
+                Rejection::Json {
+                    cause: cause.to_string(),
+                    hint: "",
+                }
+            })?;
+        asked.ready
+    };
+    let entries: Vec<_> = shared
+        .backend
+        .pipelines()
+        .iter()
+        .enumerate()
+        .map(|(index, pipeline)| {
+            let (state, reason) = match shared.backend.state(index) {
+                PipelineState::Ready => ("READY", String::new()),
+                PipelineState::NotReady { reason } => ("UNAVAILABLE", reason),
+            };
+            IndexJson {
+                name: &pipeline.name,
+                version: VERSION,
+                state,
+                reason,
+            }
+        })
+        .filter(|entry| !ready_only || entry.state == "READY")
+        .collect();
+    Ok(HttpResponse::Ok().json(entries))
+}
+
+fn tensors(specs: &[TensorSpec]) -> Vec<TensorJson<'_>> {
+    specs
+        .iter()
+        .map(|spec| TensorJson {
+            name: &spec.name,
+            datatype: spec.dtype.name(),
+            shape: spec.shape.wire(),
+        })
+        .collect()
+}
+
+fn not_ready(pipeline: &str, reason: &str) -> String {
+    format!("pipeline {pipeline:?} is not ready: {reason}")
+}

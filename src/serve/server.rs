@@ -1,0 +1,172 @@
+//! The listening server: binding, bounds on connections, stopping.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+use tokio::sync::watch;
+
+use super::body::BodyLimits;
+use super::http::{self, Shared};
+use super::{Backend, ServeError};
+
+/// Connections one worker holds; one more waits in the kernel's queue.
+const CONNECTIONS_PER_WORKER_MAX: usize = 1024;
+
+/// How the server listens.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// Port 0 chooses a free port.
+    pub address: SocketAddr,
+    /// Threads that parse and write HTTP; at least 1.
+    pub workers: usize,
+    pub body_bytes_max: usize,
+    /// How long a graceful stop waits for requests in flight; whole seconds, rounded up.
+    pub drain: Duration,
+    /// Writes the text of `GET /metrics`.
+    pub metrics: fn() -> String,
+    pub timeouts: HttpTimeouts,
+}
+
+/// How long a client may keep the server waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTimeouts {
+    /// For the head of a connection's first request.
+    pub head: Duration,
+    /// Between two pieces of a body.
+    pub body_stall: Duration,
+    /// For a whole body.
+    pub body: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+}
+
+impl Default for HttpTimeouts {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(5),
+            body_stall: Duration::from_secs(10),
+            body: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(75),
+        }
+    }
+}
+
+/// A server that owns its port and answers nobody yet.
+pub struct BoundServer<B> {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: HttpOptions,
+    backend: B,
+    stop: watch::Sender<Option<Stop>>,
+}
+
+/// Stops a server from any thread.
+#[derive(Debug, Clone)]
+pub struct StopHandle {
+    stop: watch::Sender<Option<Stop>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stop {
+    graceful: bool,
+}
+
+/// Takes the port. Nothing is answered until [`BoundServer::run`] is polled.
+pub fn bind<B: Backend>(options: HttpOptions, backend: B) -> Result<BoundServer<B>, ServeError> {
+    let failed = |cause| ServeError::Bind {
+        address: options.address,
+        cause,
+    };
+    let listener = TcpListener::bind(options.address).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(BoundServer {
+        listener,
+        address,
+        options,
+        backend,
+        stop: watch::channel(None).0,
+    })
+}
+
+impl<B: Backend> BoundServer<B> {
+    /// Returns the addresses clients can connect to, the port being the real one.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
+    }
+
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle {
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Serves until it is stopped. Runs inside an actix system; signals are left to the caller.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let failed = |cause| ServeError::Run { cause };
+        let HttpOptions {
+            workers,
+            body_bytes_max,
+            drain,
+            metrics,
+            timeouts,
+            ..
+        } = self.options;
+        let limits = BodyLimits {
+            bytes_max: body_bytes_max,
+            stall: timeouts.body_stall,
+            whole: timeouts.body,
+        };
+        let shared = web::Data::new(Shared {
+            backend: self.backend,
+            limits,
+            metrics,
+        });
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(shared.clone())
+                .configure(http::routes::<B>)
+        })
+        .workers(workers.max(1))
+        .max_connections(CONNECTIONS_PER_WORKER_MAX)
+        .client_request_timeout(timeouts.head)
+        .keep_alive(timeouts.keep_alive)
+        .tcp_nodelay(true)
+        // Noticing at once that a client is gone is worth more than clients that close their sending half early:
+        // the connection, and with it the handler's future, is dropped as soon as its end is read.
+        .h1_allow_half_closed(false)
+        .disable_signals()
+        .shutdown_timeout(drain.as_secs() + u64::from(drain.subsec_nanos() > 0))
+        .listen(self.listener)
+        .map_err(failed)?
+        .run();
+        let handle = server.handle();
+        let mut stop = self.stop.subscribe();
+        // Held to the end, so the wait below cannot end for want of a sender.
+        let _sender = self.stop;
+        tokio::pin!(server);
+        let asked = tokio::select! {
+            ended = &mut server => return ended.map_err(failed),
+            asked = stop.wait_for(Option::is_some) => asked.ok().and_then(|asked| *asked),
+        };
+        let stopping = handle.stop(asked.is_some_and(|asked| asked.graceful));
+        let (ended, ()) = tokio::join!(server, stopping);
+        ended.map_err(failed)
+    }
+}
+
+impl StopHandle {
+    /// Stops taking connections. If `graceful`, requests in flight are answered first, up to the drain time.
+    pub fn stop(&self, graceful: bool) {
+        self.stop.send_replace(Some(Stop { graceful }));
+    }
+}
+
+impl<B> fmt::Debug for BoundServer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundServer")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
