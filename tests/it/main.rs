@@ -1,5 +1,8 @@
 //! Integration tests, one module per hazard.
 
+mod serve_disconnect;
+mod serve_limits;
+mod serve_malformed;
 mod serve_protocol;
 mod serve_roundtrip;
 mod serve_support;
