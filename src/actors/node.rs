@@ -28,7 +28,8 @@ pub struct Node {
     gateway: Gateway,
     actor: Addr<GatewayActor>,
     control: System,
-    thread: JoinHandle<()>,
+    /// Taken when the node is stopped.
+    thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
 }
 
@@ -84,12 +85,9 @@ impl Node {
             let _ = ended_tx.send(());
         })?;
         let (actor, control) = launched.recv().map_err(|_| NodeError::ControlLost)??;
-        let node = Self { gateway, actor, control, thread, ended };
-        let outcome = wait_opened(&opened).and_then(|()| started.recv().map_err(|_| NodeError::ControlLost)?);
-        if let Err(error) = outcome {
-            node.stop(Duration::ZERO);
-            return Err(error);
-        }
+        let node = Self { gateway, actor, control, thread: Some(thread), ended };
+        opened.recv().map_err(|_| NodeError::ControlLost)?.map_err(NodeError::Gateway)?;
+        started.recv().map_err(|_| NodeError::ControlLost)??;
         Ok(node)
     }
 
@@ -99,14 +97,19 @@ impl Node {
 
     /// Refuses new requests, waits for those in flight up to `drain`, answers the rest with a refusal, and ends every
     /// thread. Blocks the calling thread.
-    pub fn stop(self, drain: Duration) -> StopReport {
+    pub fn stop(mut self, drain: Duration) -> StopReport {
+        self.end(drain)
+    }
+
+    fn end(&mut self, drain: Duration) -> StopReport {
+        let Some(thread) = self.thread.take() else { return StopReport::default() };
         self.gateway.close();
         let stragglers = if self.gateway.wait_idle(drain) { Vec::new() } else { self.abandon() };
         self.control.stop();
         let threads_ended = self.ended.recv_timeout(THREAD_END).is_ok();
         if threads_ended {
             // It has sent its last word, so this does not wait.
-            let _ = self.thread.join();
+            let _ = thread.join();
         }
         StopReport { stragglers, threads_ended }
     }
@@ -118,8 +121,10 @@ impl Node {
     }
 }
 
-fn wait_opened(opened: &Receiver<Result<(), LinkError>>) -> Result<(), NodeError> {
-    opened.recv().map_err(|_| NodeError::ControlLost)?.map_err(NodeError::Gateway)
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
 }
 
 /// Runs on the control thread.

@@ -1,57 +1,48 @@
-//! A configuration, loaded and running.
+//! A configuration, running.
 
-use std::path::Path;
 use std::time::Duration;
 
-use crate::actors::Gateway;
-use crate::plan::Plan;
-use crate::types::Spec;
+use crate::actors::{Gateway, Node, NodeError, StopReport};
+use crate::engine::{EngineError, prepare};
 
-/// A configuration that passed every static check, with the models it names read and cut.
-#[derive(Debug)]
-pub struct Loaded {
-    pub plan: Plan,
-}
+use super::Loaded;
 
 /// Block actors and gateway, running.
 #[derive(Debug)]
 pub struct Runtime {
-    gateway: Gateway,
+    node: Node,
 }
 
 /// Why a plan could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("block {block:?} could not be started: {cause}")]
-    Block { block: String, cause: String },
-}
-
-/// How a shutdown went.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StopReport {
-    /// Requests that were still unanswered when the drain time was over.
-    pub stragglers: Vec<String>,
-}
-
-impl Loaded {
-    /// Reads and checks the models of `spec` and compiles it. `spec_path` resolves relative model paths; every problem is returned.
-    pub fn from_spec(_spec: Spec, _spec_path: Option<&Path>) -> Result<Self, Vec<crate::types::Problem>> {
-        todo!()
-    }
+    #[error("block {block:?} could not be prepared: {cause}")]
+    Prepare { block: String, cause: EngineError },
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 impl Runtime {
-    /// Prepares and warms every block, then opens the gateway. Blocks the calling thread; must not be called from an async context.
-    pub fn start(_loaded: Loaded) -> Result<Self, StartError> {
-        todo!()
+    /// Prepares and warms every block, then opens the gateway. Blocks the calling thread; not for async contexts.
+    pub fn start(loaded: Loaded) -> Result<Self, StartError> {
+        let blocks = &loaded.plan.blocks;
+        let prepared = blocks.iter().enumerate().map(|(index, block)| {
+            let spec = &block.spec;
+            prepare(loaded.source(index), spec.threads, spec.device)
+                .map_err(|cause| StartError::Prepare { block: spec.name.clone(), cause })
+        });
+        let prepared = prepared.collect::<Result<_, _>>()?;
+        // The graphs, and with them the mapped model files, are not needed any more.
+        let Loaded { plan, .. } = loaded;
+        Ok(Self { node: Node::start(plan, prepared)? })
     }
 
     pub fn gateway(&self) -> &Gateway {
-        &self.gateway
+        self.node.gateway()
     }
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
-    pub fn stop(self, _drain: Duration) -> StopReport {
-        todo!()
+    pub fn stop(self, drain: Duration) -> StopReport {
+        self.node.stop(drain)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::types::{PipelineId, StepId};
 
-use super::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+use super::{EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline};
 
 /// Receiver of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +33,19 @@ pub struct Wiring {
     pub admitted: Vec<Vec<Delivery>>,
     /// By pipeline and step: what follows when that step is done.
     pub finished: BTreeMap<(PipelineId, StepId), Vec<Delivery>>,
+    /// By block: envelopes that one producer may have waiting there. That is the block's `queue_max`, except where
+    /// blocks feed each other in a circle (pipelines may use them in different orders): full queues there would wait for
+    /// each other for ever, so the window covers all that can be in flight.
+    pub windows: Vec<usize>,
+}
+
+impl Receiver {
+    fn block(self) -> Option<usize> {
+        match self {
+            Self::Block(block) => Some(block),
+            Self::Gateway => None,
+        }
+    }
 }
 
 type Grouped = BTreeMap<Option<usize>, BTreeMap<Option<usize>, Vec<(usize, u16)>>>;
@@ -60,7 +73,36 @@ impl Wiring {
             }
             wiring.admitted.push(admitted);
         }
+        wiring.windows = wiring.windows(plan);
         wiring
+    }
+
+    fn windows(&self, plan: &Plan) -> Vec<usize> {
+        let count = plan.blocks.len();
+        let mut reaches: Vec<BTreeSet<usize>> = (0..count)
+            .map(|block| {
+                let all = self.receivers_of(plan, block);
+                all.into_iter().filter_map(Receiver::block).collect()
+            })
+            .collect();
+        for via in 0..count {
+            let beyond = reaches[via].clone();
+            for set in &mut reaches {
+                if set.contains(&via) {
+                    set.extend(&beyond);
+                }
+            }
+        }
+        let window = |(block, planned): (usize, &PlannedBlock)| {
+            let queue_max = planned.spec.queue_max;
+            if !reaches[block].contains(&block) {
+                return queue_max;
+            }
+            let steps = plan.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+            let uses = steps.filter(|step| step.block == block).count();
+            queue_max.max(plan.limits.in_flight_max.saturating_mul(uses))
+        };
+        plan.blocks.iter().enumerate().map(window).collect()
     }
 
     /// Returns the receivers of a block's deliveries, each once.

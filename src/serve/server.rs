@@ -91,9 +91,9 @@ pub fn bind<B: Backend>(options: HttpOptions, backend: B) -> Result<BoundServer<
 }
 
 impl<B: Backend> BoundServer<B> {
-    /// Returns the addresses clients can connect to, the port being the real one.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        vec![self.address]
+    /// Returns the address clients can connect to, the port being the real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn stop_handle(&self) -> StopHandle {

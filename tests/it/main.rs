@@ -1,8 +1,20 @@
 //! Integration tests, one module per hazard.
 
+#![expect(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and a panic says so")]
+
+mod batching;
+mod digits;
+mod envelopes;
+mod faults;
+mod joining;
+mod links;
+mod memory;
+mod requests;
+mod restarts;
 mod serve_disconnect;
 mod serve_limits;
 mod serve_malformed;
 mod serve_protocol;
 mod serve_roundtrip;
 mod serve_support;
+mod support;

@@ -1,7 +1,5 @@
 //! Hazard: a client that goes away while its request is being served keeps the pipelines busy for nobody.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::net::Shutdown;
 
 use crate::serve_support::{Client, Event, Server, get, infer, infer_binary, request};

@@ -1,7 +1,5 @@
 //! Hazard: slow or greedy clients, a taken port, pipelining, a stop in the middle of a request.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::net::Shutdown;
 use std::time::Duration;
 

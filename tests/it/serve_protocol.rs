@@ -1,7 +1,5 @@
 //! Hazard: the front end speaks a dialect that clients of the Open Inference Protocol do not understand.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::time::Duration;
 
 use blockflow::types::{DType, FailureKind};

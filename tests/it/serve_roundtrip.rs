@@ -1,7 +1,5 @@
 //! Hazard: a tensor changes on its way through the front end, or some bytes bring it down.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::sync::{Mutex, OnceLock};
 
 use blockflow::types::DType;

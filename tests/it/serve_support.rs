@@ -1,7 +1,5 @@
 //! What the tests of the HTTP front end share: a backend double, a server around it, and a client that speaks raw TCP.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -203,7 +201,7 @@ impl Server {
     pub(crate) fn start_with(options: HttpOptions) -> Self {
         let (sender, events) = mpsc::channel();
         let bound = bind(options, Double::new(sender)).unwrap();
-        let address = bound.addresses()[0];
+        let address = bound.address();
         let stop = bound.stop_handle();
         let run = move || actix_rt::System::new().block_on(bound.run());
         Self {

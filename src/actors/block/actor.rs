@@ -144,13 +144,13 @@ impl BlockActor {
             let now = Instant::now();
             for late in self.queue.expire(now) {
                 let cause = "the deadline passed while the request waited for this block";
-                self.refuse(links, &late, FailureKind::DeadlineExceeded, cause)?;
+                self.refuse(links, late, FailureKind::DeadlineExceeded, cause)?;
                 progress = true;
             }
             if let State::GivenUp(cause) = &self.state {
                 let cause = cause.clone();
                 for waiting in self.queue.batcher.remove(|_| true) {
-                    self.refuse(links, &waiting, FailureKind::Unavailable, &cause)?;
+                    self.refuse(links, waiting, FailureKind::Unavailable, &cause)?;
                 }
             }
             let ready = matches!(self.state, State::Serving(_)) && !links.blocked();
@@ -180,8 +180,8 @@ impl BlockActor {
             Body::Cancel => {
                 trace!(block = %self.name, %request, "cancelled");
                 links.forget(request);
-                for waiting in self.queue.cancel(request) {
-                    links.release(waiting.content.peer)?;
+                for mut waiting in self.queue.cancel(request) {
+                    release(links, &mut waiting)?;
                 }
             }
             Body::Hello | Body::Failure(_) => {
@@ -194,17 +194,21 @@ impl BlockActor {
     fn refuse(
         &self,
         links: &mut Links,
-        waiting: &Waiting,
+        mut waiting: Waiting,
         kind: FailureKind,
         cause: &str,
     ) -> Result<(), LinkError> {
-        links.release(waiting.content.peer)?;
+        release(links, &mut waiting)?;
         links.fail(waiting.content.address, Failure::in_block(kind, &self.name, cause))
     }
 
     fn launch(&mut self, links: &mut Links) -> Result<(), LinkError> {
-        let batch = self.queue.batcher.take();
+        let mut batch = self.queue.batcher.take();
         let State::Serving(session) = &mut self.state else { return Ok(()) };
+        for item in &mut batch {
+            // Producers may send more while this runs.
+            release(links, item)?;
+        }
         let signature = &self.config.plan.blocks[self.config.block].signature;
         let started = Instant::now();
         let requests: Vec<&[Tensor]> = batch.iter().map(|item| item.content.inputs.as_slice()).collect();
@@ -216,7 +220,6 @@ impl BlockActor {
             Ok(outputs) => {
                 self.learn(took);
                 for (item, outputs) in batch.into_iter().zip(outputs) {
-                    links.release(item.content.peer)?;
                     let address = item.content.address;
                     drop(item.content.inputs);
                     links.deliver(address, &outputs, time_left(item.deadline, now))?;
@@ -249,7 +252,7 @@ impl BlockActor {
         for item in batch {
             if single || item.key.is_alone() {
                 debug!(block = %self.name, request = %item.content.address.request, cause, "request failed");
-                self.refuse(links, &item, kind, cause)?;
+                self.refuse(links, item, kind, cause)?;
             } else {
                 self.queue.retry_alone(item);
             }
@@ -284,6 +287,11 @@ impl BlockActor {
         });
         self.timer = Some((at, handle));
     }
+}
+
+/// Gives back the credit that a job holds, if it still does.
+fn release(links: &mut Links, waiting: &mut Waiting) -> Result<(), LinkError> {
+    waiting.content.credit.take().map_or(Ok(()), |peer| links.release(peer))
 }
 
 impl Actor for BlockActor {

@@ -68,7 +68,7 @@ impl Links {
     ) -> Result<Self, LinkError> {
         let spec = &plan.blocks[block].spec;
         let identity = format!("{}/{instance}", spec.name);
-        let window = Window(u32::try_from(spec.queue_max).unwrap_or(u32::MAX));
+        let window = Window(u32::try_from(wiring.windows[block]).unwrap_or(u32::MAX));
         let inbound = Inbound::bind(context, &block_endpoint(plan.epoch, &spec.name, instance), window)?;
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);

@@ -1,5 +1,6 @@
 //! What waits at a block instance: inputs that lack a partner, and requests that lack a run.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::sched::{Batcher, Item, Joiner, Limits, Recent};
@@ -20,8 +21,8 @@ pub(super) struct Key {
 pub(super) struct Job {
     pub address: Addressed,
     pub inputs: Vec<Tensor>,
-    /// Whose credit to release when the job leaves the queue.
-    pub peer: Peer,
+    /// Whose credit to release when the job leaves the queue; `None` once that is done.
+    pub credit: Option<Peer>,
 }
 
 /// A job in the batcher.
@@ -32,8 +33,8 @@ pub(super) type Waiting = Item<Key, Job>;
 pub(super) struct Queue {
     ports: usize,
     joiner: Joiner<(RequestId, StepId), Tensor>,
-    /// Deadlines of requests whose inputs are still incomplete.
-    incomplete: Vec<(RequestId, Instant)>,
+    /// Deadlines of steps whose inputs are still incomplete.
+    incomplete: HashMap<(RequestId, StepId), Instant>,
     pub batcher: Batcher<Key, Job>,
     cancelled: Recent<RequestId>,
 }
@@ -53,7 +54,7 @@ impl Queue {
         Self {
             ports,
             joiner: Joiner::new(),
-            incomplete: Vec::new(),
+            incomplete: HashMap::new(),
             batcher: Batcher::new(limits),
             cancelled: Recent::new(in_flight_max.saturating_mul(2)),
         }
@@ -69,18 +70,19 @@ impl Queue {
         if self.cancelled.contains(&address.request) {
             return Accepted::Released;
         }
+        let step = (address.request, address.step);
         let deadline = now + address.time_left;
-        let Some(inputs) = self.joiner.offer((address.request, address.step), self.ports, tensors) else {
-            self.incomplete.push((address.request, deadline));
+        let Some(inputs) = self.joiner.offer(step, self.ports, tensors) else {
+            self.incomplete.insert(step, deadline);
             return Accepted::Released;
         };
-        self.incomplete.retain(|(request, _)| *request != address.request);
+        self.incomplete.remove(&step);
         let trailing = |tensor: &Tensor| {
             (tensor.dtype(), tensor.shape().get(1..).unwrap_or_default().to_vec())
         };
         let key = Key { trailing: inputs.iter().map(trailing).collect(), alone: None };
         let rows = super::session::rows_of(&inputs);
-        self.batcher.push(Item { key, rows, arrived: now, deadline, content: Job { address, inputs, peer } });
+        self.batcher.push(Item { key, rows, arrived: now, deadline, content: Job { address, inputs, credit: Some(peer) } });
         Accepted::Queued
     }
 
@@ -94,24 +96,22 @@ impl Queue {
     pub(super) fn cancel(&mut self, request: RequestId) -> Vec<Waiting> {
         self.cancelled.note(request);
         self.joiner.retain(|(open, _)| *open != request);
-        self.incomplete.retain(|(open, _)| *open != request);
+        self.incomplete.retain(|(open, _), _| *open != request);
         self.batcher.remove(|item| item.content.address.request == request)
     }
 
     /// Forgets incomplete requests past their deadline; returns complete ones for an answer.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Waiting> {
-        let late: Vec<_> =
-            self.incomplete.iter().filter(|(_, deadline)| *deadline <= now).map(|(id, _)| *id).collect();
-        if !late.is_empty() {
-            self.incomplete.retain(|(request, _)| !late.contains(request));
-            self.joiner.retain(|(request, _)| !late.contains(request));
+        if self.incomplete.values().any(|deadline| *deadline <= now) {
+            self.incomplete.retain(|_, deadline| *deadline > now);
+            self.joiner.retain(|step| self.incomplete.contains_key(step));
         }
         self.batcher.expire(now)
     }
 
     /// Returns when [`Queue::expire`] next has something to do.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        let incomplete = self.incomplete.iter().map(|(_, deadline)| *deadline);
+        let incomplete = self.incomplete.values().copied();
         incomplete.chain(self.batcher.next_expiry()).min()
     }
 }

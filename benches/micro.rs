@@ -1,0 +1,176 @@
+//! Cost of the parts: one inproc hop, envelope encoding, a gateway round trip.
+//!
+//! A hop is half a round trip between two threads that each wait in their reactor, as actors do. The crossbeam channel
+//! beside it, whose threads block, is what any hand-over between two threads costs on the machine.
+
+use std::thread;
+use std::time::Duration;
+
+use blockflow::actors::InferRequest;
+use blockflow::app::{Loaded, Runtime};
+use blockflow::tensormq::{Addressed, Body, Context, Envelope, Inbound, Outbound, Window, decode, encode};
+use blockflow::types::{
+    BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec, MockSpec,
+    PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StepId,
+    Tensor, TensorSpec,
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const PAYLOADS: [usize; 4] = [1 << 10, 1 << 16, 1 << 22, 1 << 28];
+
+fn envelope(bytes: usize) -> Envelope {
+    let tensor = Tensor::copy_of(DType::U8, vec![1, bytes], &vec![1; bytes]).expect("a valid tensor");
+    Envelope {
+        address: Addressed {
+            request: RequestId(1),
+            epoch: Epoch(1),
+            pipeline: PipelineId(0),
+            step: StepId(0),
+            time_left: Duration::from_secs(1),
+        },
+        body: Body::Tensors(vec![(0, tensor)]),
+    }
+}
+
+/// One side of the ping-pong: receives through the reactor, releases the credit.
+struct Side {
+    inbound: Inbound,
+    outbound: Outbound,
+}
+
+impl Side {
+    fn open(context: &Context, own: &str, other: &str) -> Self {
+        let endpoint = |name: &str| Endpoint::Inproc(name.to_owned());
+        let inbound = Inbound::bind(context, &endpoint(own), Window(8)).expect("a free name");
+        let outbound = Outbound::connect(context, &endpoint(other), own).expect("an endpoint");
+        Self { inbound, outbound }
+    }
+
+    /// Returns the next envelope; `None` is the order to end.
+    async fn receive(&mut self, edges: &blockflow::tensormq::Edges) -> Option<Envelope> {
+        loop {
+            while self.outbound.poll().expect("a sound link") {}
+            if let Some(received) = self.inbound.try_receive().expect("a sound link") {
+                let received = received.expect("a readable message");
+                if matches!(received.envelope.body, Body::Cancel) {
+                    return None;
+                }
+                self.inbound.release(received.peer).expect("a sound link");
+                return Some(received.envelope);
+            }
+            edges.next().await?;
+        }
+    }
+}
+
+fn reactor() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn hop(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("inproc_round_trip_is_two_hops");
+    group.sample_size(50);
+    for bytes in PAYLOADS {
+        let context = Context::new();
+        let (ping, pong) = (format!("ping-{bytes}"), format!("pong-{bytes}"));
+        let mut near = Side::open(&context, &ping, &pong);
+        let far_context = context.clone();
+        let far = thread::spawn(move || {
+            reactor().block_on(async {
+                let mut far = Side::open(&far_context, &pong, &ping);
+                let edges = far.inbound.edges().expect("edges");
+                while let Some(envelope) = far.receive(&edges).await {
+                    far.outbound.send(envelope).expect("a sound link");
+                }
+            });
+        });
+        let runtime = reactor();
+        let edges = runtime.block_on(async { near.inbound.edges().expect("edges") });
+        let message = envelope(bytes);
+        group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
+            bencher.iter(|| {
+                runtime.block_on(async {
+                    near.outbound.send(message.clone()).expect("a sound link");
+                    near.receive(&edges).await.expect("an echo")
+                })
+            });
+        });
+        near.outbound.send(Envelope { body: Body::Cancel, ..message }).expect("a sound link");
+        far.join().expect("the echo thread ends");
+    }
+    group.finish();
+}
+
+fn channel(criterion: &mut Criterion) {
+    let (to_far, far_inbox) = crossbeam::channel::bounded::<Envelope>(8);
+    let (to_near, near_inbox) = crossbeam::channel::bounded::<Envelope>(8);
+    let far = thread::spawn(move || far_inbox.iter().try_for_each(|message| to_near.send(message)));
+    let message = envelope(1 << 10);
+    criterion.bench_function("crossbeam_round_trip_is_two_hops", |bencher| {
+        bencher.iter(|| {
+            to_far.send(message.clone()).expect("the echo thread lives");
+            near_inbox.recv().expect("an echo")
+        });
+    });
+    drop(to_far);
+    far.join().expect("the echo thread ends").expect("the channel is open");
+}
+
+fn codec(criterion: &mut Criterion) {
+    let message = envelope(1 << 10);
+    let header = encode(&message, 7).expect("a valid envelope");
+    let Body::Tensors(tensors) = &message.body else { return };
+    let tensors: Vec<_> = tensors.iter().map(|(_, tensor)| tensor.clone()).collect();
+    let mut group = criterion.benchmark_group("envelope");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("encode", |bencher| bencher.iter(|| encode(&message, 7)));
+    group.bench_function("decode", |bencher| bencher.iter(|| decode(&header, tensors.clone())));
+    group.finish();
+}
+
+/// A pipeline of one mock block that takes no time.
+fn idle_pipeline() -> Spec {
+    let shape = ShapeSpec::fixed(&[1, 1024]);
+    let tensor = |name: &str| TensorSpec::new(name, DType::U8, shape.clone());
+    let signature = Signature { inputs: vec![tensor("in")], outputs: vec![tensor("out")] };
+    let second = Duration::from_secs(1);
+    let block = BlockSpec {
+        name: "mock".into(),
+        source: SourceSpec::Mock(MockSpec { signature, latency: Duration::ZERO, failure: None }),
+        device: Device::Cpu,
+        threads: 1,
+        instances: 1,
+        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
+        restart: RestartSpec { budget: 0, window: second, backoff_min: second, backoff_max: second },
+        queue_max: 8,
+    };
+    Spec {
+        server: ServerSpec { http: ([127, 0, 0, 1], 0).into(), workers: 1, body_bytes_max: 1 << 20, drain: second },
+        limits: LimitsSpec { in_flight_max: 64 },
+        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        blocks: vec![block],
+        pipelines: vec![PipelineSpec {
+            name: "idle".into(),
+            flow: FlowSpec::Chain(vec!["mock".into()]),
+            deadline: Duration::from_secs(10),
+        }],
+    }
+}
+
+fn gateway(criterion: &mut Criterion) {
+    let loaded = Loaded::from_spec(&idle_pipeline()).expect("a valid specification");
+    let runtime = Runtime::start(loaded).expect("a mock starts");
+    let gateway = runtime.gateway().clone();
+    let waiter = reactor();
+    let input = Tensor::copy_of(DType::U8, vec![1, 1024], &[0; 1024]).expect("a valid tensor");
+    criterion.bench_function("gateway_round_trip", |bencher| {
+        bencher.iter(|| {
+            let request = InferRequest { pipeline: 0, inputs: vec![input.clone()], deadline: None };
+            waiter.block_on(gateway.submit(request).expect("room")).expect("a reply")
+        });
+    });
+    runtime.stop(Duration::from_secs(1));
+}
+
+criterion_group!(benches, hop, channel, codec, gateway);
+criterion_main!(benches);

@@ -1,0 +1,360 @@
+//! ResNet-50 in five blocks against the same engine unsplit: latency, throughput, memory. Writes JSON to stdout.
+//!
+//! All sides of a comparison take turns in one run, because machines are shared and noisy; read the ratios. `whole` is
+//! one session called directly, with no actor in between. `row` is the five sessions called one after the other on
+//! one thread: what splitting costs by itself. `split` is the pipeline, through the gateway, an actor per block.
+//!
+//! `cargo bench --bench pipeline -- --model FILE [--latency-rounds N] [--throughput-rounds N]`; scripts/bench makes the
+//! model and keeps the result.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
+use blockflow::app::{Loaded, Runtime};
+use blockflow::engine::{BlockSource, Prepared, prepare};
+use blockflow::graph::Graph;
+use blockflow::types::{
+    BatchSpec, BlockSpec, DType, Device, FlowSpec, LimitsSpec, LogFormat, LogSpec, PipelineSpec, RestartSpec,
+    ServerSpec, SourceSpec, Spec, Tensor,
+};
+use serde_json::{Value, json};
+
+const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
+const IN_FLIGHT: usize = 8;
+const REQUESTS_PER_ROUND: usize = 16;
+const WARM_UP: usize = 3;
+const DEFAULT_ALLOCATOR: &str = "BLOCKFLOW_BENCH_DEFAULT_ALLOCATOR";
+
+type Failed = Box<dyn std::error::Error>;
+
+struct Options {
+    model: PathBuf,
+    latency_rounds: usize,
+    throughput_rounds: usize,
+}
+
+fn options() -> Result<Options, Failed> {
+    let mut options = Options { model: PathBuf::new(), latency_rounds: 40, throughput_rounds: 6 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--model" => options.model = value()?.into(),
+            "--latency-rounds" => options.latency_rounds = value()?.parse()?,
+            "--throughput-rounds" => options.throughput_rounds = value()?.parse()?,
+            // Cargo says so to every benchmark.
+            "--bench" => {}
+            _ => return Err(format!("unknown argument {word}").into()),
+        }
+    }
+    if !options.model.is_file() {
+        return Err(format!("no model at {:?}; run scripts/bench, which makes one", options.model).into());
+    }
+    Ok(options)
+}
+
+fn block(model: &Path, index: usize) -> BlockSpec {
+    let second = Duration::from_secs(1);
+    let cut = |at: usize| CUTS.get(at).map(|&name| vec![name.to_owned()]);
+    BlockSpec {
+        name: format!("stage{index}"),
+        source: SourceSpec::Onnx {
+            path: model.to_owned(),
+            inputs: index.checked_sub(1).and_then(cut),
+            outputs: cut(index),
+        },
+        device: Device::Cpu,
+        threads: 1,
+        instances: 1,
+        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
+        restart: RestartSpec { budget: 0, window: second, backoff_min: second, backoff_max: second },
+        queue_max: IN_FLIGHT,
+    }
+}
+
+fn split_spec(model: &Path) -> Spec {
+    let blocks: Vec<_> = (0..=CUTS.len()).map(|index| block(model, index)).collect();
+    let flow = FlowSpec::Chain(blocks.iter().map(|block| block.name.clone()).collect());
+    let deadline = Duration::from_secs(60);
+    Spec {
+        server: ServerSpec {
+            http: ([127, 0, 0, 1], 0).into(),
+            workers: 1,
+            body_bytes_max: 1 << 24,
+            drain: Duration::from_secs(1),
+        },
+        limits: LimitsSpec { in_flight_max: IN_FLIGHT },
+        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        blocks,
+        pipelines: vec![PipelineSpec { name: "resnet50".into(), flow, deadline }],
+    }
+}
+
+fn prepared(graph: &Graph) -> Result<Arc<dyn Prepared>, Failed> {
+    let signature = graph.signature()?;
+    Ok(prepare(BlockSource::Graph { graph, signature }, 1, Device::Cpu)?)
+}
+
+fn input() -> Result<Tensor, Failed> {
+    let values: Vec<u8> =
+        (0..3 * 224 * 224).flat_map(|index| ((index % 255) as f32 / 255.0 - 0.5).to_le_bytes()).collect();
+    Ok(Tensor::copy_of(DType::F32, vec![1, 3, 224, 224], &values)?)
+}
+
+fn request(input: &Tensor) -> InferRequest {
+    InferRequest { pipeline: 0, inputs: vec![input.clone()], deadline: None }
+}
+
+fn timed<T>(run: impl FnOnce() -> Result<T, Failed>) -> Result<(Duration, T), Failed> {
+    let started = Instant::now();
+    let value = run()?;
+    Ok((started.elapsed(), value))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn summary(samples: &[Duration]) -> Value {
+    let mut millis: Vec<_> = samples.iter().map(|sample| sample.as_secs_f64() * 1e3).collect();
+    millis.sort_by(f64::total_cmp);
+    let at = |share: f64| millis[((millis.len() - 1) as f64 * share).round() as usize];
+    json!({ "median_ms": at(0.5), "p10_ms": at(0.1), "p90_ms": at(0.9) })
+}
+
+fn ratio(over: &[Duration], under: &[Duration]) -> f64 {
+    median(over.iter().zip(under).map(|(over, under)| over.as_secs_f64() / under.as_secs_f64()).collect())
+}
+
+struct Bench {
+    whole: Arc<dyn Prepared>,
+    stages: Vec<Arc<dyn Prepared>>,
+    split: Runtime,
+    input: Tensor,
+}
+
+impl Bench {
+    fn new(model: &Path) -> Result<Self, Failed> {
+        let graph = Graph::read(model)?;
+        let cuts: Vec<_> = CUTS.iter().map(|&name| name.to_owned()).collect();
+        let stages = graph.chain(&cuts)?.iter().map(prepared).collect::<Result<_, _>>()?;
+        let loaded = Loaded::from_spec(&split_spec(model)).map_err(|problems| format!("{problems:?}"))?;
+        Ok(Self { whole: prepared(&graph)?, stages, split: Runtime::start(loaded)?, input: input()? })
+    }
+
+    fn latency(&self, rounds: usize) -> Result<Value, Failed> {
+        let mut whole = self.whole.session()?;
+        let mut stages = self.stages.iter().map(|stage| stage.session()).collect::<Result<Vec<_>, _>>()?;
+        let waiter = waiter();
+        let gateway = self.split.gateway();
+        let mut samples: [Vec<Duration>; 3] = Default::default();
+        let inputs = [self.input.clone()];
+        for round in 0..rounds + WARM_UP {
+            let mut outputs: [Vec<Tensor>; 3] = Default::default();
+            for turn in 0..3 {
+                let side = (round + turn) % 3;
+                let (took, output) = timed(|| match side {
+                    0 => Ok(whole.run(&inputs)?),
+                    1 => stages.iter_mut().try_fold(inputs.to_vec(), |tensors, stage| Ok(stage.run(&tensors)?)),
+                    _ => Ok(waiter.block_on(gateway.submit(request(&self.input))?)?.outputs),
+                })?;
+                outputs[side] = output;
+                if round >= WARM_UP {
+                    samples[side].push(took);
+                }
+            }
+            if outputs.iter().any(|output| output[0].bytes() != outputs[0][0].bytes()) {
+                return Err("split and whole disagree".into());
+            }
+        }
+        let [whole, row, split] = samples;
+        Ok(json!({
+            "rounds": rounds,
+            "whole": summary(&whole),
+            "row": summary(&row),
+            "split": summary(&split),
+            "row_over_whole": ratio(&row, &whole),
+            "split_over_whole": ratio(&split, &whole),
+            "split_over_row": ratio(&split, &row),
+        }))
+    }
+
+    fn throughput(&self, rounds: usize) -> Result<Value, Failed> {
+        let cores = thread::available_parallelism()?.get();
+        let mut samples: [Vec<Duration>; 2] = Default::default();
+        for round in 0..rounds + 1 {
+            for turn in 0..2 {
+                let side = (round + turn) % 2;
+                let (took, ()) = timed(|| match side {
+                    0 => self.whole_on_all(cores),
+                    _ => in_flight(self.split.gateway(), &self.input),
+                })?;
+                if round > 0 {
+                    samples[side].push(took);
+                }
+            }
+        }
+        let [whole, split] = samples;
+        let per_second = |samples: &[Duration]| {
+            REQUESTS_PER_ROUND as f64 / median(samples.iter().map(Duration::as_secs_f64).collect())
+        };
+        Ok(json!({
+            "rounds": rounds,
+            "requests_per_round": REQUESTS_PER_ROUND,
+            "in_flight": IN_FLIGHT,
+            "whole_sessions": cores,
+            "whole_per_second": per_second(&whole),
+            "split_per_second": per_second(&split),
+            "split_over_whole": ratio(&whole, &split),
+        }))
+    }
+
+    /// Runs a round on as many sessions of the whole model as there are cores.
+    fn whole_on_all(&self, cores: usize) -> Result<(), Failed> {
+        let run = |share: usize| -> Result<(), String> {
+            let mut session = self.whole.session().map_err(|error| error.to_string())?;
+            for _ in 0..share {
+                session.run(std::slice::from_ref(&self.input)).map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores)
+                .map(|core| (REQUESTS_PER_ROUND + core) / cores)
+                .map(|share| scope.spawn(move || run(share)))
+                .collect();
+            threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a session panicked".to_owned())?)
+        })?;
+        Ok(())
+    }
+}
+
+fn waiter() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers")
+}
+
+/// Runs a round with a fixed number of requests in flight.
+fn in_flight(gateway: &Gateway, input: &Tensor) -> Result<(), Failed> {
+    waiter().block_on(async {
+        let mut open: VecDeque<Ticket> = VecDeque::new();
+        for _ in 0..REQUESTS_PER_ROUND {
+            if open.len() == IN_FLIGHT
+                && let Some(oldest) = open.pop_front()
+            {
+                let _: InferReply = oldest.await?;
+            }
+            open.push_back(gateway.submit(request(input))?);
+        }
+        for ticket in open {
+            ticket.await?;
+        }
+        Ok(())
+    })
+}
+
+/// Ends the server however the benchmark ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Serves the five blocks from a process of its own and returns its resident memory after some requests.
+fn memory(model: &Path) -> Result<Value, Failed> {
+    let program = env!("CARGO_BIN_EXE_blockflow");
+    let directory = std::env::temp_dir().join(format!("blockflow-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let config = directory.join("resnet50.toml");
+    std::fs::write(&config, split_toml(&model.canonicalize()?))?;
+    let mut command = Command::new(program);
+    command.args(["run", "--http", "127.0.0.1:0"]).arg(&config).stdout(Stdio::piped());
+    let mut server = Server(command.spawn()?);
+    let mut lines = BufReader::new(server.0.stdout.take().ok_or("no stdout")?).lines();
+    let first = lines.next().ok_or("the server ended before it listened")??;
+    let url = first.split_whitespace().find(|word| word.starts_with("http://")).ok_or(first.clone())?.to_owned();
+    let read = || resident_kib(server.0.id());
+    let started = read()?;
+    let load = Command::new(program)
+        .args(["bench", "--url", &url, "--pipeline", "resnet50", "--requests", "64", "--concurrency", "1"])
+        .stdout(Stdio::null())
+        .status()?;
+    if !load.success() {
+        return Err("the load on the server failed".into());
+    }
+    let served = read()?;
+    std::fs::remove_dir_all(&directory)?;
+    Ok(json!({ "started_mb": started / 1e3, "after_64_requests_mb": served / 1e3 }))
+}
+
+/// Returns the resident set in units of 1000 bytes.
+fn resident_kib(process: u32) -> Result<f64, Failed> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: f64 = line.split_whitespace().nth(1).ok_or("no value")?.parse()?;
+    Ok(kib * 1.024)
+}
+
+fn split_toml(model: &Path) -> String {
+    let mut text = String::new();
+    let mut flow = Vec::new();
+    for index in 0..=CUTS.len() {
+        text += &format!("[blocks.stage{index}]\nmodel = {:?}\n", model.display().to_string());
+        if index > 0 {
+            text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
+        }
+        if index < CUTS.len() {
+            text += &format!("outputs = [{:?}]\n", CUTS[index]);
+        }
+        flow.push(format!("\"stage{index}\""));
+    }
+    text + &format!("[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n", flow.join(", "))
+}
+
+/// Runs this benchmark's latency part again in a process with the platform's allocator settings.
+fn with_default_allocator(options: &Options) -> Result<Value, Failed> {
+    let output = Command::new(std::env::current_exe()?)
+        .arg("--model")
+        .arg(&options.model)
+        .args(["--latency-rounds", &options.latency_rounds.to_string()])
+        .env(DEFAULT_ALLOCATOR, "1")
+        .stderr(Stdio::inherit())
+        .output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn main() -> Result<(), Failed> {
+    let options = options()?;
+    let default_allocator = std::env::var_os(DEFAULT_ALLOCATOR).is_some();
+    if !default_allocator {
+        blockflow::engine::torch::tune_allocator();
+    }
+    let bench = Bench::new(&options.model)?;
+    let latency = bench.latency(options.latency_rounds)?;
+    if default_allocator {
+        println!("{latency}");
+        return Ok(());
+    }
+    let throughput = bench.throughput(options.throughput_rounds)?;
+    bench.split.stop(Duration::from_secs(1));
+    let result = json!({
+        "network": "resnet50, batch 1, FP32, 5 blocks, 1 thread per block",
+        "cores": thread::available_parallelism()?.get(),
+        "latency_concurrency_1": latency,
+        "throughput": throughput,
+        "latency_with_default_allocator_settings": with_default_allocator(&options)?,
+        "resident_memory_of_the_server": memory(&options.model)?,
+    });
+    println!("{}", serde_json::to_string_pretty(&result)?);
+    Ok(())
+}

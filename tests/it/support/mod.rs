@@ -1,0 +1,102 @@
+//! What several test modules need: specifications made of mock blocks, and waiting under a watchdog.
+
+pub mod server;
+
+use std::time::{Duration, Instant};
+
+use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
+use blockflow::app::{Loaded, Runtime};
+use blockflow::types::{
+    BatchSpec, BlockSpec, DType, Device, Failure, FlowSpec, LimitsSpec, LogFormat, LogSpec,
+    MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
+    Spec, Tensor, TensorSpec,
+};
+
+/// No wait of a test lasts longer.
+pub const WATCHDOG: Duration = Duration::from_secs(30);
+
+/// A mock block over UINT8 tensors of one shape, with inputs `in0`, `in1`, … and one output `out`.
+pub fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
+    let spec = |name: String| TensorSpec::new(name, DType::U8, shape.clone());
+    let signature = Signature {
+        inputs: (0..inputs).map(|index| spec(format!("in{index}"))).collect(),
+        outputs: vec![spec("out".into())],
+    };
+    BlockSpec {
+        name: name.into(),
+        source: SourceSpec::Mock(MockSpec { signature, latency: Duration::ZERO, failure: None }),
+        device: Device::Cpu,
+        threads: 1,
+        instances: 1,
+        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
+        restart: RestartSpec {
+            budget: 10_000,
+            window: Duration::from_secs(60),
+            backoff_min: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(2),
+        },
+        queue_max: 8,
+    }
+}
+
+pub fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<MockFailure>) -> BlockSpec {
+    if let SourceSpec::Mock(mock) = &mut block.source {
+        mock.latency = latency;
+        mock.failure = failure;
+    }
+    block
+}
+
+pub fn chain(name: &str, blocks: &[&str], deadline: Duration) -> PipelineSpec {
+    let flow = blocks.iter().map(|&block| block.to_owned()).collect();
+    PipelineSpec { name: name.into(), flow: FlowSpec::Chain(flow), deadline }
+}
+
+pub fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
+    Spec {
+        server: ServerSpec {
+            http: ([127, 0, 0, 1], 0).into(),
+            workers: 1,
+            body_bytes_max: 1 << 20,
+            drain: Duration::from_secs(1),
+        },
+        limits: LimitsSpec { in_flight_max: 64 },
+        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        blocks,
+        pipelines,
+    }
+}
+
+pub fn start(spec: &Spec) -> Runtime {
+    let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    Runtime::start(loaded).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A UINT8 tensor of shape [1, n].
+pub fn row(bytes: &[u8]) -> Tensor {
+    Tensor::copy_of(DType::U8, vec![1, bytes.len()], bytes).unwrap()
+}
+
+pub fn submit(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Ticket, Failure> {
+    gateway.submit(InferRequest { pipeline, inputs, deadline: None })
+}
+
+/// Waits for a reply; panics if there is none in time.
+pub fn wait(ticket: Ticket) -> Result<InferReply, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let reply = runtime.block_on(async { tokio::time::timeout(WATCHDOG, ticket).await });
+    reply.expect("a request was never answered")
+}
+
+pub fn ask(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
+    wait(submit(gateway, pipeline, inputs)?).map(|reply| reply.outputs)
+}
+
+/// Waits until `reached` holds; panics with `what` if it does not in time.
+pub fn until(what: &str, reached: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !reached() {
+        assert!(started.elapsed() < WATCHDOG, "never happened: {what}");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,153 @@
+//! The real binary, serving; and just enough of an HTTP client to speak to it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use super::WATCHDOG;
+
+/// A running `blockflow run`, killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    log: Receiver<String>,
+}
+
+/// Status line, headers and body of one response.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Server {
+    /// Starts on a free port and waits until it listens.
+    pub fn start(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blockflow"));
+        command.arg("run").arg(config).args(["--http", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = collect(child.stderr.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = stdout
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split("http://").nth(1)?.split_whitespace().next()?.parse().ok());
+        std::thread::spawn(move || stdout.for_each(drop));
+        let Some(address) = address else {
+            let status = child.wait().unwrap();
+            panic!("the server ended with {status}: {:#?}", log.iter().collect::<Vec<_>>());
+        };
+        Self { child, address, log }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end; returns the status and what was logged.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status, self.log.iter().collect::<Vec<_>>().join("\n"));
+            }
+            assert!(started.elapsed() < WATCHDOG, "the server does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        let mut stream = self.connect();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+        read_response(stream).unwrap()
+    }
+
+    /// Posts an inference request with one binary FP32 or UINT8 input and asks for binary outputs.
+    pub fn infer(&self, pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Response {
+        let mut stream = self.connect();
+        stream.write_all(&infer_request(pipeline, input, datatype, shape, data)).unwrap();
+        read_response(stream).unwrap()
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(WATCHDOG)).unwrap();
+        stream
+    }
+
+    /// Returns the resident set in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Response {
+    /// Returns the bytes behind the JSON part.
+    pub fn binary(&self) -> &[u8] {
+        let length = self
+            .head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("inference-header-content-length:").map(str::to_owned))
+            .expect("a binary response");
+        &self.body[length.trim().parse::<usize>().unwrap()..]
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn infer_request(pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+    let json = format!(
+        "{{\"inputs\":[{{\"name\":{input:?},\"datatype\":{datatype:?},\"shape\":{shape:?},\
+         \"parameters\":{{\"binary_data_size\":{}}}}}],\"parameters\":{{\"binary_data_output\":true}}}}",
+        data.len()
+    );
+    let head = format!(
+        "POST /v2/models/{pipeline}/infer HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-type: application/octet-stream\r\ninference-header-content-length: {}\r\ncontent-length: {}\r\n\r\n",
+        json.len(),
+        json.len() + data.len()
+    );
+    [head.as_bytes(), json.as_bytes(), data].concat()
+}
+
+/// Reads until the peer closes.
+pub fn read_response(mut stream: TcpStream) -> std::io::Result<Response> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let Some(end) = end else {
+        return Err(std::io::Error::other(format!("no response, only {} bytes", bytes.len())));
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    Ok(Response { status, head, body: bytes[end + 4..].to_vec() })
+}
+
+fn collect(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (lines, log) = channel();
+    std::thread::spawn(move || {
+        BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+    });
+    log
+}
