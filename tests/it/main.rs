@@ -1,5 +1,6 @@
 //! Integration tests, one module per hazard.
 
+mod cli_npy;
 mod serve_disconnect;
 mod serve_limits;
 mod serve_malformed;
