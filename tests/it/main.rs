@@ -1,5 +1,9 @@
 //! Integration tests, one module per hazard.
 
+mod cli;
+mod cli_bench;
+mod cli_bench_http;
+mod cli_explain;
 mod cli_npy;
 mod serve_disconnect;
 mod serve_limits;
