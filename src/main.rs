@@ -1,2 +1,10 @@
 //! The program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use blockflow::cli;
+
+fn main() -> ExitCode {
+    cli::prepare_process();
+    cli::main()
+}

@@ -1,1 +1,33 @@
 //! The command line: words in, words out.
+//!
+//! One file or folder per subcommand. Results go to stdout, errors and logs to stderr, and every way to end has one
+//! exit code ([`Exit`]). Nothing here decides about requests, blocks or wiring; it asks the rooms below.
+
+mod args;
+mod bench;
+mod check;
+mod duration;
+mod entry;
+mod error;
+mod exit;
+mod explain;
+mod image;
+mod infer;
+mod npy;
+mod output;
+mod problems;
+mod request;
+mod run;
+mod seams;
+mod solo;
+mod tensors;
+
+pub use bench::{Arrivals, Histogram};
+pub use duration::parse_duration;
+pub use entry::main;
+pub use error::CliError;
+pub use exit::Exit;
+pub use explain::{PlanFormat, render_plan};
+pub use npy::{NpyError, read_npy, write_npy};
+pub use problems::Located;
+pub use seams::prepare_process;

@@ -3,6 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and a panic says so")]
 
 mod batching;
+mod cli;
+mod cli_bench;
+mod cli_bench_http;
+mod cli_explain;
+mod cli_npy;
 mod digits;
 mod envelopes;
 mod faults;

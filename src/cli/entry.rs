@@ -1,0 +1,60 @@
+//! Entry: reads the command line, runs the command, ends with its code.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use super::args::{Arguments, Command};
+use super::error::CliError;
+use super::exit::Exit;
+use super::{bench, check, explain, infer, output, run, seams};
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A reader of the help text that went away has read all it wanted.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            }
+            .into();
+        }
+    };
+    match execute(arguments) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            complain(&error);
+            error.exit().into()
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<Exit, CliError> {
+    let Arguments { log, command } = arguments;
+    let Some(command) = command else {
+        output::print(&Arguments::command().render_help().to_string())?;
+        return Ok(Exit::Success);
+    };
+    // `run` starts the log itself: its configuration has a say.
+    if !matches!(command, Command::Run(_)) {
+        seams::start_logging(&log.or_quiet())?;
+    }
+    match command {
+        Command::Run(arguments) => run::execute(&arguments, &log),
+        Command::Check(arguments) => check::execute(&arguments),
+        Command::Explain(arguments) => explain::execute(&arguments),
+        Command::Infer(arguments) => infer::execute(&arguments),
+        Command::Bench(arguments) => bench::execute(&arguments),
+    }
+}
+
+fn complain(error: &CliError) {
+    match error {
+        CliError::Configuration(_) => output::complain(&format!("{error}\n")),
+        _ => output::complain(&format!("error: {error}\n")),
+    }
+}

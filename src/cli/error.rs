@@ -1,0 +1,103 @@
+//! Why a command failed, and the exit code that tells.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::app::{ServeFailure, StartError};
+use crate::engine::EngineError;
+use crate::graph::GraphError;
+use crate::types::{Failure, Signature, TensorError, TensorSpec};
+
+use super::exit::Exit;
+use super::npy::NpyError;
+use super::problems::{self, Located};
+
+/// Failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{}", problems::lines(.0).trim_end())]
+    Configuration(Vec<Located>),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Serve(#[from] ServeFailure),
+    #[error(transparent)]
+    Model(#[from] GraphError),
+    #[error("cannot prepare {path}: {source}", path = path.display())]
+    Prepare { path: PathBuf, source: EngineError },
+    #[error("run failed: {0}")]
+    Run(#[source] EngineError),
+    #[error("request refused or failed ({kind}): {0}", kind = .0.kind.name())]
+    Request(Failure),
+    #[error(transparent)]
+    Npy(#[from] NpyError),
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error("{cause}\n{}", describe(signature))]
+    Inputs { cause: String, signature: Signature },
+    #[error("{0}")]
+    Usage(String),
+    #[error("no pipeline {seen:?}, expected one of: {known}", known = known.join(", "))]
+    UnknownPipeline { seen: String, known: Vec<String> },
+    #[error("{url}: {cause}")]
+    Http { url: String, cause: String },
+    #[error("{errors} of {requests} requests failed")]
+    BenchErrors { errors: u64, requests: u64 },
+    #[error("cannot write the result: {0}")]
+    Stdout(std::io::Error),
+    #[error("cannot render the result: {0}")]
+    Json(serde_json::Error),
+    #[error("cannot set up the client: {0}")]
+    Client(std::io::Error),
+    #[error("stopped at {address} with {} requests unanswered:\n  {}", stragglers.len(), stragglers.join("\n  "))]
+    Stragglers {
+        address: SocketAddr,
+        stragglers: Vec<String>,
+    },
+    #[error("{0} is not part of this build yet")]
+    NotBuilt(&'static str),
+}
+
+impl CliError {
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Configuration(_) => Exit::Configuration,
+            Self::Serve(ServeFailure::Ended) => Exit::Failed,
+            Self::Start(_)
+            | Self::Serve(_)
+            | Self::Model(_)
+            | Self::Prepare { .. }
+            | Self::NotBuilt(_) => Exit::CannotStart,
+            Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => Exit::Usage,
+            Self::Stragglers { .. } => Exit::Stragglers,
+            Self::Run(_)
+            | Self::Request(_)
+            | Self::Npy(_)
+            | Self::File { .. }
+            | Self::Tensor(_)
+            | Self::Http { .. }
+            | Self::BenchErrors { .. }
+            | Self::Stdout(_)
+            | Self::Json(_)
+            | Self::Client(_) => Exit::Failed,
+        }
+    }
+}
+
+fn describe(signature: &Signature) -> String {
+    let list = |heading: &str, specs: &[TensorSpec]| {
+        let lines: String = specs.iter().map(|spec| format!("\n  {spec}")).collect();
+        format!("{heading}:{lines}")
+    };
+    format!(
+        "{}\n{}",
+        list("inputs", &signature.inputs),
+        list("outputs", &signature.outputs)
+    )
+}

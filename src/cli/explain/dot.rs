@@ -1,0 +1,88 @@
+//! A plan as a Graphviz digraph: one cluster per pipeline. Blocks that pipelines share are drawn in each, with the
+//! same label.
+
+use std::fmt::Write;
+
+use crate::plan::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+
+use super::labels;
+
+pub(super) fn render(plan: &Plan) -> String {
+    let mut text = String::from("digraph blockflow {\n  rankdir=LR;\n  node [shape=box];\n");
+    for (index, pipeline) in plan.pipelines.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = render_pipeline(&mut text, plan, index, pipeline);
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn render_pipeline(
+    text: &mut String,
+    plan: &Plan,
+    index: usize,
+    pipeline: &PlannedPipeline,
+) -> std::fmt::Result {
+    writeln!(
+        text,
+        "  subgraph cluster_{index} {{\n    label={};",
+        quoted(&pipeline.name)
+    )?;
+    for (position, input) in pipeline.signature.inputs.iter().enumerate() {
+        writeln!(
+            text,
+            "    p{index}_in{position} [shape=ellipse, label={}];",
+            quoted(&input.to_string())
+        )?;
+    }
+    for (position, step) in pipeline.steps.iter().enumerate() {
+        let block = &plan.blocks[step.block];
+        let device = block.placement.device;
+        let label = format!(
+            "{}\n{} on {device}",
+            step.name,
+            block.spec.source.engine().name()
+        );
+        writeln!(
+            text,
+            "    p{index}_step{position} [label={}];",
+            quoted(&label)
+        )?;
+    }
+    for (position, output) in pipeline.signature.outputs.iter().enumerate() {
+        writeln!(
+            text,
+            "    p{index}_out{position} [shape=ellipse, label={}];",
+            quoted(&output.to_string())
+        )?;
+    }
+    for edge in &pipeline.edges {
+        let from = match edge.from {
+            EdgeFrom::Input(input) => format!("in{input}"),
+            EdgeFrom::Step { step, .. } => format!("step{step}"),
+        };
+        let to = match edge.to {
+            EdgeTo::Output(output) => format!("out{output}"),
+            EdgeTo::Step { step, .. } => format!("step{step}"),
+        };
+        let tensor = labels::tensor(plan, pipeline, edge);
+        let label = format!("{tensor}\n{}", labels::route(&edge.route));
+        writeln!(
+            text,
+            "    p{index}_{from} -> p{index}_{to} [label={}, tooltip={}];",
+            quoted(&label),
+            quoted(edge.route.reason)
+        )?;
+    }
+    text.push_str("  }\n");
+    Ok(())
+}
+
+/// Quotes a text as a DOT string; line breaks stay visible in the drawing.
+fn quoted(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}

@@ -1,0 +1,114 @@
+//! Names and short texts that all forms of a plan share.
+
+use std::time::Duration;
+
+use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route};
+use crate::types::{MockFailure, SourceSpec, TensorSpec};
+
+/// Returns `step.output`, or the name of a pipeline input.
+pub(super) fn from(plan: &Plan, pipeline: &PlannedPipeline, edge: &Edge) -> String {
+    match edge.from {
+        EdgeFrom::Input(input) => pipeline.signature.inputs[input].name.clone(),
+        EdgeFrom::Step { step, output } => {
+            let step = &pipeline.steps[step];
+            format!(
+                "{}.{}",
+                step.name, plan.blocks[step.block].signature.outputs[output].name
+            )
+        }
+    }
+}
+
+/// Returns `step.input`, or the name of a pipeline output.
+pub(super) fn to(plan: &Plan, pipeline: &PlannedPipeline, edge: &Edge) -> String {
+    match edge.to {
+        EdgeTo::Output(output) => pipeline.signature.outputs[output].name.clone(),
+        EdgeTo::Step { step, input } => {
+            let step = &pipeline.steps[step];
+            format!(
+                "{}.{}",
+                step.name, plan.blocks[step.block].signature.inputs[input].name
+            )
+        }
+    }
+}
+
+/// Returns what travels along an edge.
+pub(super) fn tensor<'plan>(
+    plan: &'plan Plan,
+    pipeline: &'plan PlannedPipeline,
+    edge: &Edge,
+) -> &'plan TensorSpec {
+    match edge.from {
+        EdgeFrom::Input(input) => &pipeline.signature.inputs[input],
+        EdgeFrom::Step { step, output } => {
+            &plan.blocks[pipeline.steps[step].block].signature.outputs[output]
+        }
+    }
+}
+
+pub(super) fn route(route: &Route) -> String {
+    format!("{} {}", route.carrier, route.travels)
+}
+
+pub(super) fn type_of(spec: &TensorSpec) -> String {
+    format!("{}{}", spec.dtype, spec.shape)
+}
+
+pub(super) fn specs(specs: &[TensorSpec]) -> String {
+    specs
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+pub(super) fn duration(duration: Duration) -> String {
+    format!("{duration:?}")
+}
+
+/// Describes what a block runs.
+pub(super) fn source(source: &SourceSpec) -> String {
+    match source {
+        SourceSpec::Onnx {
+            path,
+            inputs: None,
+            outputs: None,
+        } => path.display().to_string(),
+        SourceSpec::Onnx {
+            path,
+            inputs,
+            outputs,
+        } => {
+            let end = |names: &Option<Vec<String>>, model: &str| {
+                names
+                    .as_ref()
+                    .map_or_else(|| model.to_owned(), |names| names.join(", "))
+            };
+            format!(
+                "{} from {} to {}",
+                path.display(),
+                end(inputs, "inputs"),
+                end(outputs, "outputs")
+            )
+        }
+        SourceSpec::TorchScript { path, .. } => path.display().to_string(),
+        SourceSpec::DecodeImage(image) => {
+            format!(
+                "decode image to {}x{}, {} channels",
+                image.width, image.height, image.channels
+            )
+        }
+        SourceSpec::Mock(mock) => {
+            let failure = match mock.failure {
+                None => String::new(),
+                Some(MockFailure::Panic { every }) => format!(", panics every {every} runs"),
+                Some(MockFailure::Error { every }) => format!(", fails every {every} runs"),
+                Some(MockFailure::Hang { every, time }) => {
+                    format!(", hangs {} every {every} runs", duration(time))
+                }
+            };
+            format!("mock of {}{failure}", duration(mock.latency))
+        }
+    }
+}

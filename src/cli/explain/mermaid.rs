@@ -1,0 +1,85 @@
+//! A plan as a Mermaid flowchart: one subgraph per pipeline.
+
+use std::fmt::Write;
+
+use crate::plan::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+
+use super::labels;
+
+pub(super) fn render(plan: &Plan) -> String {
+    let mut text = String::from("flowchart LR\n");
+    for (index, pipeline) in plan.pipelines.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = render_pipeline(&mut text, plan, index, pipeline);
+    }
+    text
+}
+
+fn render_pipeline(
+    text: &mut String,
+    plan: &Plan,
+    index: usize,
+    pipeline: &PlannedPipeline,
+) -> std::fmt::Result {
+    writeln!(text, "  subgraph p{index}[{}]", quoted(&pipeline.name))?;
+    for (position, input) in pipeline.signature.inputs.iter().enumerate() {
+        writeln!(
+            text,
+            "    p{index}_in{position}([{}])",
+            quoted(&input.to_string())
+        )?;
+    }
+    for (position, step) in pipeline.steps.iter().enumerate() {
+        let block = &plan.blocks[step.block];
+        let device = block.placement.device;
+        let label = format!(
+            "{}\n{} on {device}",
+            step.name,
+            block.spec.source.engine().name()
+        );
+        writeln!(text, "    p{index}_step{position}[{}]", quoted(&label))?;
+    }
+    for (position, output) in pipeline.signature.outputs.iter().enumerate() {
+        writeln!(
+            text,
+            "    p{index}_out{position}([{}])",
+            quoted(&output.to_string())
+        )?;
+    }
+    for edge in &pipeline.edges {
+        let from = match edge.from {
+            EdgeFrom::Input(input) => format!("in{input}"),
+            EdgeFrom::Step { step, .. } => format!("step{step}"),
+        };
+        let to = match edge.to {
+            EdgeTo::Output(output) => format!("out{output}"),
+            EdgeTo::Step { step, .. } => format!("step{step}"),
+        };
+        let tensor = labels::tensor(plan, pipeline, edge);
+        let label = format!("{tensor}\n{}", labels::route(&edge.route));
+        writeln!(
+            text,
+            "    p{index}_{from} -->|{}| p{index}_{to}",
+            quoted(&label)
+        )?;
+    }
+    text.push_str("  end\n");
+    Ok(())
+}
+
+/// Quotes a text for Mermaid, whose entities are written `#name;`.
+fn quoted(text: &str) -> String {
+    let mut result = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '#' => result.push_str("#35;"),
+            '"' => result.push_str("#quot;"),
+            '<' => result.push_str("#lt;"),
+            '>' => result.push_str("#gt;"),
+            '\n' => result.push_str("<br/>"),
+            _ => result.push(letter),
+        }
+    }
+    result.push('"');
+    result
+}

@@ -1,0 +1,133 @@
+//! A plan as aligned text.
+
+use crate::plan::{Plan, PlannedBlock, PlannedPipeline};
+
+use super::labels;
+use crate::cli::output::columns;
+
+pub(super) fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    for pipeline in &plan.pipelines {
+        text.push_str(&render_pipeline(plan, pipeline));
+        text.push('\n');
+    }
+    text.push_str("blocks\n");
+    text.push_str(&render_blocks(plan));
+    text
+}
+
+/// Cells of the line that names a pipeline and what it takes and gives.
+pub(in crate::cli) fn pipeline_line(pipeline: &PlannedPipeline) -> Vec<String> {
+    let signature = &pipeline.signature;
+    vec![
+        "pipeline".to_owned(),
+        pipeline.name.clone(),
+        format!(
+            "{} -> {}",
+            labels::specs(&signature.inputs),
+            labels::specs(&signature.outputs)
+        ),
+    ]
+}
+
+/// Cells of the line that names a block and where it runs.
+pub(in crate::cli) fn block_line(block: &PlannedBlock) -> Vec<String> {
+    let instances = block.spec.instances;
+    vec![
+        "block".to_owned(),
+        block.spec.name.clone(),
+        block.spec.source.engine().name().to_owned(),
+        block.placement.device.to_string(),
+        format!(
+            "{instances} instance{}",
+            if instances == 1 { "" } else { "s" }
+        ),
+    ]
+}
+
+fn render_pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> String {
+    let facts = [
+        vec![
+            "inputs".to_owned(),
+            labels::specs(&pipeline.signature.inputs),
+        ],
+        vec![
+            "outputs".to_owned(),
+            labels::specs(&pipeline.signature.outputs),
+        ],
+        vec!["deadline".to_owned(), labels::duration(pipeline.deadline)],
+    ];
+    let steps: Vec<_> = pipeline
+        .steps
+        .iter()
+        .map(|step| {
+            let block = &plan.blocks[step.block];
+            let name = &block.spec.name;
+            let use_of = if *name == step.name {
+                String::new()
+            } else {
+                format!("block {name}")
+            };
+            vec![step.name.clone(), place(block), use_of]
+        })
+        .collect();
+    let edges: Vec<_> = pipeline
+        .edges
+        .iter()
+        .map(|edge| {
+            vec![
+                labels::from(plan, pipeline, edge),
+                "->".to_owned(),
+                labels::to(plan, pipeline, edge),
+                labels::type_of(labels::tensor(plan, pipeline, edge)),
+                labels::route(&edge.route),
+                edge.route.reason.to_owned(),
+            ]
+        })
+        .collect();
+    format!(
+        "pipeline {}\n{}  steps\n{}  edges\n{}",
+        pipeline.name,
+        columns(2, &facts),
+        columns(4, &steps),
+        columns(4, &edges)
+    )
+}
+
+fn render_blocks(plan: &Plan) -> String {
+    let heading = [
+        "NAME",
+        "ENGINE",
+        "PLACE",
+        "INSTANCES",
+        "THREADS",
+        "BATCH",
+        "SOURCE",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(plan.blocks.iter().map(|block| {
+        let batch = &block.spec.batch;
+        let batch = match batch.rows_max {
+            0 | 1 => "none".to_owned(),
+            rows => format!("{rows} rows, {}", labels::duration(batch.wait)),
+        };
+        vec![
+            block.spec.name.clone(),
+            block.spec.source.engine().name().to_owned(),
+            place(block),
+            block.spec.instances.to_string(),
+            block.spec.threads.to_string(),
+            batch,
+            labels::source(&block.spec.source),
+        ]
+    }));
+    columns(2, &rows)
+}
+
+fn place(block: &PlannedBlock) -> String {
+    let placement = &block.placement;
+    format!(
+        "{}/{}/{}",
+        placement.host, placement.process, placement.device
+    )
+}

@@ -1,0 +1,163 @@
+//! What `infer` can run, behind one call: a session in this thread, or a pipeline of actors.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::app::Loaded;
+use crate::cli::bench::Histogram;
+use crate::cli::error::CliError;
+use crate::cli::request::{self, OwnPipeline};
+use crate::cli::{npy, seams, tensors};
+use crate::engine::Session;
+use crate::types::{ShapeSpec, Signature, Tensor, TensorSpec};
+
+use super::chain;
+use super::command::InferArguments;
+
+/// Something to run, the tensors to run it on, and what its outputs are called.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) runner: Runner,
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) names: OutputNames,
+}
+
+/// Names of outputs; TorchScript has as many as it returns.
+#[derive(Debug)]
+pub(super) enum OutputNames {
+    Known(Vec<String>),
+    Numbered,
+}
+
+#[derive(Debug)]
+pub(super) enum Runner {
+    Session(Box<dyn Session>),
+    Pipeline(OwnPipeline, tokio::runtime::Runtime),
+}
+
+impl Runner {
+    /// Runs once and records the time it took, in µs.
+    pub(super) fn run(
+        &mut self,
+        inputs: &[Tensor],
+        times: &mut Histogram,
+    ) -> Result<Vec<Tensor>, CliError> {
+        let begin = Instant::now();
+        let outputs = match self {
+            Self::Session(session) => session.run(inputs).map_err(CliError::Run),
+            Self::Pipeline(pipeline, client) => client.block_on(pipeline.infer(inputs.to_vec())),
+        }?;
+        times.record_duration(begin.elapsed());
+        Ok(outputs)
+    }
+
+    pub(super) fn stop(self) {
+        if let Self::Pipeline(pipeline, _) = self {
+            pipeline.stop();
+        }
+    }
+}
+
+pub(super) fn open(arguments: &InferArguments) -> Result<Opened, CliError> {
+    match (&arguments.pipeline, &arguments.model) {
+        (Some(name), _) => {
+            let loaded = seams::load(&arguments.config)?;
+            let signature = request::planned(&loaded, Some(name))?.signature.clone();
+            open_pipeline(arguments, &signature, loaded, name)
+        }
+        (None, Some(path)) if is_torchscript(path) => open_torchscript(arguments, path),
+        (None, Some(path)) => open_onnx(arguments, path),
+        (None, None) => Err(CliError::Usage(
+            "a model or --pipeline is missing".to_owned(),
+        )),
+    }
+}
+
+fn is_torchscript(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pt")
+}
+
+/// Reads the inputs first, so that a wrong one is told before anything is loaded.
+fn open_pipeline(
+    arguments: &InferArguments,
+    signature: &Signature,
+    loaded: Loaded,
+    name: &str,
+) -> Result<Opened, CliError> {
+    let inputs = tensors::load_all(signature, &arguments.inputs, &arguments.image)?;
+    let pipeline = OwnPipeline::start(loaded, name)?;
+    let runner = Runner::Pipeline(pipeline, request::client()?);
+    Ok(Opened {
+        runner,
+        inputs,
+        names: names_of(signature),
+    })
+}
+
+fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError> {
+    if !arguments.output_names.is_empty() {
+        return Err(CliError::Usage(
+            "--output-name is for TorchScript; an ONNX model names its outputs".to_owned(),
+        ));
+    }
+    let graph = seams::read_graph(path)?;
+    let signature = seams::graph_signature(&graph)?;
+    let (device, threads) = (arguments.device, arguments.threads);
+    if arguments.cuts.is_empty() {
+        let inputs = tensors::load_all(&signature, &arguments.inputs, &arguments.image)?;
+        let prepared = seams::prepare_graph(&graph, &signature, threads, device)?;
+        let session = prepared.session().map_err(|source| CliError::Prepare {
+            path: path.to_owned(),
+            source,
+        })?;
+        return Ok(Opened {
+            runner: Runner::Session(session),
+            inputs,
+            names: names_of(&signature),
+        });
+    }
+    let segments = seams::graph_chain(&graph, &arguments.cuts)?;
+    let spec = chain::spec(path, &signature, &segments, device, threads);
+    let loaded = seams::compile_for_model(spec, path)?;
+    open_pipeline(arguments, &signature, loaded, chain::MODEL)
+}
+
+/// Takes the inputs in the order of the flags, for the file does not name them.
+fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError> {
+    if !arguments.cuts.is_empty() {
+        return Err(CliError::Usage(
+            "a TorchScript file cannot be cut, only an ONNX model can".to_owned(),
+        ));
+    }
+    let files = arguments.inputs.iter();
+    let inputs = files
+        .clone()
+        .map(|file| npy::read_npy(&file.path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let specs: Vec<_> = files
+        .zip(&inputs)
+        .map(|(file, tensor)| {
+            TensorSpec::new(&file.name, tensor.dtype(), ShapeSpec::fixed(tensor.shape()))
+        })
+        .collect();
+    let session = seams::torchscript_session(path, &specs, arguments.threads, arguments.device)?;
+    let names = match arguments.output_names.as_slice() {
+        [] => OutputNames::Numbered,
+        names => OutputNames::Known(names.to_vec()),
+    };
+    Ok(Opened {
+        runner: Runner::Session(session),
+        inputs,
+        names,
+    })
+}
+
+fn names_of(signature: &Signature) -> OutputNames {
+    OutputNames::Known(
+        signature
+            .outputs
+            .iter()
+            .map(|spec| spec.name.clone())
+            .collect(),
+    )
+}
