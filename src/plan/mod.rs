@@ -7,8 +7,15 @@
 //!
 //! [`Problem`]: crate::types::Problem
 
+mod agree;
+mod chain;
+mod compile;
+mod draft;
+mod graph;
 mod model;
+mod order;
 mod route;
 
+pub use compile::compile;
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
