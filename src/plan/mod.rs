@@ -7,10 +7,17 @@
 //!
 //! [`Problem`]: crate::types::Problem
 
+mod agree;
+mod chain;
+mod compile;
+mod draft;
+mod graph;
 mod model;
+mod order;
 mod route;
 mod wiring;
 
+pub use compile::compile;
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
 pub use wiring::{Delivery, Receiver, Wiring};

@@ -77,3 +77,17 @@ pub enum EdgeTo {
     /// Output of the pipeline, by position.
     Output(usize),
 }
+
+impl Placement {
+    /// Process that blocks of thread isolation and the gateway share.
+    pub const MAIN: &'static str = "main";
+
+    /// Returns a place in the main process of this host.
+    pub fn main(device: Device) -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            process: Self::MAIN.to_owned(),
+            device,
+        }
+    }
+}

@@ -1,1 +1,17 @@
-//! Log set-up, notable events and metrics.
+//! Log set-up, notable events and metrics of the process.
+//!
+//! Logs go to stderr, results of commands to stdout. A notable event is one struct that emits both its log line and its
+//! metric ([`Event`]); counts on the data path are plain atomics ([`metrics`]), fetched once per block or pipeline.
+//! Nothing here decides anything or stops a request: a metric is written without locks, and never fails.
+
+mod error;
+mod events;
+mod log;
+pub mod metrics;
+
+pub use error::LogError;
+pub use events::{
+    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, RequestRefused,
+    Straggler,
+};
+pub use log::init;

@@ -9,6 +9,7 @@ mod endpoint;
 mod failure;
 mod ids;
 mod memory;
+mod nearest;
 mod problem;
 mod shape;
 mod signature;
@@ -21,12 +22,13 @@ pub use endpoint::{Endpoint, EndpointParseError};
 pub use failure::{Failure, FailureKind};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
+pub use nearest::nearest;
 pub use problem::Problem;
 pub use shape::{Dim, Shape, ShapeError, ShapeSpec, byte_count, element_count};
 pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
-    BatchSpec, BlockSpec, EngineChoice, FlowSpec, ImageLayout, ImageSpec, LogFormat, LogSpec,
-    MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, LimitsSpec,
-    EdgeSpec, GraphSpec,
+    BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphSpec, ImageLayout, ImageSpec,
+    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec,
+    SourceSpec, Spec,
 };
 pub use tensor::{Tensor, TensorError};

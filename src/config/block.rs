@@ -1,0 +1,77 @@
+//! One block: what it runs, on what, how often at once, in what batches, and how it is restarted.
+
+use std::path::Path;
+
+use crate::types::{BatchSpec, BlockSpec, RestartSpec};
+
+use super::defaults;
+use super::reader::{Section, Unit};
+use super::source;
+
+const THREADS_MAX: u64 = 256;
+const INSTANCES_MAX: u64 = 64;
+const QUEUE_MAX: u64 = 65_536;
+const ROWS_MAX: u64 = 4096;
+const WAIT_MS_MAX: u32 = 10_000;
+const BUDGET_MAX: u64 = 1000;
+const WINDOW_S_MAX: u32 = 86_400;
+const BACKOFF_MS_MAX: u32 = 600_000;
+
+pub(super) fn block(name: &str, section: Section<'_>, directory: &Path) -> Option<BlockSpec> {
+    let mut section = section.with_defaults(defaults::table("block"));
+    let source = source::source(&mut section, directory);
+    let device = section.parsed("device", "expected \"cpu\" or \"cuda:N\"");
+    let threads = section.size("threads", 1..=THREADS_MAX);
+    let instances = section.size("instances", 1..=INSTANCES_MAX);
+    let batch = section.section("batch").and_then(batch);
+    let restart = section.section("restart").and_then(restart);
+    let queue_max = section.size("queue_max", 1..=QUEUE_MAX);
+    let noun = source.as_ref().map_or("a block", source::noun);
+    section.finish(noun);
+    Some(BlockSpec {
+        name: name.to_owned(),
+        source: source?,
+        device: device?,
+        threads: threads?,
+        instances: instances?,
+        batch: batch?,
+        restart: restart?,
+        queue_max: queue_max?,
+    })
+}
+
+fn batch(mut section: Section<'_>) -> Option<BatchSpec> {
+    let rows_max = section.size("max", 1..=ROWS_MAX);
+    let wait = section.duration("wait_ms", Unit::Milliseconds, 0..=WAIT_MS_MAX);
+    section.finish("batch");
+    Some(BatchSpec {
+        rows_max: rows_max?,
+        wait: wait?,
+    })
+}
+
+fn restart(mut section: Section<'_>) -> Option<RestartSpec> {
+    let budget = section.size("budget", 0..=BUDGET_MAX);
+    let window = section.duration("window_s", Unit::Seconds, 1..=WINDOW_S_MAX);
+    let backoff_min = section.duration("backoff_min_ms", Unit::Milliseconds, 1..=BACKOFF_MS_MAX);
+    let backoff_max = section.duration("backoff_max_ms", Unit::Milliseconds, 1..=BACKOFF_MS_MAX);
+    if let (Some(least), Some(most)) = (backoff_min, backoff_max)
+        && least > most
+    {
+        section.wrong(
+            "backoff_min_ms",
+            format!("is {}", least.as_secs_f64() * 1000.0),
+            format!(
+                "expected at most backoff_max_ms, which is {}",
+                most.as_secs_f64() * 1000.0
+            ),
+        );
+    }
+    section.finish("restart");
+    Some(RestartSpec {
+        budget: budget?,
+        window: window?,
+        backoff_min: backoff_min?,
+        backoff_max: backoff_max?,
+    })
+}

@@ -1,0 +1,146 @@
+//! Variables of the environment as one more layer of a configuration.
+
+use std::collections::BTreeMap;
+
+use config::{Map, Value, ValueKind};
+
+use crate::types::{Problem, nearest};
+
+use super::Locator;
+use super::defaults::SECTIONS;
+use super::value::ENVIRONMENT;
+
+const PREFIX: &str = "BLOCKFLOW_";
+
+/// Variables with our prefix that are no keys: flags of the program and switches of its tests.
+const OTHERS: [&str; 4] = [
+    "BLOCKFLOW_CONFIG",
+    "BLOCKFLOW_URL",
+    "BLOCKFLOW_REQUIRE_GPU",
+    "BLOCKFLOW_LIBTORCH",
+];
+
+/// Sections whose tables bear names of the user's.
+const NAMED: [&str; 2] = ["blocks", "pipelines"];
+
+/// Reads the variables with our prefix, one layer for each, in the order of their names. Tells the locator which
+/// variable sets which key, and records those that name nothing.
+pub(super) fn layers(
+    environment: impl Iterator<Item = (String, String)>,
+    locator: &mut Locator,
+    problems: &mut Vec<Problem>,
+) -> Vec<Map<String, Value>> {
+    let ours =
+        |(name, _): &(String, String)| name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str());
+    let variables: BTreeMap<String, String> = environment.filter(ours).collect();
+    let mut layers = Vec::new();
+    for (variable, text) in variables {
+        let rest = variable[PREFIX.len()..].to_lowercase();
+        match resolve(&rest, locator) {
+            Ok(path) => {
+                locator.add_variable(&path.join("."), &variable);
+                layers.extend(nest(&path, text));
+            }
+            Err(problem) => {
+                locator.add_variable(&problem.key, &variable);
+                problems.push(problem);
+            }
+        }
+    }
+    layers
+}
+
+/// Turns `blocks__backbone__batch__max` into the key's parts, the block spelled as in the file.
+fn resolve(rest: &str, locator: &Locator) -> Result<Vec<String>, Problem> {
+    let mut parts = rest.split("__");
+    let section = parts.next().unwrap_or_default();
+    let tail: Vec<&str> = parts.collect();
+    if !SECTIONS.contains(&section) || tail.is_empty() || tail.contains(&"") {
+        return Err(unknown_section(rest));
+    }
+    let mut path = vec![section.to_owned()];
+    if !NAMED.contains(&section) {
+        path.extend(tail.into_iter().map(str::to_owned));
+        return Ok(path);
+    }
+    let names = locator.names(section);
+    let tail = tail.join("__");
+    let matches = |name: &&String| {
+        let name = name.to_lowercase().replace('-', "_");
+        tail.strip_prefix(&name)
+            .is_some_and(|key| key.starts_with("__"))
+    };
+    let longest = names.iter().filter(matches).map(String::len).max();
+    let chosen: Vec<&String> = names
+        .iter()
+        .filter(matches)
+        .filter(|name| Some(name.len()) == longest)
+        .collect();
+    match chosen.as_slice() {
+        [name] => {
+            path.push((*name).clone());
+            path.extend(tail[name.len() + 2..].split("__").map(str::to_owned));
+            Ok(path)
+        }
+        [] => Err(unknown_name(section, &tail, names)),
+        several => Err(Problem::new(
+            format!("{section}.{tail}").replace("__", "."),
+            format!("may mean any of {several:?}"),
+            "rename all but one of them, or set the key in the file",
+        )),
+    }
+}
+
+fn unknown_section(rest: &str) -> Problem {
+    let key = rest.replace("__", ".");
+    let spelled = SECTIONS.iter().find_map(|section| {
+        let tail = rest.strip_prefix(section)?.trim_start_matches('_');
+        (!tail.is_empty()).then(|| format!("{section}__{tail}"))
+    });
+    let corrected = || {
+        let (section, tail) = rest.split_once("__")?;
+        Some(format!("{}__{tail}", nearest(section, SECTIONS)?))
+    };
+    let expected = match spelled.or_else(corrected) {
+        Some(meant) => format!("did you mean {PREFIX}{}?", meant.to_uppercase()),
+        None => format!(
+            "expected {PREFIX}SECTION__KEY, where the section is one of {}",
+            SECTIONS.join(", ")
+        ),
+    };
+    Problem::new(key, "names no key", expected)
+}
+
+fn unknown_name(section: &str, tail: &str, names: &[String]) -> Problem {
+    let noun = section.trim_end_matches('s');
+    let (name, key) = tail.split_once("__").unwrap_or((tail, ""));
+    let path = format!("{section}.{name}");
+    if names
+        .iter()
+        .any(|known| known.to_lowercase().replace('-', "_") == name)
+        && key.is_empty()
+    {
+        return Problem::new(
+            path,
+            format!("names a {noun}, not a key"),
+            "append __ and the key",
+        );
+    }
+    let expected = match nearest(name, names.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean {meant:?}?"),
+        None if names.is_empty() => format!("the file has no {section}"),
+        None => format!("expected one of {}", names.join(", ")),
+    };
+    Problem::new(path, format!("names no {noun} of the file"), expected)
+}
+
+/// Wraps a value in one table for each part of its path.
+fn nest(path: &[String], text: String) -> Option<Map<String, Value>> {
+    let origin = ENVIRONMENT.to_owned();
+    let mut value = Value::new(Some(&origin), ValueKind::String(text));
+    let (first, inner) = path.split_first()?;
+    for name in inner.iter().rev() {
+        value = Value::new(Some(&origin), Map::from([(name.clone(), value)]));
+    }
+    Some(Map::from([(first.clone(), value)]))
+}

@@ -1,0 +1,294 @@
+//! What a block runs: a model, a built-in step, or a mock; exactly one of them.
+
+use std::path::{Path, PathBuf};
+
+use config::{Value, ValueKind};
+
+use crate::types::{ImageLayout, ImageSpec, MockFailure, MockSpec, Signature, SourceSpec};
+
+use super::defaults;
+use super::reader::{Section, Unit, decimal};
+use super::tensors;
+use super::value::{show, typed};
+
+const SIDE_MAX: u64 = 16_384;
+const LATENCY_MS_MAX: u32 = 600_000;
+const EVERY_MAX: u64 = 1_000_000_000;
+const EITHER: &str = "expected exactly one of model, step and mock";
+
+/// Returns whose keys the keys of the block are, for messages.
+pub(super) const fn noun(source: &SourceSpec) -> &'static str {
+    match source {
+        SourceSpec::Onnx { .. } => "a block with an ONNX model",
+        SourceSpec::TorchScript { .. } => "a block with a TorchScript model",
+        SourceSpec::DecodeImage(_) => "a decode-image step",
+        SourceSpec::Mock(_) => "a mock block",
+    }
+}
+
+pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
+    let given: Vec<_> = ["model", "step", "mock"]
+        .into_iter()
+        .filter(|kind| block.has(kind))
+        .collect();
+    match given.as_slice() {
+        ["model"] => model(block, directory),
+        ["step"] => step(block),
+        ["mock"] => {
+            let section = block.section("mock");
+            section.and_then(mock).map(SourceSpec::Mock)
+        }
+        several => {
+            for key in ["inputs", "outputs", "image"] {
+                block.know(key);
+            }
+            let seen = match several {
+                [] => "says nothing of what it runs".to_owned(),
+                several => format!("has {}", several.join(" and ")),
+            };
+            block.problems().add(block.path(), seen, EITHER);
+            None
+        }
+    }
+}
+
+fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
+    let expected = "expected the path of an .onnx or .pt file";
+    let text = block.text("model", expected);
+    let Some(text) = text else {
+        block.know("inputs");
+        block.know("outputs");
+        return None;
+    };
+    let path = PathBuf::from(&text);
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .map(str::to_lowercase);
+    let path = directory.join(path);
+    match ending.as_deref() {
+        Some("onnx") => {
+            let inputs = cut(block, "inputs");
+            let outputs = cut(block, "outputs");
+            Some(SourceSpec::Onnx {
+                path,
+                inputs: inputs?,
+                outputs: outputs?,
+            })
+        }
+        Some("pt" | "pth" | "ts") => {
+            let signature = signature(block)?;
+            Some(SourceSpec::TorchScript { path, signature })
+        }
+        _ => {
+            block.know("inputs");
+            block.know("outputs");
+            block.wrong("model", format!("is {text:?}"), expected);
+            None
+        }
+    }
+}
+
+/// Reads the tensors to cut a graph at. The outer `None`: something is wrong with them.
+fn cut(block: &mut Section<'_>, name: &str) -> Option<Option<Vec<String>>> {
+    if !block.has(name) {
+        return Some(None);
+    }
+    let texts = block.texts(name, "expected a list of tensor names, at least one")?;
+    let mut names: Vec<String> = Vec::new();
+    for (path, text) in texts {
+        if names.contains(&text) {
+            block.problems().add(
+                &path,
+                format!("repeats {text:?}"),
+                "expected each tensor once",
+            );
+            return None;
+        }
+        names.push(text);
+    }
+    Some(Some(names))
+}
+
+fn signature(section: &mut Section<'_>) -> Option<Signature> {
+    let inputs = tensors::tensors(section, "inputs");
+    let outputs = tensors::tensors(section, "outputs");
+    Some(Signature {
+        inputs: inputs?,
+        outputs: outputs?,
+    })
+}
+
+fn step(block: &mut Section<'_>) -> Option<SourceSpec> {
+    block.know("image");
+    block.word("step", &[("decode-image", ())])?;
+    let section = block
+        .section("image")?
+        .with_defaults(defaults::table("image"));
+    image(section).map(SourceSpec::DecodeImage)
+}
+
+fn image(mut section: Section<'_>) -> Option<ImageSpec> {
+    let width = section.size("width", 1..=SIDE_MAX);
+    let height = section.size("height", 1..=SIDE_MAX);
+    let channels = channels(&mut section);
+    let layouts = [
+        ("channels-first", ImageLayout::ChannelsFirst),
+        ("channels-last", ImageLayout::ChannelsLast),
+    ];
+    let layout = section.word("layout", &layouts);
+    let scale = single(
+        &mut section,
+        "scale",
+        |number| number > 0.0,
+        "expected a number above 0",
+    );
+    let mean = per_channel(&mut section, "mean", channels, |_| true, "a number");
+    let above = "a number above 0";
+    let deviation = per_channel(
+        &mut section,
+        "deviation",
+        channels,
+        |number| number > 0.0,
+        above,
+    );
+    section.finish("image");
+    Some(ImageSpec {
+        width: width?,
+        height: height?,
+        channels: channels?,
+        layout: layout?,
+        scale: scale?,
+        mean: mean?,
+        deviation: deviation?,
+    })
+}
+
+fn channels(section: &mut Section<'_>) -> Option<usize> {
+    let value = typed(section.take("channels")?);
+    match value.kind {
+        ValueKind::I64(1) => Some(1),
+        ValueKind::I64(3) => Some(3),
+        _ => {
+            section.wrong("channels", show(&value), "expected 1 (gray) or 3 (RGB)");
+            None
+        }
+    }
+}
+
+fn single(
+    section: &mut Section<'_>,
+    name: &str,
+    allowed: impl Fn(f32) -> bool,
+    expected: &str,
+) -> Option<f32> {
+    let value = typed(section.take(name)?);
+    let number = float(&value).filter(|number| allowed(*number));
+    if number.is_none() {
+        section.wrong(name, show(&value), expected);
+    }
+    number
+}
+
+/// Reads one number for all channels, or a list of one for each.
+fn per_channel(
+    section: &mut Section<'_>,
+    name: &str,
+    channels: Option<usize>,
+    allowed: impl Fn(f32) -> bool,
+    what: &str,
+) -> Option<Vec<f32>> {
+    let value = typed(section.take(name)?);
+    let expected = match channels {
+        Some(1) => format!("expected {what} (or a list of one)"),
+        Some(count) => format!("expected {what} for all channels or a list of {count}"),
+        None => format!("expected {what}, or a list of one for each channel"),
+    };
+    let ValueKind::Array(list) = value.kind else {
+        let number = float(&value).filter(|number| allowed(*number));
+        if number.is_none() {
+            section.wrong(name, show(&value), expected);
+        }
+        return number.map(|number| vec![number; channels.unwrap_or(1)]);
+    };
+    let path = section.path_of(name);
+    let mut numbers = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        match float(value).filter(|number| allowed(*number)) {
+            Some(number) => numbers.push(number),
+            None => section.problems().add(
+                &format!("{path}[{index}]"),
+                show(value),
+                format!("expected {what}"),
+            ),
+        }
+    }
+    if channels.is_some_and(|channels| channels != list.len()) {
+        section.wrong(name, format!("is a list of {}", list.len()), expected);
+        return None;
+    }
+    (numbers.len() == list.len()).then_some(numbers)
+}
+
+/// Reads a number as `f32`; one too large for it is none.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounding is what f32 means; infinity is refused"
+)]
+fn float(value: &Value) -> Option<f32> {
+    decimal(value)
+        .map(|number| number as f32)
+        .filter(|number| number.is_finite())
+}
+
+fn mock(section: Section<'_>) -> Option<MockSpec> {
+    let mut section = section.with_defaults(defaults::table("mock"));
+    let signature = signature(&mut section);
+    let latency = section.duration("latency_ms", Unit::Milliseconds, 0..=LATENCY_MS_MAX);
+    let failure = if section.has("failure") {
+        section.section("failure").and_then(failure).map(Some)
+    } else {
+        Some(None)
+    };
+    section.finish("a mock");
+    Some(MockSpec {
+        signature: signature?,
+        latency: latency?,
+        failure: failure?,
+    })
+}
+
+fn failure(mut section: Section<'_>) -> Option<MockFailure> {
+    let given: Vec<_> = ["panic_every", "error_every", "hang_every"]
+        .into_iter()
+        .filter(|kind| section.has(kind))
+        .collect();
+    let failure = match given.as_slice() {
+        ["panic_every"] => section
+            .number("panic_every", 1..=EVERY_MAX)
+            .map(|every| MockFailure::Panic { every }),
+        ["error_every"] => section
+            .number("error_every", 1..=EVERY_MAX)
+            .map(|every| MockFailure::Error { every }),
+        ["hang_every"] => {
+            section = section.with_defaults(defaults::table("failure"));
+            let every = section.number("hang_every", 1..=EVERY_MAX);
+            let time = section.duration("hang_ms", Unit::Milliseconds, 1..=LATENCY_MS_MAX);
+            every
+                .zip(time)
+                .map(|(every, time)| MockFailure::Hang { every, time })
+        }
+        several => {
+            section.know("hang_ms");
+            let seen = match several {
+                [] => "does not say what fails".to_owned(),
+                several => format!("has {}", several.join(" and ")),
+            };
+            let expected = "expected exactly one of panic_every, error_every and hang_every";
+            section.problems().add(section.path(), seen, expected);
+            None
+        }
+    };
+    section.finish("failure");
+    failure
+}

@@ -1,0 +1,176 @@
+//! From a specification and the signatures of its blocks to a plan, or to everything that is wrong with it.
+
+use std::collections::BTreeSet;
+
+use crate::types::{Device, Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec};
+
+use super::draft::{Blocks, Draft};
+use super::{
+    Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree,
+    chain, graph, order,
+};
+
+/// Ids of pipelines and steps are 16 bits wide on the wire.
+const INDEX_MAX: usize = u16::MAX as usize;
+
+/// Compiles a specification. `signatures` stand in the order of `spec.blocks`; `None` marks a block whose model could
+/// not be read, which has been reported already: what depends on it is not checked, and the result is an error, perhaps
+/// with no further problem in it. A block that no pipeline uses is allowed.
+pub fn compile(
+    spec: &Spec,
+    signatures: &[Option<Signature>],
+    epoch: Epoch,
+) -> Result<Plan, Vec<Problem>> {
+    let blocks = Blocks::new(&spec.blocks, signatures);
+    let mut problems = Vec::new();
+    check_names(spec, &mut problems);
+    check_batches(spec, blocks, &mut problems);
+    let planned = plan_blocks(spec, blocks);
+    let mut pipelines = Vec::new();
+    for pipeline in &spec.pipelines {
+        pipelines.extend(compile_pipeline(pipeline, spec, blocks, &mut problems));
+    }
+    match planned {
+        Some(blocks) if problems.is_empty() && pipelines.len() == spec.pipelines.len() => {
+            let (server, limits) = (spec.server.clone(), spec.limits.clone());
+            Ok(Plan {
+                epoch,
+                server,
+                limits,
+                blocks,
+                pipelines,
+            })
+        }
+        _ => {
+            problems.sort();
+            problems.dedup();
+            Err(problems)
+        }
+    }
+}
+
+fn check_names(spec: &Spec, problems: &mut Vec<Problem>) {
+    if spec.pipelines.is_empty() {
+        let expected = "expected [pipelines.NAME] with flow or edges, once at least";
+        problems.push(Problem::new("pipelines", "declares none", expected));
+    }
+    if spec.pipelines.len() > INDEX_MAX {
+        let seen = format!("declares {}", spec.pipelines.len());
+        problems.push(Problem::new(
+            "pipelines",
+            seen,
+            format!("expected at most {INDEX_MAX}"),
+        ));
+    }
+    let blocks = spec.blocks.iter().map(|block| ("blocks", &block.name));
+    let pipelines = spec
+        .pipelines
+        .iter()
+        .map(|pipeline| ("pipelines", &pipeline.name));
+    let mut seen = BTreeSet::new();
+    for (kind, name) in blocks.chain(pipelines) {
+        if !seen.insert((kind, name)) {
+            let key = format!("{kind}.{name}");
+            problems.push(Problem::new(
+                key,
+                "is declared twice",
+                "expected each name once",
+            ));
+        }
+    }
+}
+
+fn check_batches(spec: &Spec, blocks: Blocks<'_>, problems: &mut Vec<Problem>) {
+    for (index, block) in spec.blocks.iter().enumerate() {
+        let Some(signature) = blocks.signature(index) else {
+            continue;
+        };
+        if block.batch.rows_max > 1 && !signature.batchable() {
+            let specs = signature.inputs.iter().chain(&signature.outputs);
+            let specs: Vec<_> = specs.map(ToString::to_string).collect();
+            let seen = format!(
+                "is {}, but the first dimension is not one and the same name everywhere ({})",
+                block.batch.rows_max,
+                specs.join(", ")
+            );
+            let key = format!("blocks.{}.batch.max", block.name);
+            problems.push(Problem::new(key, seen, "expected 1"));
+        }
+    }
+}
+
+fn plan_blocks(spec: &Spec, blocks: Blocks<'_>) -> Option<Vec<PlannedBlock>> {
+    let planned = spec.blocks.iter().enumerate().map(|(index, block)| {
+        Some(PlannedBlock {
+            spec: block.clone(),
+            signature: blocks.signature(index)?.clone(),
+            placement: Placement::main(block.device),
+        })
+    });
+    planned.collect()
+}
+
+fn compile_pipeline(
+    pipeline: &PipelineSpec,
+    spec: &Spec,
+    blocks: Blocks<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<PlannedPipeline> {
+    let key = format!("pipelines.{}", pipeline.name);
+    let reported = problems.len();
+    let (mut draft, place) = match &pipeline.flow {
+        FlowSpec::Chain(flow) => (chain::chain(&key, flow, blocks, problems), "flow"),
+        FlowSpec::Graph(flow) => (graph::graph(&key, flow, blocks, problems), "edges"),
+    };
+    let key = format!("{key}.{place}");
+    if draft.steps.len() > INDEX_MAX {
+        let seen = format!("has {} steps", draft.steps.len());
+        problems.push(Problem::new(
+            &key,
+            seen,
+            format!("expected at most {INDEX_MAX}"),
+        ));
+        return None;
+    }
+    order::check_ends(&key, &draft, blocks, problems);
+    order::sort(&key, &mut draft, problems);
+    let signature = agree::agree(&draft, blocks, problems);
+    if problems.len() > reported {
+        return None;
+    }
+    Some(PlannedPipeline {
+        name: pipeline.name.clone(),
+        signature: signature?,
+        deadline: pipeline.deadline,
+        edges: route_edges(&draft, spec),
+        steps: draft
+            .steps
+            .into_iter()
+            .map(|step| Step {
+                name: step.name,
+                block: step.block,
+            })
+            .collect(),
+    })
+}
+
+fn route_edges(draft: &Draft, spec: &Spec) -> Vec<Edge> {
+    let gateway = Placement::main(Device::Cpu);
+    let placement = |step: usize| Placement::main(spec.blocks[draft.steps[step].block].device);
+    let routed = draft.edges.iter().map(|edge| {
+        let producer = match edge.from {
+            EdgeFrom::Input(_) => gateway.clone(),
+            EdgeFrom::Step { step, .. } => placement(step),
+        };
+        let consumer = match edge.to {
+            EdgeTo::Output(_) => gateway.clone(),
+            EdgeTo::Step { step, .. } => placement(step),
+        };
+        Edge {
+            from: edge.from,
+            to: edge.to,
+            route: Route::between(&producer, &consumer),
+        }
+    });
+    routed.collect()
+}

@@ -1,0 +1,175 @@
+//! Notable events: one struct each, which writes the log line and counts.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+use crate::types::{Device, FailureKind, RequestId};
+
+use super::metrics;
+
+/// Something an operator wants to know of.
+pub trait Event {
+    /// Writes the log line and counts the event.
+    fn emit(&self);
+}
+
+/// An instance of a block is ready for the first time.
+#[derive(Debug, Clone)]
+pub struct BlockStarted<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+    pub device: Device,
+    /// Loading, preparing and warming together.
+    pub took: Duration,
+}
+
+/// An instance of a block panicked or could not run; it is rebuilt if its budget allows.
+#[derive(Debug, Clone)]
+pub struct BlockFailed<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+    pub cause: &'a str,
+    /// Failures in the current window, this one included.
+    pub attempt: usize,
+    /// Wait before it is rebuilt.
+    pub backoff: Duration,
+}
+
+/// A failed instance runs again.
+#[derive(Debug, Clone)]
+pub struct BlockRestarted<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+    pub attempt: usize,
+    pub took: Duration,
+}
+
+/// An instance failed more often than its budget allows and stays down. Emitted in place of [`BlockFailed`].
+#[derive(Debug, Clone)]
+pub struct BlockGivenUp<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+    pub cause: &'a str,
+    pub attempt: usize,
+}
+
+/// A request was not admitted.
+#[derive(Debug, Clone)]
+pub struct RequestRefused<'a> {
+    pub pipeline: &'a str,
+    pub kind: FailureKind,
+    pub cause: &'a str,
+}
+
+/// Intake stopped; requests in flight may finish.
+#[derive(Debug, Clone)]
+pub struct DrainStarted {
+    pub in_flight: usize,
+    pub limit: Duration,
+}
+
+/// A request was still unanswered when the drain time was over.
+#[derive(Debug, Clone)]
+pub struct Straggler<'a> {
+    pub pipeline: &'a str,
+    pub request: RequestId,
+    pub waited: Duration,
+}
+
+impl Event for BlockStarted<'_> {
+    fn emit(&self) {
+        let Self {
+            block,
+            instance,
+            device,
+            took,
+        } = self;
+        info!(block, instance, %device, ?took, "block started");
+    }
+}
+
+impl Event for BlockFailed<'_> {
+    fn emit(&self) {
+        let Self {
+            block,
+            instance,
+            cause,
+            attempt,
+            backoff,
+        } = self;
+        metrics::block(block).failures.add(1);
+        warn!(
+            block,
+            instance,
+            cause,
+            attempt,
+            ?backoff,
+            "block failed, will be rebuilt"
+        );
+    }
+}
+
+impl Event for BlockRestarted<'_> {
+    fn emit(&self) {
+        let Self {
+            block,
+            instance,
+            attempt,
+            took,
+        } = self;
+        metrics::block(block).restarts.add(1);
+        info!(block, instance, attempt, ?took, "block runs again");
+    }
+}
+
+impl Event for BlockGivenUp<'_> {
+    fn emit(&self) {
+        let Self {
+            block,
+            instance,
+            cause,
+            attempt,
+        } = self;
+        metrics::block(block).failures.add(1);
+        error!(
+            block,
+            instance, cause, attempt, "block given up: its restart budget is used up"
+        );
+    }
+}
+
+impl Event for RequestRefused<'_> {
+    fn emit(&self) {
+        let Self {
+            pipeline,
+            kind,
+            cause,
+        } = self;
+        metrics::pipeline(pipeline).refused(*kind);
+        debug!(pipeline, kind = kind.name(), cause, "request refused");
+    }
+}
+
+impl Event for DrainStarted {
+    fn emit(&self) {
+        let Self { in_flight, limit } = self;
+        info!(
+            in_flight,
+            ?limit,
+            "intake stopped, waiting for requests in flight"
+        );
+    }
+}
+
+impl Event for Straggler<'_> {
+    fn emit(&self) {
+        let Self {
+            pipeline,
+            request,
+            waited,
+        } = self;
+        metrics::pipeline(pipeline).stragglers.add(1);
+        error!(pipeline, %request, ?waited, "request unanswered at the end of the drain time");
+    }
+}

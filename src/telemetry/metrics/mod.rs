@@ -1,0 +1,11 @@
+//! Counts of this process, and their text for Prometheus.
+//!
+//! [`block`] and [`pipeline`] are looked up once, by whoever counts, and kept: counting itself takes no lock. Names come
+//! from configurations only, never from requests, which bounds the number of series.
+
+mod cells;
+mod registry;
+mod text;
+
+pub use cells::{Counter, Gauge, Histogram};
+pub use registry::{BlockMetrics, PipelineMetrics, Registry, block, pipeline, render};

@@ -1,0 +1,215 @@
+//! All metrics of a process, by block and by pipeline.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::types::FailureKind;
+
+use super::text::Page;
+use super::{Counter, Gauge, Histogram};
+
+/// Counts of one block, its instances together.
+#[derive(Debug, Default)]
+pub struct BlockMetrics {
+    pub envelopes_received: Counter,
+    pub envelopes_sent: Counter,
+    /// Past their deadline, cancelled, or lost on the way.
+    pub envelopes_dropped: Counter,
+    pub runs: Counter,
+    /// Rows of all runs; divided by the runs it is the mean batch.
+    pub batch_rows: Counter,
+    pub run_time: Histogram,
+    pub failures: Counter,
+    pub restarts: Counter,
+    /// Payload bytes that were copied on their way in or out.
+    pub bytes_copied: Counter,
+    /// Instances that run; set by whoever supervises them.
+    pub instances_up: Gauge,
+    /// Envelopes that wait for a run.
+    pub queued: Gauge,
+}
+
+/// Counts of one pipeline.
+#[derive(Debug, Default)]
+pub struct PipelineMetrics {
+    succeeded: Counter,
+    failed: [Counter; FailureKind::ALL.len()],
+    /// From admission to reply, of requests that succeeded.
+    pub latency: Histogram,
+    /// Requests admitted and not yet answered.
+    pub in_flight: Gauge,
+    pub stragglers: Counter,
+}
+
+/// Metrics by name. A process has one; a test makes its own.
+#[derive(Debug, Default)]
+pub struct Registry {
+    blocks: RwLock<Named<BlockMetrics>>,
+    pipelines: RwLock<Named<PipelineMetrics>>,
+}
+
+type Named<T> = BTreeMap<String, Arc<T>>;
+type Cell = fn(&BlockMetrics) -> &Counter;
+
+static PROCESS: LazyLock<Registry> = LazyLock::new(Registry::default);
+
+/// Returns the process's metrics of a block. To be called once and kept.
+pub fn block(name: &str) -> Arc<BlockMetrics> {
+    PROCESS.block(name)
+}
+
+/// Returns the process's metrics of a pipeline. To be called once and kept.
+pub fn pipeline(name: &str) -> Arc<PipelineMetrics> {
+    PROCESS.pipeline(name)
+}
+
+/// Writes all metrics of the process in the Prometheus text format.
+pub fn render() -> String {
+    PROCESS.render()
+}
+
+impl PipelineMetrics {
+    /// Counts a request that got its result.
+    pub fn succeeded(&self, latency: Duration) {
+        self.succeeded.add(1);
+        self.latency.observe(latency);
+    }
+
+    /// Counts an admitted request that got an error.
+    pub fn failed(&self, kind: FailureKind) {
+        if let Some(place) = FailureKind::ALL.iter().position(|known| *known == kind) {
+            self.failed[place].add(1);
+        }
+    }
+
+    /// Counts a request that was not admitted.
+    pub fn refused(&self, kind: FailureKind) {
+        self.failed(kind);
+    }
+
+    /// Returns the requests by outcome.
+    pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let failed = FailureKind::ALL.iter().zip(&self.failed);
+        std::iter::once(("ok", self.succeeded.get()))
+            .chain(failed.map(|(kind, count)| (kind.name(), count.get())))
+    }
+}
+
+impl Registry {
+    pub fn block(&self, name: &str) -> Arc<BlockMetrics> {
+        find(&self.blocks, name)
+    }
+
+    pub fn pipeline(&self, name: &str) -> Arc<PipelineMetrics> {
+        find(&self.pipelines, name)
+    }
+
+    pub fn render(&self) -> String {
+        let mut page = Page::default();
+        self.render_pipelines(&mut page);
+        self.render_blocks(&mut page);
+        page.into_text()
+    }
+
+    fn render_pipelines(&self, page: &mut Page) {
+        let pipelines = self
+            .pipelines
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        page.family(
+            "blockflow_requests_total",
+            "counter",
+            "Requests by pipeline and outcome.",
+        );
+        for (name, metrics) in pipelines.iter() {
+            for (outcome, count) in metrics.outcomes() {
+                page.sample(&[("pipeline", name), ("outcome", outcome)], count);
+            }
+        }
+        page.family(
+            "blockflow_requests_in_flight",
+            "gauge",
+            "Requests admitted, not answered.",
+        );
+        for (name, metrics) in pipelines.iter() {
+            page.sample(&[("pipeline", name)], metrics.in_flight.get());
+        }
+        let help = "Requests unanswered at the end of a drain.";
+        page.family("blockflow_stragglers_total", "counter", help);
+        for (name, metrics) in pipelines.iter() {
+            page.sample(&[("pipeline", name)], metrics.stragglers.get());
+        }
+        let help = "Time from admission to result.";
+        page.family("blockflow_request_seconds", "histogram", help);
+        for (name, metrics) in pipelines.iter() {
+            page.histogram(("pipeline", name), &metrics.latency);
+        }
+    }
+
+    fn render_blocks(&self, page: &mut Page) {
+        let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
+        let counters: [(&str, &str, Cell); 8] = [
+            ("envelopes_received", "Envelopes received.", |block| {
+                &block.envelopes_received
+            }),
+            ("envelopes_sent", "Envelopes sent.", |block| {
+                &block.envelopes_sent
+            }),
+            ("envelopes_dropped", "Envelopes dropped or lost.", |block| {
+                &block.envelopes_dropped
+            }),
+            ("runs", "Runs, each of one batch.", |block| &block.runs),
+            ("batch_rows", "Rows of all runs.", |block| &block.batch_rows),
+            ("failures", "Runs that panicked or failed.", |block| {
+                &block.failures
+            }),
+            ("restarts", "Instances that were rebuilt.", |block| {
+                &block.restarts
+            }),
+            (
+                "bytes_copied",
+                "Payload bytes copied on the way.",
+                |block| &block.bytes_copied,
+            ),
+        ];
+        for (name, help, cell) in counters {
+            page.family(&format!("blockflow_block_{name}_total"), "counter", help);
+            for (block, metrics) in blocks.iter() {
+                page.sample(&[("block", block)], cell(metrics).get());
+            }
+        }
+        page.family(
+            "blockflow_block_instances_up",
+            "gauge",
+            "Instances that run.",
+        );
+        for (block, metrics) in blocks.iter() {
+            page.sample(&[("block", block)], metrics.instances_up.get());
+        }
+        page.family(
+            "blockflow_block_queued",
+            "gauge",
+            "Envelopes that wait for a run.",
+        );
+        for (block, metrics) in blocks.iter() {
+            page.sample(&[("block", block)], metrics.queued.get());
+        }
+        page.family(
+            "blockflow_block_run_seconds",
+            "histogram",
+            "Time of one run.",
+        );
+        for (block, metrics) in blocks.iter() {
+            page.histogram(("block", block), &metrics.run_time);
+        }
+    }
+}
+
+fn find<T: Default>(all: &RwLock<Named<T>>, name: &str) -> Arc<T> {
+    if let Some(known) = all.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        return known.clone();
+    }
+    let mut all = all.write().unwrap_or_else(PoisonError::into_inner);
+    all.entry(name.to_owned()).or_default().clone()
+}
