@@ -30,6 +30,11 @@ impl Board {
         }
     }
 
+    pub(super) fn was_serving(&self, block: usize, instance: usize) -> bool {
+        let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        states.get(block).and_then(|instances| instances.get(instance)) == Some(&BlockState::Serving)
+    }
+
     /// Returns the state of the instance that is worst off.
     pub(super) fn worst(&self, block: usize) -> BlockState {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);

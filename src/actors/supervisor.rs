@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tracing::{error, info, warn};
 
 use super::NodeError;
 use super::block::{BlockActor, GiveUp, Rebuild};
 use super::board::{Board, BlockState};
 use crate::plan::Plan;
 use crate::sched::{Restart, RestartPolicy};
+use crate::telemetry::{BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, Event, metrics};
 
 /// A block instance has a warm session.
 #[derive(Debug, Message)]
@@ -21,6 +21,8 @@ use crate::sched::{Restart, RestartPolicy};
 pub(super) struct Up {
     pub block: usize,
     pub instance: usize,
+    /// Making and warming the session.
+    pub took: Duration,
 }
 
 /// What a block instance lost.
@@ -74,10 +76,6 @@ impl Supervisor {
         }
     }
 
-    fn name(&self, block: usize) -> &str {
-        &self.plan.blocks[block].spec.name
-    }
-
     fn tell_started(&mut self, outcome: Result<(), NodeError>) {
         if let Some(started) = self.started.take() {
             // The starter waits on the other end; if it is gone nobody is left to tell.
@@ -104,9 +102,16 @@ impl Handler<Adopt> for Supervisor {
 impl Handler<Up> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Up { block, instance }: Up, _: &mut Self::Context) {
+    fn handle(&mut self, Up { block, instance, took }: Up, _: &mut Self::Context) {
         self.board.set(block, instance, BlockState::Serving);
-        info!(block = self.name(block), instance, "block up");
+        let spec = &self.plan.blocks[block].spec;
+        match self.policies.get(&(block, instance)) {
+            None => BlockStarted { block: &spec.name, instance, device: spec.device, took }.emit(),
+            Some(policy) => {
+                BlockRestarted { block: &spec.name, instance, attempt: policy.attempts(), took }.emit();
+            }
+        }
+        metrics::block(&spec.name).instances_up.add(1);
         if self.board.all_up() {
             self.tell_started(Ok(()));
         }
@@ -118,7 +123,7 @@ impl Handler<Fault> for Supervisor {
 
     fn handle(&mut self, fault: Fault, ctx: &mut Self::Context) {
         let Fault { block, instance, kind, cause } = fault;
-        let name = self.name(block).to_owned();
+        let name = self.plan.blocks[block].spec.name.clone();
         if self.started.is_some() {
             self.tell_started(Err(NodeError::Block { block: name, cause }));
             return;
@@ -130,15 +135,19 @@ impl Handler<Fault> for Supervisor {
             FaultKind::Session => policy.on_failure(now, self.randomness.hash_one(now) as u32),
             FaultKind::Links => Restart::GiveUp,
         };
+        let attempt = policy.attempts();
+        if self.board.was_serving(block, instance) {
+            metrics::block(&name).instances_up.sub(1);
+        }
         let Some(actor) = self.blocks.get(&(block, instance)).cloned() else { return };
         match decision {
-            Restart::After { wait, attempt } => {
-                warn!(block = %name, instance, attempt, budget = spec.budget, ?wait, %cause, "block failed, rebuilding");
+            Restart::After(wait) => {
+                BlockFailed { block: &name, instance, cause: &cause, attempt, backoff: wait }.emit();
                 self.board.set(block, instance, BlockState::Restarting { cause });
                 ctx.run_later(wait, move |_, _| actor.do_send(Rebuild));
             }
             Restart::GiveUp => {
-                error!(block = %name, instance, budget = spec.budget, %cause, "block failed, restart budget used up, giving up");
+                BlockGivenUp { block: &name, instance, cause: &cause, attempt }.emit();
                 let cause = format!("given up after {} rebuilds: {cause}", spec.budget);
                 self.board.set(block, instance, BlockState::GivenUp { cause: cause.clone() });
                 actor.do_send(GiveUp { cause });

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{Loaded, Runtime, StartError, StopReport};
 use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
-use crate::telemetry::metrics;
+use crate::telemetry::{DrainStarted, Event, metrics};
 
 /// How long responses may take to be written once every request has its answer.
 const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
@@ -94,8 +94,9 @@ async fn run(
         name = signals.next() => name,
     };
     let gateway = runtime.gateway().clone();
-    info!(signal = name, in_flight = gateway.in_flight(), ?drain, "draining");
+    info!(signal = name, "stopping");
     gateway.close();
+    DrainStarted { in_flight: gateway.in_flight(), limit: drain }.emit();
     let idle = tokio::task::spawn_blocking(move || gateway.wait_idle(drain));
     tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
@@ -108,9 +109,6 @@ async fn run(
         ended = &mut http => return Err(ended_early(ended)),
         report = stopped => report.unwrap_or_default(),
     };
-    for straggler in &report.stragglers {
-        warn!(straggler, "answered with a refusal");
-    }
     stop.stop(true);
     http.await?;
     Ok(report)

@@ -14,8 +14,8 @@ const JITTER_PERCENT_MAX: u32 = 25;
 /// What to do about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
-    /// Rebuild after this wait; `attempt` counts within the window, from 1.
-    After { wait: Duration, attempt: usize },
+    /// Rebuild after this wait.
+    After(Duration),
     GiveUp,
 }
 
@@ -31,6 +31,11 @@ impl RestartPolicy {
         Self { spec, failures: VecDeque::new() }
     }
 
+    /// Returns the failures in the window of the last one.
+    pub fn attempts(&self) -> usize {
+        self.failures.len()
+    }
+
     /// Notes a failure. `jitter` is any number, best a random one.
     pub fn on_failure(&mut self, now: Instant, jitter: u32) -> Restart {
         while self.failures.front().is_some_and(|&at| now.duration_since(at) > self.spec.window) {
@@ -44,6 +49,6 @@ impl RestartPolicy {
         let doublings = u32::try_from(attempt - 1).unwrap_or(u32::MAX).min(31);
         let full = self.spec.backoff_min.saturating_mul(1 << doublings).min(self.spec.backoff_max);
         let wait = full * (100 - jitter % (JITTER_PERCENT_MAX + 1)) / 100;
-        Restart::After { wait, attempt }
+        Restart::After(wait)
     }
 }

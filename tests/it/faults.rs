@@ -143,7 +143,7 @@ fn sigterm_under_load_loses_nothing_admitted() {
 fn a_straggler_is_named_and_answered_when_the_drain_is_over() {
     let (_directory, mut server) = serving("latency_ms = 3000", "[server]\ndrain_ms = 100");
     let stream = send(&server);
-    until("the request is in flight", || server.get("/metrics").text().contains("in_flight 1"));
+    until("the request is in flight", || server.get("/metrics").text().contains("in_flight{pipeline=\"p\"} 1"));
     server.signal("TERM");
     let response = read_response(stream).unwrap();
     assert_eq!(response.status, 503, "{}", response.text());

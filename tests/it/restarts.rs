@@ -15,7 +15,7 @@ const SPEC: RestartSpec = RestartSpec {
 
 fn wait_of(restart: Restart) -> Duration {
     match restart {
-        Restart::After { wait, .. } => wait,
+        Restart::After(wait) => wait,
         Restart::GiveUp => panic!("given up"),
     }
 }

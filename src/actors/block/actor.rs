@@ -11,6 +11,7 @@ use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
 use crate::engine::{Prepared, Session};
 use crate::plan::{Plan, Wiring};
 use crate::sched::Decision;
+use crate::telemetry::metrics::{self, BlockMetrics};
 use crate::tensormq::{Body, Context as MqContext, LinkError, Received};
 use crate::types::{Failure, FailureKind, Tensor};
 
@@ -68,6 +69,7 @@ pub(in crate::actors) struct BlockActor {
     queue: Queue,
     state: State,
     run_time: Duration,
+    metrics: Arc<BlockMetrics>,
     timer: Option<(Instant, SpawnHandle)>,
 }
 
@@ -77,6 +79,7 @@ impl BlockActor {
         let queue =
             Queue::new(&block.spec, block.signature.inputs.len(), config.plan.limits.in_flight_max);
         Self {
+            metrics: metrics::block(&block.spec.name),
             name: block.spec.name.clone(),
             queue,
             links: None,
@@ -99,10 +102,12 @@ impl BlockActor {
     }
 
     fn rebuild(&mut self) {
+        let started = Instant::now();
         match session::build(&self.config.prepared) {
             Ok(session) => {
                 self.state = State::Serving(session);
-                self.config.supervisor.do_send(Up { block: self.config.block, instance: self.config.instance });
+                let BlockConfig { block, instance, supervisor, .. } = &self.config;
+                supervisor.do_send(Up { block: *block, instance: *instance, took: started.elapsed() });
             }
             Err(cause) => self.report(cause, FaultKind::Session),
         }
@@ -144,6 +149,7 @@ impl BlockActor {
             let now = Instant::now();
             for late in self.queue.expire(now) {
                 let cause = "the deadline passed while the request waited for this block";
+                self.metrics.envelopes_dropped.add(1);
                 self.refuse(links, late, FailureKind::DeadlineExceeded, cause)?;
                 progress = true;
             }
@@ -166,7 +172,9 @@ impl BlockActor {
 
     fn accept(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
         let Received { envelope, peer, lost } = received;
+        self.metrics.envelopes_received.add(1);
         if lost > 0 {
+            self.metrics.envelopes_dropped.add(lost);
             error!(block = %self.name, lost, "envelopes were lost before this one");
         }
         let request = envelope.address.request;
@@ -181,6 +189,7 @@ impl BlockActor {
                 trace!(block = %self.name, %request, "cancelled");
                 links.forget(request);
                 for mut waiting in self.queue.cancel(request) {
+                    self.metrics.envelopes_dropped.add(1);
                     release(links, &mut waiting)?;
                 }
             }
@@ -216,13 +225,21 @@ impl BlockActor {
         let now = Instant::now();
         let took = now - started;
         trace!(block = %self.name, requests = batch.len(), ?took, "run");
+        self.metrics.runs.add(1);
+        self.metrics.batch_rows.add(batch.iter().map(|item| item.rows as u64).sum());
+        self.metrics.run_time.observe(took);
+        if batch.len() > 1 {
+            let inputs = batch.iter().flat_map(|item| &item.content.inputs);
+            self.metrics.bytes_copied.add(inputs.map(|tensor| tensor.bytes().len() as u64).sum());
+        }
         match result {
             Ok(outputs) => {
                 self.learn(took);
                 for (item, outputs) in batch.into_iter().zip(outputs) {
                     let address = item.content.address;
                     drop(item.content.inputs);
-                    links.deliver(address, &outputs, time_left(item.deadline, now))?;
+                    let sent = links.deliver(address, &outputs, time_left(item.deadline, now))?;
+                    self.metrics.envelopes_sent.add(sent);
                 }
             }
             Err(RunError::Request(cause)) => self.part(links, batch, FailureKind::Invalid, &cause)?,
@@ -260,8 +277,9 @@ impl BlockActor {
         Ok(())
     }
 
-    /// Arms the timer for the next moment at which something is to be done unasked.
+    /// Notes how many requests wait, and arms the timer for the next moment at which something is to be done unasked.
     fn arm(&mut self, ctx: &mut Context<Self>) {
+        self.metrics.queued.set(self.queue.batcher.len() as i64);
         let now = Instant::now();
         let close = match (&self.state, &self.links) {
             (State::Serving(_), Some(links)) if !links.blocked() => {

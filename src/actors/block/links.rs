@@ -119,8 +119,13 @@ impl Links {
         }
     }
 
-    /// Sends the outputs of a finished step on all its edges.
-    pub(super) fn deliver(&mut self, done: Addressed, outputs: &[Tensor], time_left: Duration) -> Result<(), LinkError> {
+    /// Sends the outputs of a finished step on all its edges; returns the number of envelopes.
+    pub(super) fn deliver(
+        &mut self,
+        done: Addressed,
+        outputs: &[Tensor],
+        time_left: Duration,
+    ) -> Result<u64, LinkError> {
         let wiring = self.wiring.clone();
         let deliveries = wiring.finished.get(&(done.pipeline, done.step)).map(Vec::as_slice).unwrap_or_default();
         for delivery in deliveries {
@@ -132,7 +137,7 @@ impl Links {
             };
             link.send(Envelope { address, body: Body::Tensors(ported(delivery, outputs)) })?;
         }
-        Ok(())
+        Ok(deliveries.len() as u64)
     }
 
     /// Answers a request with an error.

@@ -15,7 +15,9 @@ use crate::plan::{Plan, Receiver, Wiring};
 use crate::tensormq::{
     Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Outbound, Received, Window,
 };
-use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId};
+use crate::telemetry::metrics::{self, PipelineMetrics};
+use crate::telemetry::{Event, Straggler};
+use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
 use super::handle::Submission;
@@ -54,6 +56,8 @@ pub(in crate::actors) struct GatewayActor {
     config: GatewayConfig,
     links: Option<Links>,
     pending: Pending,
+    /// By pipeline.
+    metrics: Vec<Arc<PipelineMetrics>>,
     timer: Option<(Instant, SpawnHandle)>,
 }
 
@@ -77,7 +81,9 @@ impl Links {
 
 impl GatewayActor {
     pub(in crate::actors) fn new(config: GatewayConfig) -> Self {
-        Self { config, links: None, pending: Pending::default(), timer: None }
+        let pipelines = &config.plan.pipelines;
+        let metrics = pipelines.iter().map(|pipeline| metrics::pipeline(&pipeline.name)).collect();
+        Self { config, links: None, pending: Pending::default(), metrics, timer: None }
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
@@ -152,9 +158,11 @@ impl GatewayActor {
         let Submission { id, pipeline, inputs, deadline, reply, slot } = submission;
         let now = Instant::now();
         let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
-        let open = Open::new(pipeline, outputs, now, deadline, reply, slot);
+        let metrics = self.metrics[pipeline].clone();
+        let open = Open::new(pipeline, outputs, now, deadline, reply, slot, metrics);
         if open.is_abandoned() {
-            return Ok(open.fail(Failure::new(FailureKind::Cancelled, "the client went away")));
+            open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
+            return Ok(());
         }
         self.pending.insert(id, open);
         let base = Addressed {
@@ -202,7 +210,7 @@ impl GatewayActor {
         Ok(())
     }
 
-    fn finish(&mut self, id: RequestId, outputs: Vec<(u16, crate::types::Tensor)>) {
+    fn finish(&mut self, id: RequestId, outputs: Vec<(u16, Tensor)>) {
         if let Some(open) = self.pending.add_outputs(id, outputs) {
             open.succeed();
         }
@@ -273,7 +281,9 @@ impl Handler<Abandon> for GatewayActor {
         let mut names = Vec::new();
         for (id, open) in self.pending.drain() {
             let pipeline = &self.config.plan.pipelines[open.pipeline].name;
-            names.push(format!("request {id} of pipeline {pipeline:?}, {} ms old", (now - open.started).as_millis()));
+            let waited = now - open.started;
+            Straggler { pipeline, request: id, waited }.emit();
+            names.push(format!("request {id} of pipeline {pipeline:?}, {} ms old", waited.as_millis()));
             open.fail(Failure::new(FailureKind::ShuttingDown, "the server stopped before the request was answered"));
         }
         names.sort();

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::actors::board::{Board, BlockState};
 use crate::plan::Plan;
+use crate::telemetry::{Event, RequestRefused};
 use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor};
 
 /// A pipeline as clients see it.
@@ -160,6 +161,15 @@ impl Gateway {
 
     /// Checks the request against the signature and admits it, or says why not.
     pub fn submit(&self, request: InferRequest) -> Result<Ticket, Failure> {
+        let pipeline = request.pipeline;
+        self.admit(request).inspect_err(|Failure { kind, cause, .. }| {
+            if let Some(PipelineInfo { name, .. }) = self.shared.pipelines.get(pipeline) {
+                RequestRefused { pipeline: name, kind: *kind, cause }.emit();
+            }
+        })
+    }
+
+    fn admit(&self, request: InferRequest) -> Result<Ticket, Failure> {
         let shared = &self.shared;
         let invalid = |cause: String| Failure::new(FailureKind::Invalid, cause);
         let pipeline = shared

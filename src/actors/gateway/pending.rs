@@ -4,10 +4,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::telemetry::metrics::PipelineMetrics;
 use crate::types::{Failure, RequestId, Tensor};
 
 use super::handle::{InferReply, Reply, Slot};
@@ -21,6 +23,7 @@ pub(super) struct Open {
     outputs: Vec<Option<Tensor>>,
     reply: oneshot::Sender<Reply>,
     slot: Slot,
+    metrics: Arc<PipelineMetrics>,
 }
 
 /// Open requests by id, and their deadlines in order.
@@ -38,9 +41,11 @@ impl Open {
         deadline: Instant,
         reply: oneshot::Sender<Reply>,
         slot: Slot,
+        metrics: Arc<PipelineMetrics>,
     ) -> Self {
         let outputs = (0..outputs).map(|_| None).collect();
-        Self { pipeline, started, deadline, outputs, reply, slot }
+        metrics.in_flight.add(1);
+        Self { pipeline, started, deadline, outputs, reply, slot, metrics }
     }
 
     /// Tells whether the client has gone away.
@@ -49,7 +54,12 @@ impl Open {
     }
 
     /// Answers. The slot is given back first, so that a client that has its reply finds room for the next request.
-    pub(super) fn answer(self, reply: Reply) {
+    fn answer(self, reply: Reply) {
+        self.metrics.in_flight.sub(1);
+        match &reply {
+            Ok(_) => self.metrics.succeeded(self.started.elapsed()),
+            Err(failure) => self.metrics.failed(failure.kind),
+        }
         drop(self.slot);
         // A client that has gone away meanwhile wants no reply.
         let _ = self.reply.send(reply);
