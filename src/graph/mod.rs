@@ -5,9 +5,14 @@
 //! initialiser, or the output of exactly one node; nodes stand in topological order; names are unique.
 
 mod error;
+mod infer;
 mod ir;
+mod onnx;
 mod op;
+mod signature;
+mod subgraph;
+mod verify;
 
-pub use error::GraphError;
+pub use error::{Defect, Fault, GraphError, UnsupportedOperator};
 pub use ir::{Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
 pub use op::{AutoPad, Binary, Conv, Op, PadMode, Pool, PoolKind, Reduce, Unary};

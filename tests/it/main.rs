@@ -1,1 +1,10 @@
 //! Integration tests, one module per hazard.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, and says where"
+)]
+
+mod graph_file;
+mod graph_reader;
+mod graph_refusals;
+mod graph_weights;
