@@ -4,9 +4,12 @@
 //! engine. Invariants, checked by [`Graph::verify`]: ids point into their arenas; a value is an input, an
 //! initialiser, or the output of exactly one node; nodes stand in topological order; names are unique.
 
+mod chain;
+mod cut;
 mod error;
 mod infer;
 mod ir;
+mod near;
 mod onnx;
 mod op;
 mod signature;

@@ -4,7 +4,9 @@
     reason = "a test that panics has failed, and says where"
 )]
 
+mod graph_cut;
 mod graph_file;
+mod graph_hostile;
 mod graph_reader;
 mod graph_refusals;
 mod graph_weights;
