@@ -75,7 +75,7 @@ pub enum Defect {
     #[error("the file holds no graph")]
     NoGraph,
     #[error(
-        "the model is of ONNX opset {seen}, supported are {lowest} to {highest}; export it again"
+        "the model is of ONNX opset {seen}, supported are {lowest} to {highest}, export it for one of them"
     )]
     Opset {
         seen: i64,

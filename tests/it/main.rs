@@ -9,4 +9,5 @@ mod graph_file;
 mod graph_hostile;
 mod graph_reader;
 mod graph_refusals;
+mod graph_shapes;
 mod graph_weights;

@@ -1,6 +1,5 @@
 //! Reductions, searches for extremes, Softmax.
 
-use super::super::attributes::wrong;
 use super::call::{Call, Form};
 use crate::graph::infer::axis;
 use crate::graph::{Fault, Op, Reduce};
@@ -49,9 +48,6 @@ pub(super) fn softmax(call: &mut Call<'_>, log: bool) -> Result<Form, Fault> {
         return call.plain(along(axis));
     }
     let first = call.attributes.int_or("axis", 1)?;
-    if first < 0 && call.opset < 11 {
-        return Err(wrong("axis", first, "at least 0 before opset 11"));
-    }
     // Where only one dimension lies behind the split, the flat form is the plain one.
     match call.known_rank(0)? {
         Some(rank) if axis(first, rank, "axis").is_ok_and(|place| place + 1 == rank) => {

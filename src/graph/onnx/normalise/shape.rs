@@ -1,6 +1,5 @@
 //! Operators that change shapes and leave elements as they are.
 
-use super::super::attributes::wrong;
 use super::call::{Call, Form};
 use crate::graph::{Fault, Op};
 
@@ -11,9 +10,6 @@ pub(super) fn reshape(call: &mut Call<'_>) -> Result<Form, Fault> {
 
 pub(super) fn flatten(call: &mut Call<'_>) -> Result<Form, Fault> {
     let axis = call.attributes.int_or("axis", 1)?;
-    if axis < 0 && call.opset < 11 {
-        return Err(wrong("axis", axis, "at least 0 before opset 11"));
-    }
     call.plain(Op::Flatten { axis })
 }
 
