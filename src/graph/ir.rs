@@ -15,7 +15,8 @@ pub struct NodeId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub u32);
 
-/// A tensor that the model file carries. Its memory is a slice of the mapped file where that is possible.
+/// A tensor that the model file carries. Its memory is a slice of the mapped file where that is possible, so its address
+/// is a multiple of nothing: read elements as bytes, or copy them to where they are aligned.
 #[derive(Debug, Clone)]
 pub struct Initializer {
     pub tensor: Tensor,
@@ -68,5 +69,11 @@ impl Graph {
 
     pub fn value(&self, id: ValueId) -> &Value {
         &self.values[id.0 as usize]
+    }
+
+    /// Returns the value of a name.
+    pub fn find(&self, name: &str) -> Option<ValueId> {
+        let place = self.values.iter().position(|value| value.name == name)?;
+        u32::try_from(place).ok().map(ValueId)
     }
 }

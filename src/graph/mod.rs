@@ -4,10 +4,18 @@
 //! engine. Invariants, checked by [`Graph::verify`]: ids point into their arenas; a value is an input, an
 //! initialiser, or the output of exactly one node; nodes stand in topological order; names are unique.
 
+mod chain;
+mod cut;
 mod error;
+mod infer;
 mod ir;
+mod near;
+mod onnx;
 mod op;
+mod signature;
+mod subgraph;
+mod verify;
 
-pub use error::GraphError;
+pub use error::{Defect, Fault, GraphError, UnsupportedOperator};
 pub use ir::{Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
 pub use op::{AutoPad, Binary, Conv, Op, PadMode, Pool, PoolKind, Reduce, Unary};

@@ -1,0 +1,155 @@
+//! Element-wise operators: defaults of attributes, bounds that were attributes, broadcasting before opset 7.
+
+use crate::types::Dim;
+
+use super::super::attributes::wrong;
+use super::super::dtype::{from_number, name};
+use super::super::literal;
+use super::call::{Call, Form};
+use crate::graph::infer::axis;
+use crate::graph::{Binary, Fault, Op, Unary, ValueId};
+
+pub(super) fn hard_sigmoid(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let attributes = &call.attributes;
+    let (alpha, beta) = (
+        attributes.float_or("alpha", 0.2)?,
+        attributes.float_or("beta", 0.5)?,
+    );
+    call.plain(Op::Unary(Unary::HardSigmoid { alpha, beta }))
+}
+
+pub(super) fn leaky_relu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let alpha = call.attributes.float_or("alpha", 0.01)?;
+    call.plain(Op::Unary(Unary::LeakyRelu { alpha }))
+}
+
+pub(super) fn elu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let alpha = call.attributes.float_or("alpha", 1.0)?;
+    call.plain(Op::Unary(Unary::Elu { alpha }))
+}
+
+pub(super) fn gelu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let tanh = match call.attributes.text("approximate")?.as_deref() {
+        None | Some("none") => false,
+        Some("tanh") => true,
+        Some(seen) => {
+            return Err(wrong(
+                "approximate",
+                format!("{seen:?}"),
+                "\"none\" or \"tanh\"",
+            ));
+        }
+    };
+    call.plain(Op::Unary(Unary::Gelu { tanh }))
+}
+
+pub(super) fn binary(call: &mut Call<'_>, function: Binary) -> Result<Form, Fault> {
+    let mut inputs = call.inputs.clone();
+    // Before opset 7 the second tensor's dimensions could be laid against any of the first, not just the last ones.
+    if call.opset < 7
+        && call.attributes.flag("broadcast", false)?
+        && let Some(start) = call.attributes.int("axis")?
+    {
+        let (rank, own) = (call.rank(0, "axis")?, call.rank(1, "axis")?);
+        let start = axis(start, rank, "axis")?;
+        let trailing = rank.checked_sub(start + own).ok_or_else(|| {
+            wrong(
+                "axis",
+                start,
+                &format!(
+                    "at most {}, so that the {own} dimensions of input 1 fit",
+                    rank.saturating_sub(own)
+                ),
+            )
+        })?;
+        inputs = vec![
+            Some(call.input(0)?),
+            Some(with_trailing(call, 1, own, trailing)?),
+        ];
+    }
+    call.attributes.ignore(if call.opset < 7 {
+        &["axis", "broadcast"]
+    } else {
+        &[]
+    });
+    Ok(Form::Node(Op::Binary(function), inputs))
+}
+
+/// Returns an input with `count` dimensions of size 1 after its `own` ones.
+fn with_trailing(
+    call: &mut Call<'_>,
+    input: usize,
+    own: usize,
+    count: usize,
+) -> Result<ValueId, Fault> {
+    let id = call.input(input)?;
+    if count == 0 {
+        return Ok(id);
+    }
+    let axes: Vec<i64> = (own..own + count)
+        .filter_map(|axis| i64::try_from(axis).ok())
+        .collect();
+    let axes = call.integers("axes", &axes)?;
+    call.step("aligned", Op::Unsqueeze, vec![Some(id), Some(axes)])
+}
+
+/// Before opset 7 a slope with one element per channel was laid against dimension 1.
+pub(super) fn prelu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let mut inputs = call.inputs.clone();
+    if call.opset < 7 {
+        let slope = call
+            .builder
+            .fact(call.input(1)?)
+            .dims()
+            .map(<[Dim]>::to_vec);
+        if let Some([size]) = slope.as_deref()
+            && *size != Dim::Fixed(1)
+        {
+            let trailing = call.rank(0, "slope")?.saturating_sub(2);
+            inputs = vec![
+                Some(call.input(0)?),
+                Some(with_trailing(call, 1, 1, trailing)?),
+            ];
+        }
+    }
+    Ok(Form::Node(Op::Binary(Binary::PRelu), inputs))
+}
+
+pub(super) fn clip(call: &mut Call<'_>) -> Result<Form, Fault> {
+    if call.opset >= 11 {
+        return call.plain(Op::Clip);
+    }
+    call.at_most_inputs(1)?;
+    let mut inputs = vec![Some(call.input(0)?)];
+    for bound in ["min", "max"] {
+        inputs.push(match call.attributes.float(bound)? {
+            Some(value) => {
+                let dtype = call.dtype(0, bound)?;
+                let expected = "a floating-point datatype".to_owned();
+                let scalar = literal::float(dtype, value).ok_or(Fault::DType {
+                    input: 0,
+                    seen: dtype,
+                    expected,
+                })?;
+                Some(call.literal(bound, Some(scalar))?)
+            }
+            None => None,
+        });
+    }
+    Ok(Form::Node(Op::Clip, inputs))
+}
+
+pub(super) fn cast(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let expected = "an element type";
+    let to = call.attributes.int("to")?.ok_or(Fault::NoAttribute {
+        attribute: "to".to_owned(),
+        expected,
+    })?;
+    // Of meaning for 8-bit floating-point numbers only.
+    call.attributes.ignore(&["saturate", "round_mode"]);
+    let number = i32::try_from(to).unwrap_or(-1);
+    match from_number(number) {
+        Some(to) => call.plain(Op::Cast { to }),
+        None => Err(wrong("to", name(number), "a supported element type")),
+    }
+}

@@ -1,0 +1,117 @@
+//! Operators that take parts of a tensor or put something round it: Split, Slice, Gather, Pad.
+
+use super::super::attributes::wrong;
+use super::super::literal;
+use super::call::{Call, Form};
+use crate::graph::infer::axis;
+use crate::graph::{Fault, Op, PadMode};
+
+pub(super) fn split(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let along = call.attributes.int_or("axis", 0)?;
+    let outputs = call.outputs.len();
+    let mut inputs = call.inputs.clone();
+    if call.opset < 13 {
+        call.at_most_inputs(1)?;
+        if let Some(sizes) = call.attributes.ints("split")? {
+            inputs.push(Some(call.integers("split", sizes)?));
+        }
+    }
+    if call.opset >= 18
+        && let Some(count) = call.attributes.int("num_outputs")?
+    {
+        if usize::try_from(count) != Ok(outputs) {
+            return Err(wrong(
+                "num_outputs",
+                count,
+                &format!("{outputs}, as many as the node has"),
+            ));
+        }
+        if let Some(sizes) = uneven(call, along, outputs)? {
+            inputs = vec![Some(call.input(0)?), Some(call.integers("split", &sizes)?)];
+        }
+    }
+    Ok(Form::Node(Op::Split { axis: along }, inputs))
+}
+
+/// Returns the sizes of parts of which the last is smaller, as `num_outputs` allows; `None` if they are equal.
+fn uneven(call: &Call<'_>, along: i64, outputs: usize) -> Result<Option<Vec<i64>>, Fault> {
+    let Some(dims) = call.builder.fact(call.input(0)?).dims() else {
+        return Ok(None);
+    };
+    let Some(size) = dims[axis(along, dims.len(), "axis")?].fixed() else {
+        return Ok(None);
+    };
+    if call.has_input(1) || outputs == 0 || size.is_multiple_of(outputs) {
+        return Ok(None);
+    }
+    let part = size.div_ceil(outputs);
+    let sizes = (0..outputs).map(|place| size.saturating_sub(place.saturating_mul(part)).min(part));
+    Ok(Some(
+        sizes.filter_map(|size| i64::try_from(size).ok()).collect(),
+    ))
+}
+
+pub(super) fn slice(call: &mut Call<'_>) -> Result<Form, Fault> {
+    if call.opset >= 10 {
+        return call.plain(Op::Slice);
+    }
+    call.at_most_inputs(1)?;
+    let mut inputs = vec![Some(call.input(0)?)];
+    for (name, required) in [("starts", true), ("ends", true), ("axes", false)] {
+        match call.attributes.ints(name)? {
+            Some(values) => inputs.push(Some(call.integers(name, values)?)),
+            None if required => {
+                let attribute = name.to_owned();
+                return Err(Fault::NoAttribute {
+                    attribute,
+                    expected: "one number per axis",
+                });
+            }
+            None => {}
+        }
+    }
+    Ok(Form::Node(Op::Slice, inputs))
+}
+
+pub(super) fn gather(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let axis = call.attributes.int_or("axis", 0)?;
+    call.plain(Op::Gather { axis })
+}
+
+pub(super) fn pad(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let mode = match call.attributes.text("mode")?.as_deref() {
+        None | Some("constant") => PadMode::Constant,
+        Some("reflect") => PadMode::Reflect,
+        Some("edge") => PadMode::Edge,
+        Some(seen) => {
+            return Err(wrong(
+                "mode",
+                format!("{seen:?}"),
+                "\"constant\", \"reflect\" or \"edge\"",
+            ));
+        }
+    };
+    if call.opset >= 11 {
+        return call.plain(Op::Pad(mode));
+    }
+    call.at_most_inputs(1)?;
+    let expected = "all begins, then all ends";
+    let pads = call.attributes.ints("pads")?;
+    let pads = pads.ok_or(Fault::NoAttribute {
+        attribute: "pads".to_owned(),
+        expected,
+    })?;
+    let value = call.attributes.float_or("value", 0.0)?;
+    let mut inputs = vec![Some(call.input(0)?), Some(call.integers("pads", pads)?)];
+    if mode == PadMode::Constant && value != 0.0 {
+        let dtype = call.dtype(0, "value")?;
+        let expected = "a floating-point datatype".to_owned();
+        let scalar = literal::float(dtype, value).ok_or(Fault::DType {
+            input: 0,
+            seen: dtype,
+            expected,
+        })?;
+        inputs.push(Some(call.literal("value", Some(scalar))?));
+    }
+    Ok(Form::Node(Op::Pad(mode), inputs))
+}

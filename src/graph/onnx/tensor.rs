@@ -1,0 +1,192 @@
+//! Tensors of a model file: their claims checked against the data that is there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::types::{AlignedBytes, DType, HostMemory, Shape, Tensor, byte_count, element_count};
+
+use super::dtype::dtype;
+use super::external::Files;
+use super::proto::TensorProto;
+use crate::graph::infer::RANK_MAX;
+use crate::graph::{Defect, Initializer};
+
+/// A slice of a mapped file.
+#[derive(Debug)]
+struct Slice(Bytes);
+
+impl HostMemory for Slice {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Reads one tensor. Its name is for messages, as that of an attribute's tensor is often empty.
+pub(super) fn read(
+    proto: &TensorProto,
+    name: &str,
+    files: &mut Files,
+) -> Result<Arc<Initializer>, Defect> {
+    let dtype = dtype(proto.data_type, name)?;
+    let shape = shape(&proto.dims, name)?;
+    let oversized = || Defect::Oversized {
+        tensor: name.to_owned(),
+        shape: shape.clone(),
+    };
+    let expected = byte_count(dtype, &shape).map_err(|_| oversized())?;
+    let raw = match proto.data_location {
+        1 => Some(files.slice(name, &proto.external_data, expected)?),
+        _ if !proto.raw_data.is_empty() => Some(proto.raw_data.clone()),
+        _ => None,
+    };
+    let memory: Arc<dyn HostMemory> = match raw {
+        Some(raw) => {
+            check_length(name, dtype, &shape, "bytes", expected, raw.len())?;
+            Arc::new(Slice(raw))
+        }
+        None => typed(proto, name, dtype, &shape)?,
+    };
+    if dtype == DType::Bool
+        && let Some(&odd) = memory.bytes().iter().find(|&&byte| byte > 1)
+    {
+        return Err(Defect::Element {
+            tensor: name.to_owned(),
+            dtype,
+            seen: odd.into(),
+        });
+    }
+    let tensor = Tensor::new(dtype, shape.clone(), memory).map_err(|_| oversized())?;
+    Ok(Arc::new(Initializer { tensor }))
+}
+
+fn shape(dims: &[i64], tensor: &str) -> Result<Shape, Defect> {
+    if dims.len() > RANK_MAX {
+        return Err(Defect::Rank {
+            tensor: tensor.to_owned(),
+            seen: dims.len(),
+            most: RANK_MAX,
+        });
+    }
+    let sizes: Option<Shape> = dims
+        .iter()
+        .map(|&size| usize::try_from(size).ok())
+        .collect();
+    sizes.ok_or_else(|| Defect::Dimensions {
+        tensor: tensor.to_owned(),
+        seen: dims.to_vec(),
+    })
+}
+
+fn check_length(
+    tensor: &str,
+    dtype: DType,
+    shape: &Shape,
+    unit: &'static str,
+    expected: usize,
+    seen: usize,
+) -> Result<(), Defect> {
+    if seen == expected {
+        return Ok(());
+    }
+    Err(Defect::Data {
+        tensor: tensor.to_owned(),
+        dtype,
+        shape: shape.clone(),
+        unit,
+        expected,
+        seen,
+    })
+}
+
+/// Copies the elements out of the field that the specification assigns to the dtype.
+fn typed(
+    proto: &TensorProto,
+    name: &str,
+    dtype: DType,
+    shape: &Shape,
+) -> Result<Arc<dyn HostMemory>, Defect> {
+    let expected = element_count(shape).map_err(|_| Defect::Oversized {
+        tensor: name.to_owned(),
+        shape: shape.clone(),
+    })?;
+    let count = |seen: usize| check_length(name, dtype, shape, "elements", expected, seen);
+    let narrow = |value: i32| Defect::Element {
+        tensor: name.to_owned(),
+        dtype,
+        seen: value.into(),
+    };
+    let bytes = match dtype {
+        DType::F32 => {
+            count(proto.float_data.len())?;
+            collect(proto.float_data.iter().map(|value| value.to_le_bytes()))
+        }
+        DType::F64 => {
+            count(proto.double_data.len())?;
+            collect(proto.double_data.iter().map(|value| value.to_le_bytes()))
+        }
+        DType::I64 => {
+            count(proto.int64_data.len())?;
+            collect(proto.int64_data.iter().map(|value| value.to_le_bytes()))
+        }
+        DType::I32 => {
+            count(proto.int32_data.len())?;
+            collect(proto.int32_data.iter().map(|value| value.to_le_bytes()))
+        }
+        // The bits of the number, as an integer.
+        DType::F16 | DType::BF16 => {
+            count(proto.int32_data.len())?;
+            narrowed(&proto.int32_data, |value| {
+                u16::try_from(value)
+                    .map(u16::to_le_bytes)
+                    .map_err(|_| narrow(value))
+            })?
+        }
+        DType::I16 => {
+            count(proto.int32_data.len())?;
+            narrowed(&proto.int32_data, |value| {
+                i16::try_from(value)
+                    .map(i16::to_le_bytes)
+                    .map_err(|_| narrow(value))
+            })?
+        }
+        DType::I8 => {
+            count(proto.int32_data.len())?;
+            narrowed(&proto.int32_data, |value| {
+                i8::try_from(value)
+                    .map(i8::to_le_bytes)
+                    .map_err(|_| narrow(value))
+            })?
+        }
+        DType::U8 | DType::Bool => {
+            count(proto.int32_data.len())?;
+            narrowed(&proto.int32_data, |value| {
+                u8::try_from(value)
+                    .map(u8::to_le_bytes)
+                    .map_err(|_| narrow(value))
+            })?
+        }
+        DType::Bytes => {
+            return Err(Defect::ElementType {
+                tensor: name.to_owned(),
+                seen: "STRING".to_owned(),
+            });
+        }
+    };
+    Ok(Arc::new(AlignedBytes::copy_of(&bytes)))
+}
+
+fn collect<const N: usize>(elements: impl Iterator<Item = [u8; N]>) -> Vec<u8> {
+    elements.flatten().collect()
+}
+
+fn narrowed<const N: usize>(
+    elements: &[i32],
+    narrow: impl Fn(i32) -> Result<[u8; N], Defect>,
+) -> Result<Vec<u8>, Defect> {
+    let parts = elements
+        .iter()
+        .map(|&element| narrow(element))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(collect(parts.into_iter()))
+}

@@ -1,0 +1,109 @@
+//! What a file declares of its tensors, and how that is weighed against what inference found.
+
+use crate::types::{Dim, ShapeSpec};
+
+use super::dtype::{dtype, from_number};
+use super::proto::{TensorTypeProto, ValueInfoProto, dimension_proto};
+use crate::graph::Defect;
+use crate::graph::infer::{Fact, RANK_MAX};
+
+/// Reads the declaration of an input. A dimension without a size or name gets a name of its own.
+pub(super) fn input(info: &ValueInfoProto) -> Result<Fact, Defect> {
+    let Some(declared) = tensor_type(info) else {
+        return Ok(Fact::default());
+    };
+    let dtype = dtype(declared.elem_type, &info.name)?;
+    let mut shape = shape(declared, &info.name)?;
+    for (place, dim) in shape
+        .iter_mut()
+        .flat_map(|shape| shape.0.iter_mut().enumerate())
+    {
+        if *dim == Dim::Any {
+            *dim = Dim::symbol(&format!("{}_dim_{place}", info.name));
+        }
+    }
+    Ok(Fact::new(Some(dtype), shape))
+}
+
+/// Reads the declaration of a tensor that nodes compute; an element type that is not supported counts as unknown.
+pub(super) fn computed(info: &ValueInfoProto) -> Result<Fact, Defect> {
+    let Some(declared) = tensor_type(info) else {
+        return Ok(Fact::default());
+    };
+    Ok(Fact::new(
+        from_number(declared.elem_type),
+        shape(declared, &info.name)?,
+    ))
+}
+
+fn tensor_type(info: &ValueInfoProto) -> Option<&TensorTypeProto> {
+    info.r#type.as_ref()?.tensor_type.as_ref()
+}
+
+fn shape(declared: &TensorTypeProto, tensor: &str) -> Result<Option<ShapeSpec>, Defect> {
+    let Some(shape) = &declared.shape else {
+        return Ok(None);
+    };
+    if shape.dim.len() > RANK_MAX {
+        return Err(Defect::Rank {
+            tensor: tensor.to_owned(),
+            seen: shape.dim.len(),
+            most: RANK_MAX,
+        });
+    }
+    let dim = |dim: &super::proto::DimensionProto| match &dim.value {
+        Some(dimension_proto::Value::DimParam(name)) if !name.is_empty() => Dim::symbol(name),
+        // Some writers mean "any size" by −1.
+        Some(dimension_proto::Value::DimValue(size)) => {
+            usize::try_from(*size).map_or(Dim::Any, Dim::Fixed)
+        }
+        _ => Dim::Any,
+    };
+    Ok(Some(ShapeSpec(shape.dim.iter().map(dim).collect())))
+}
+
+/// Adds to an inferred fact what only the file knows.
+///
+/// Inference wins where both say something: files carry stale sizes and symbols of other names. A dtype that differs is
+/// an error, and so is a fixed size of an output of the model (`strict`); a fixed size where inference has a symbol is
+/// not, since that is what a file looks like whose batch size was made free afterwards.
+pub(super) fn combine(
+    inferred: &mut Fact,
+    declared: &Fact,
+    tensor: &str,
+    strict: bool,
+) -> Result<(), Defect> {
+    match (inferred.dtype, declared.dtype) {
+        (Some(inferred), Some(declared)) if inferred != declared => {
+            return Err(Defect::DeclaredDType {
+                tensor: tensor.to_owned(),
+                declared,
+                inferred,
+            });
+        }
+        (None, declared) => inferred.dtype = declared,
+        _ => {}
+    }
+    match (&mut inferred.shape, &declared.shape) {
+        (Some(inferred), Some(declared)) => {
+            if !inferred.compatible(declared) {
+                if !strict {
+                    return Ok(());
+                }
+                return Err(Defect::DeclaredShape {
+                    tensor: tensor.to_owned(),
+                    declared: declared.clone(),
+                    inferred: inferred.clone(),
+                });
+            }
+            for (inferred, declared) in inferred.0.iter_mut().zip(&declared.0) {
+                if *inferred == Dim::Any {
+                    *inferred = declared.clone();
+                }
+            }
+        }
+        (inferred @ None, declared) => inferred.clone_from(declared),
+        (Some(_), None) => {}
+    }
+    Ok(())
+}
