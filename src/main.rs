@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use blockflow::cli;
+use blockflow::{cli, engine};
 
 fn main() -> ExitCode {
-    cli::prepare_process();
+    engine::torch::tune_allocator();
     cli::main()
 }

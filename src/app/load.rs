@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::engine::{BlockSource, decode_image_signature};
+use crate::engine::{BlockSource, builtin};
 use crate::graph::{Graph, GraphError};
 use crate::plan::{Plan, compile};
 use crate::types::{BlockSpec, Epoch, Problem, Signature, SourceSpec, Spec};
@@ -90,7 +90,7 @@ fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signa
                 "expected a readable TorchScript file",
             )),
         },
-        SourceSpec::DecodeImage(image) => Ok((None, decode_image_signature(image))),
+        SourceSpec::DecodeImage(image) => Ok((None, builtin::signature(image))),
         SourceSpec::Mock(mock) => Ok((None, mock.signature.clone())),
     }
 }

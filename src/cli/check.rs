@@ -6,7 +6,7 @@ use super::args::ConfigArgument;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{self, Format};
-use super::{problems, seams};
+use super::{problems, compose};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -19,7 +19,7 @@ pub(super) struct CheckArguments {
 
 /// Prints every problem to stdout, for they are what was asked for.
 pub(super) fn execute(arguments: &CheckArguments) -> Result<Exit, CliError> {
-    let (found, summary) = match seams::load(&arguments.source.config) {
+    let (found, summary) = match compose::load(&arguments.source.config) {
         Ok(loaded) => {
             let (blocks, pipelines) = (loaded.plan.blocks.len(), loaded.plan.pipelines.len());
             (

@@ -7,7 +7,9 @@ use clap::{CommandFactory, Parser};
 use super::args::{Arguments, Command};
 use super::error::CliError;
 use super::exit::Exit;
-use super::{bench, check, explain, infer, output, run, seams};
+use crate::telemetry;
+
+use super::{bench, check, explain, infer, output, run};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -41,7 +43,7 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
     };
     // `run` starts the log itself: its configuration has a say.
     if !matches!(command, Command::Run(_)) {
-        seams::start_logging(&log.or_quiet())?;
+        telemetry::init(&log.or_quiet())?;
     }
     match command {
         Command::Run(arguments) => run::execute(&arguments, &log),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::app::{ServeFailure, StartError};
 use crate::engine::EngineError;
 use crate::graph::GraphError;
+use crate::telemetry::LogError;
 use crate::types::{Failure, Signature, TensorError, TensorSpec};
 
 use super::exit::Exit;
@@ -60,8 +61,8 @@ pub enum CliError {
         address: SocketAddr,
         stragglers: Vec<String>,
     },
-    #[error("{0} is not part of this build yet")]
-    NotBuilt(&'static str),
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 impl CliError {
@@ -72,9 +73,8 @@ impl CliError {
             Self::Start(_)
             | Self::Serve(_)
             | Self::Model(_)
-            | Self::Prepare { .. }
-            | Self::NotBuilt(_) => Exit::CannotStart,
-            Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => Exit::Usage,
+            | Self::Prepare { .. } => Exit::CannotStart,
+            Self::Log(_) | Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => Exit::Usage,
             Self::Stragglers { .. } => Exit::Stragglers,
             Self::Run(_)
             | Self::Request(_)

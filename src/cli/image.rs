@@ -8,7 +8,7 @@ use clap::Args;
 use crate::types::{AlignedBytes, DType, Dim, ImageLayout, ImageSpec, Shape, Tensor, TensorSpec};
 
 use super::error::CliError;
-use super::{seams, tensors};
+use super::{compose, tensors};
 
 /// How samples become numbers. UINT8 inputs take 0 to 255 whatever the flags say.
 #[derive(Debug, Args)]
@@ -104,7 +104,7 @@ pub(super) fn step_for(spec: &TensorSpec, flags: &ImageFlags) -> Result<ImageSpe
 
 /// Decodes one image into the dtype and rank of `spec`.
 pub(super) fn decode(spec: &TensorSpec, step: ImageSpec, image: &[u8]) -> Result<Tensor, CliError> {
-    let prepared = seams::prepare_decode(&step)?;
+    let prepared = compose::prepare_decode(&step)?;
     let fault = |source| CliError::Prepare {
         path: PathBuf::from("decode step"),
         source,

@@ -18,7 +18,7 @@ mod output;
 mod problems;
 mod request;
 mod run;
-mod seams;
+mod compose;
 mod solo;
 mod tensors;
 
@@ -30,4 +30,3 @@ pub use exit::Exit;
 pub use explain::{PlanFormat, render_plan};
 pub use npy::{NpyError, read_npy, write_npy};
 pub use problems::Located;
-pub use seams::prepare_process;

@@ -1,7 +1,6 @@
 //! Problems of a configuration with the place they stand at, as people and programs read them.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -12,7 +11,8 @@ use crate::types::Problem;
 /// Orders by file, then line; problems without a line come first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Located {
-    pub file: PathBuf,
+    /// The configuration file, or `environment` and a variable.
+    pub file: String,
     /// `None` where the problem is of the file as a whole or of a value that it does not contain.
     pub line: Option<usize>,
     pub key: String,
@@ -21,14 +21,14 @@ pub struct Located {
 }
 
 impl Located {
-    pub fn new(file: &Path, line: Option<usize>, problem: Problem) -> Self {
+    pub fn new(file: String, line: Option<usize>, problem: Problem) -> Self {
         let Problem {
             key,
             seen,
             expected,
         } = problem;
         Self {
-            file: file.to_owned(),
+            file,
             line,
             key,
             seen,
@@ -39,7 +39,7 @@ impl Located {
 
 impl fmt::Display for Located {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file.display())?;
+        write!(f, "{}:", self.file)?;
         if let Some(line) = self.line {
             write!(f, "{line}:")?;
         }

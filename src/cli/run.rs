@@ -6,12 +6,13 @@ use clap::Args;
 
 use crate::app::{self, Announcement};
 use crate::plan::Plan;
+use crate::telemetry;
 
 use super::args::{ConfigArgument, LogArguments};
 use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
-use super::{output, seams};
+use super::{output, compose};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
@@ -23,9 +24,9 @@ pub(super) struct RunArguments {
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
-    let (spec, locator) = seams::load_spec(&arguments.source.config)?;
-    seams::start_logging(&log.over(&spec.log))?;
-    let loaded = seams::compile(spec, &locator)?;
+    let (spec, locator) = compose::load_spec(&arguments.source.config)?;
+    telemetry::init(&log.over(&spec.log))?;
+    let loaded = compose::compile(&spec, &locator)?;
     let served = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
     let report = app::serve(loaded, arguments.http, |announcement: &Announcement| {

@@ -64,6 +64,20 @@ impl Locator {
         }
     }
 
+    /// Returns what a key was read from, the file or `environment` and the variable, and its line if it is the file.
+    pub fn source_and_line(&self, key: &str) -> (String, Option<usize>) {
+        match self.place(key) {
+            Place::Line(line) => (self.file(), Some(line)),
+            Place::File => (self.file(), None),
+            Place::Variable(variable) => (format!("environment {variable}"), None),
+        }
+    }
+
+    fn file(&self) -> String {
+        let path = self.path.as_deref().unwrap_or(Path::new("configuration"));
+        path.display().to_string()
+    }
+
     fn place(&self, key: &str) -> Place<'_> {
         if !self.lines.contains_key(key)
             && let Some(variable) = self.variable_below(key)

@@ -11,7 +11,7 @@
 //! | `GET /v2/models/{name}` | pipeline metadata; −1 stands for a size the request chooses |
 //! | `GET /v2/models/{name}/ready` | 200, or 503 with the reason |
 //! | `POST /v2/models/{name}/infer` | inference |
-//! | `GET /v2/models/{name}/config` | 501: a pipeline has no Triton configuration |
+//! | `GET /v2/models/{name}/config` | 404: a pipeline has no Triton configuration |
 //! | `POST /v2/repository/index` | pipelines and their states |
 //! | `GET /metrics` | metrics as text |
 //!

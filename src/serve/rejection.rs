@@ -178,7 +178,7 @@ impl ResponseError for Rejection {
                 StatusCode::NOT_FOUND
             }
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ModelConfig { .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::ModelConfig { .. } => StatusCode::NOT_FOUND,
             Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -94,7 +94,7 @@ fn the_index_lists_pipelines_with_their_states() {
 fn a_pipeline_has_no_configuration_and_says_so() {
     let server = Server::start();
     let response = server.connect().exchange(&get("/v2/models/pair/config"));
-    assert_eq!(response.status, 501);
+    assert_eq!(response.status, 404);
     assert!(
         response
             .error()

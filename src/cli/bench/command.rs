@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::image::ImageFlags;
 use crate::cli::output::{self, Format};
 use crate::cli::request::{self, OwnPipeline};
-use crate::cli::seams;
+use crate::cli::compose;
 use crate::cli::tensors::{self, NamedFile};
 use crate::types::{Signature, Tensor};
 
@@ -91,7 +91,7 @@ pub(in crate::cli) fn execute(arguments: &BenchArguments) -> Result<Exit, CliErr
     let client = request::client()?;
     let target = match (&arguments.config, &arguments.url) {
         (Some(config), _) => {
-            let loaded = seams::load(config)?;
+            let loaded = compose::load(config)?;
             let planned = request::planned(&loaded, arguments.pipeline.as_deref())?;
             let (name, inputs) = (planned.name.clone(), inputs(arguments, &planned.signature)?);
             let pipeline = OwnPipeline::start(loaded, &name)?;

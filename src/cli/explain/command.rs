@@ -8,7 +8,7 @@ use super::{dot, json, mermaid, text};
 use crate::cli::args::ConfigArgument;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::{output, seams};
+use crate::cli::{output, compose};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExplainArguments {
@@ -31,7 +31,7 @@ pub enum PlanFormat {
 }
 
 pub(in crate::cli) fn execute(arguments: &ExplainArguments) -> Result<Exit, CliError> {
-    let loaded = seams::load(&arguments.source.config)?;
+    let loaded = compose::load(&arguments.source.config)?;
     output::print(&render_plan(&loaded.plan, arguments.format)?)?;
     Ok(Exit::Success)
 }

@@ -7,9 +7,10 @@ use crate::app::Loaded;
 use crate::cli::bench::Histogram;
 use crate::cli::error::CliError;
 use crate::cli::request::{self, OwnPipeline};
-use crate::cli::{npy, seams, tensors};
+use crate::cli::{npy, compose, tensors};
 use crate::engine::Session;
-use crate::types::{ShapeSpec, Signature, Tensor, TensorSpec};
+use crate::graph::Graph;
+use crate::types::{Signature, Tensor};
 
 use super::chain;
 use super::command::InferArguments;
@@ -61,7 +62,7 @@ impl Runner {
 pub(super) fn open(arguments: &InferArguments) -> Result<Opened, CliError> {
     match (&arguments.pipeline, &arguments.model) {
         (Some(name), _) => {
-            let loaded = seams::load(&arguments.config)?;
+            let loaded = compose::load(&arguments.config)?;
             let signature = request::planned(&loaded, Some(name))?.signature.clone();
             open_pipeline(arguments, &signature, loaded, name)
         }
@@ -100,12 +101,12 @@ fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError
             "--output-name is for TorchScript; an ONNX model names its outputs".to_owned(),
         ));
     }
-    let graph = seams::read_graph(path)?;
-    let signature = seams::graph_signature(&graph)?;
+    let graph = Graph::read(path)?;
+    let signature = graph.signature()?;
     let (device, threads) = (arguments.device, arguments.threads);
     if arguments.cuts.is_empty() {
         let inputs = tensors::load_all(&signature, &arguments.inputs, &arguments.image)?;
-        let prepared = seams::prepare_graph(&graph, &signature, threads, device)?;
+        let prepared = compose::prepare_graph(path, &graph, &signature, threads, device)?;
         let session = prepared.session().map_err(|source| CliError::Prepare {
             path: path.to_owned(),
             source,
@@ -116,9 +117,9 @@ fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError
             names: names_of(&signature),
         });
     }
-    let segments = seams::graph_chain(&graph, &arguments.cuts)?;
+    let segments = graph.chain(&arguments.cuts)?;
     let spec = chain::spec(path, &signature, &segments, device, threads);
-    let loaded = seams::compile_for_model(spec, path)?;
+    let loaded = compose::compile_for_model(&spec, path)?;
     open_pipeline(arguments, &signature, loaded, chain::MODEL)
 }
 
@@ -134,13 +135,16 @@ fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, C
         .clone()
         .map(|file| npy::read_npy(&file.path))
         .collect::<Result<Vec<_>, _>>()?;
-    let specs: Vec<_> = files
-        .zip(&inputs)
-        .map(|(file, tensor)| {
-            TensorSpec::new(&file.name, tensor.dtype(), ShapeSpec::fixed(tensor.shape()))
-        })
+    let named: Vec<_> = files
+        .map(|file| file.name.clone())
+        .zip(inputs.iter().cloned())
         .collect();
-    let session = seams::torchscript_session(path, &specs, arguments.threads, arguments.device)?;
+    let prepared =
+        compose::prepare_torchscript(path, &named, arguments.threads, arguments.device)?;
+    let session = prepared.session().map_err(|source| CliError::Prepare {
+        path: path.to_owned(),
+        source,
+    })?;
     let names = match arguments.output_names.as_slice() {
         [] => OutputNames::Numbered,
         names => OutputNames::Known(names.to_vec()),

@@ -1,6 +1,6 @@
 //! What several test modules need: specifications made of mock blocks, and waiting under a watchdog.
 
-pub mod server;
+pub(crate) mod server;
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ use blockflow::types::{
 };
 
 /// No wait of a test lasts longer.
-pub const WATCHDOG: Duration = Duration::from_secs(30);
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 
 /// A mock block over UINT8 tensors of one shape, with inputs `in0`, `in1`, … and one output `out`.
-pub fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
+pub(crate) fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
     let spec = |name: String| TensorSpec::new(name, DType::U8, shape.clone());
     let signature = Signature {
         inputs: (0..inputs).map(|index| spec(format!("in{index}"))).collect(),
@@ -39,7 +39,7 @@ pub fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
     }
 }
 
-pub fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<MockFailure>) -> BlockSpec {
+pub(crate) fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<MockFailure>) -> BlockSpec {
     if let SourceSpec::Mock(mock) = &mut block.source {
         mock.latency = latency;
         mock.failure = failure;
@@ -47,12 +47,12 @@ pub fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<MockFai
     block
 }
 
-pub fn chain(name: &str, blocks: &[&str], deadline: Duration) -> PipelineSpec {
+pub(crate) fn chain(name: &str, blocks: &[&str], deadline: Duration) -> PipelineSpec {
     let flow = blocks.iter().map(|&block| block.to_owned()).collect();
     PipelineSpec { name: name.into(), flow: FlowSpec::Chain(flow), deadline }
 }
 
-pub fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
+pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
     Spec {
         server: ServerSpec {
             http: ([127, 0, 0, 1], 0).into(),
@@ -67,33 +67,33 @@ pub fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
     }
 }
 
-pub fn start(spec: &Spec) -> Runtime {
+pub(crate) fn start(spec: &Spec) -> Runtime {
     let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
     Runtime::start(loaded).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A UINT8 tensor of shape [1, n].
-pub fn row(bytes: &[u8]) -> Tensor {
+pub(crate) fn row(bytes: &[u8]) -> Tensor {
     Tensor::copy_of(DType::U8, vec![1, bytes.len()], bytes).unwrap()
 }
 
-pub fn submit(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Ticket, Failure> {
+pub(crate) fn submit(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Ticket, Failure> {
     gateway.submit(InferRequest { pipeline, inputs, deadline: None })
 }
 
 /// Waits for a reply; panics if there is none in time.
-pub fn wait(ticket: Ticket) -> Result<InferReply, Failure> {
+pub(crate) fn wait(ticket: Ticket) -> Result<InferReply, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let reply = runtime.block_on(async { tokio::time::timeout(WATCHDOG, ticket).await });
     reply.expect("a request was never answered")
 }
 
-pub fn ask(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
+pub(crate) fn ask(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
     wait(submit(gateway, pipeline, inputs)?).map(|reply| reply.outputs)
 }
 
 /// Waits until `reached` holds; panics with `what` if it does not in time.
-pub fn until(what: &str, reached: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, reached: impl Fn() -> bool) {
     let started = Instant::now();
     while !reached() {
         assert!(started.elapsed() < WATCHDOG, "never happened: {what}");

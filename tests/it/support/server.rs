@@ -10,23 +10,23 @@ use std::time::Instant;
 use super::WATCHDOG;
 
 /// A running `blockflow run`, killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: Receiver<String>,
 }
 
 /// Status line, headers and body of one response.
 #[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Server {
     /// Starts on a free port and waits until it listens.
-    pub fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blockflow"));
         command.arg("run").arg(config).args(["--http", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -44,17 +44,17 @@ impl Server {
         Self { child, address, log }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits for the end; returns the status and what was logged.
-    pub fn wait(&mut self) -> (ExitStatus, String) {
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -65,27 +65,27 @@ impl Server {
         }
     }
 
-    pub fn get(&self, path: &str) -> Response {
+    pub(crate) fn get(&self, path: &str) -> Response {
         let mut stream = self.connect();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
         read_response(stream).unwrap()
     }
 
     /// Posts an inference request with one binary FP32 or UINT8 input and asks for binary outputs.
-    pub fn infer(&self, pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Response {
+    pub(crate) fn infer(&self, pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Response {
         let mut stream = self.connect();
         stream.write_all(&infer_request(pipeline, input, datatype, shape, data)).unwrap();
         read_response(stream).unwrap()
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(WATCHDOG)).unwrap();
         stream
     }
 
     /// Returns the resident set in KiB.
-    pub fn resident_kib(&self) -> u64 {
+    pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -94,7 +94,7 @@ impl Server {
 
 impl Response {
     /// Returns the bytes behind the JSON part.
-    pub fn binary(&self) -> &[u8] {
+    pub(crate) fn binary(&self) -> &[u8] {
         let length = self
             .head
             .lines()
@@ -103,7 +103,7 @@ impl Response {
         &self.body[length.trim().parse::<usize>().unwrap()..]
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
@@ -116,7 +116,7 @@ impl Drop for Server {
     }
 }
 
-pub fn infer_request(pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+pub(crate) fn infer_request(pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let json = format!(
         "{{\"inputs\":[{{\"name\":{input:?},\"datatype\":{datatype:?},\"shape\":{shape:?},\
          \"parameters\":{{\"binary_data_size\":{}}}}}],\"parameters\":{{\"binary_data_output\":true}}}}",
@@ -132,7 +132,7 @@ pub fn infer_request(pipeline: &str, input: &str, datatype: &str, shape: &[usize
 }
 
 /// Reads until the peer closes.
-pub fn read_response(mut stream: TcpStream) -> std::io::Result<Response> {
+pub(crate) fn read_response(mut stream: TcpStream) -> std::io::Result<Response> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
