@@ -5,6 +5,7 @@
 
 mod error;
 mod seam;
+pub mod torch;
 
 pub use error::EngineError;
 pub use seam::{Prepared, Session};
