@@ -4,6 +4,7 @@
 //! instances of its block; a [`Session`] belongs to one thread; inputs are never written to.
 
 mod error;
+mod outputs;
 mod seam;
 pub mod torch;
 

@@ -1,10 +1,12 @@
-//! Engines over libtorch, on the CPU.
+//! Engines over libtorch, on the CPU: `aten`, which runs our graph operator by operator.
 //!
 //! Invariants: torch errors become [`EngineError`](super::EngineError)s and never panics; inputs are never written to;
 //! tensors enter and leave without a copy where they are aligned.
 
+mod aten;
 mod cause;
 mod dtype;
 mod ffi;
 
+pub use aten::AtenPrepared;
 pub use ffi::{set_threads, threads, tune_allocator};
