@@ -3,10 +3,13 @@
 //! Never sees a socket, a pipeline or another block. Invariants: a [`Prepared`] is immutable and shared by all
 //! instances of its block; a [`Session`] belongs to one thread; inputs are never written to.
 
+pub mod builtin;
 mod error;
+mod mock;
 mod outputs;
 mod seam;
 pub mod torch;
 
 pub use error::EngineError;
+pub use mock::MockPrepared;
 pub use seam::{Prepared, Session};
