@@ -1,5 +1,7 @@
 //! Generates the ONNX types, compiles the libtorch shim and tells the linker where libtorch is.
 
+use std::path::{Path, PathBuf};
+
 fn main() {
     generate_onnx_types();
     compile_shim();
@@ -17,6 +19,40 @@ fn generate_onnx_types() {
         .unwrap_or_else(|error| panic!("cannot write the types of {DESCRIPTION}: {error}"));
 }
 
-fn compile_shim() {}
+fn compile_shim() {
+    let include = libtorch().join("include");
+    let shim = "src/engine/torch/ffi/shim.cpp";
+    println!("cargo:rerun-if-changed={shim}");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .flag("-isystem")
+        .flag(&include)
+        .flag("-isystem")
+        .flag(include.join("torch/csrc/api/include"))
+        .file(shim)
+        .compile("blockflow_shim");
+}
 
-fn link_libtorch() {}
+fn link_libtorch() {
+    // The real path, so that a binary survives a move of the checkout; torch-sys names the libraries.
+    println!(
+        "cargo:rustc-link-arg=-Wl,-rpath,{}",
+        libtorch().join("lib").display()
+    );
+    println!("cargo:rerun-if-changed=.libtorch/build-version");
+    println!("cargo:rerun-if-changed=build.rs");
+}
+
+/// Where `.libtorch` points to.
+fn libtorch() -> PathBuf {
+    let link = Path::new(".libtorch");
+    match link.canonicalize() {
+        Ok(libtorch) if libtorch.join("lib/libtorch_cpu.so").exists() => libtorch,
+        _ => {
+            println!("cargo::error=libtorch is missing: run scripts/setup first");
+            std::process::exit(1);
+        }
+    }
+}

@@ -21,4 +21,9 @@ pub trait Prepared: Send + Sync + fmt::Debug {
 pub trait Session: fmt::Debug {
     /// Runs the block once on tensors in the order of the signature's inputs; returns those of its outputs.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError>;
+
+    /// Tells whether a run on zeros before traffic does any good.
+    fn wants_warming(&self) -> bool {
+        true
+    }
 }

@@ -1,0 +1,207 @@
+//! The step that turns the bytes of a PNG or JPEG file into pixels.
+//!
+//! Never trusts what a file claims: dimensions and memory are bounded before anything is decoded.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader, Limits};
+
+use crate::engine::{EngineError, Prepared, Session};
+use crate::types::{
+    AlignedBytes, DType, ImageLayout, ImageSpec, ShapeSpec, Signature, Tensor, TensorSpec,
+};
+
+/// Pixels of a file at most: 64 million.
+const PIXELS_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes that decoding one file may allocate: eight for each pixel, which is 16-bit RGBA.
+const ALLOCATION_MAX: u64 = 8 * PIXELS_MAX;
+/// Name of the input, a file's bytes.
+const INPUT: &str = "image";
+/// Name of the output.
+const OUTPUT: &str = "pixels";
+
+/// Returns the signature: `image`, BYTES `[1]` → `pixels`, FP32 `[1, channels, height, width]` or
+/// `[1, height, width, channels]`.
+pub fn signature(spec: &ImageSpec) -> Signature {
+    let shape = match spec.layout {
+        ImageLayout::ChannelsFirst => [1, spec.channels, spec.height, spec.width],
+        ImageLayout::ChannelsLast => [1, spec.height, spec.width, spec.channels],
+    };
+    Signature {
+        inputs: vec![TensorSpec::new(INPUT, DType::Bytes, ShapeSpec::fixed(&[1]))],
+        outputs: vec![TensorSpec::new(
+            OUTPUT,
+            DType::F32,
+            ShapeSpec::fixed(&shape),
+        )],
+    }
+}
+
+/// The decoding step made ready.
+#[derive(Debug)]
+pub struct DecodeImage {
+    step: Arc<Step>,
+    signature: Signature,
+}
+
+#[derive(Debug)]
+struct Step {
+    spec: ImageSpec,
+    width: u32,
+    height: u32,
+}
+
+impl DecodeImage {
+    /// Checks the specification. An empty `mean` or `deviation` stands for zeros or ones.
+    pub fn new(spec: &ImageSpec) -> Result<Self, EngineError> {
+        let fault = |message: String| Err(EngineError::Fault(message));
+        if !matches!(spec.channels, 1 | 3) {
+            return fault(format!(
+                "images have 1 or 3 channels, not {}",
+                spec.channels
+            ));
+        }
+        let (Ok(width), Ok(height)) = (u32::try_from(spec.width), u32::try_from(spec.height))
+        else {
+            return fault(format!(
+                "an image of {} × {} is too large",
+                spec.width, spec.height
+            ));
+        };
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 || pixels > PIXELS_MAX {
+            return fault(format!(
+                "an image of {width} × {height} is empty or has more than {PIXELS_MAX} pixels"
+            ));
+        }
+        for (name, list) in [("mean", &spec.mean), ("deviation", &spec.deviation)] {
+            if !list.is_empty() && list.len() != spec.channels {
+                return fault(format!(
+                    "{name} has {} numbers for {} channels",
+                    list.len(),
+                    spec.channels
+                ));
+            }
+        }
+        Ok(Self {
+            step: Arc::new(Step {
+                spec: spec.clone(),
+                width,
+                height,
+            }),
+            signature: signature(spec),
+        })
+    }
+}
+
+impl Prepared for DecodeImage {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn weight_bytes(&self) -> usize {
+        0
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(DecodeSession {
+            step: self.step.clone(),
+            signature: self.signature.clone(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct DecodeSession {
+    step: Arc<Step>,
+    signature: Signature,
+}
+
+impl Session for DecodeSession {
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        self.signature.bind(inputs)?;
+        let strings = inputs[0].byte_strings();
+        let file = strings.first().copied().unwrap_or_default();
+        let image = decode(file)
+            .map_err(|cause| EngineError::Input(format!("not a usable image: {cause}")))?;
+        let samples = self.step.samples(image);
+        let shape = self.signature.outputs[0]
+            .shape
+            .concrete()
+            .unwrap_or_default();
+        Ok(vec![Tensor::new(DType::F32, shape, Arc::new(samples))?])
+    }
+
+    /// There is no image of zeros.
+    fn wants_warming(&self) -> bool {
+        false
+    }
+}
+
+fn decode(file: &[u8]) -> Result<DynamicImage, String> {
+    let reader = || {
+        let mut reader = ImageReader::new(Cursor::new(file));
+        let mut limits = Limits::default();
+        limits.max_alloc = Some(ALLOCATION_MAX);
+        reader.limits(limits);
+        reader
+            .with_guessed_format()
+            .map_err(|error| error.to_string())
+    };
+    if reader()?.format().is_none() {
+        return Err("it is neither PNG nor JPEG".to_owned());
+    }
+    let (width, height) = reader()?
+        .into_dimensions()
+        .map_err(|error| error.to_string())?;
+    if u64::from(width) * u64::from(height) > PIXELS_MAX {
+        return Err(format!(
+            "{width} × {height} is more than {PIXELS_MAX} pixels"
+        ));
+    }
+    reader()?.decode().map_err(|error| error.to_string())
+}
+
+impl Step {
+    /// Resizes where the size differs, converts to the channels, and normalises.
+    fn samples(&self, image: DynamicImage) -> AlignedBytes {
+        let bytes = match self.spec.channels {
+            1 => self
+                .resized(DynamicImage::ImageLuma8(image.into_luma8()))
+                .into_bytes(),
+            _ => self
+                .resized(DynamicImage::ImageRgb8(image.into_rgb8()))
+                .into_bytes(),
+        };
+        let channels = self.spec.channels;
+        let plane = self.spec.width * self.spec.height;
+        let mut samples = AlignedBytes::zeroed(plane * channels * size_of::<f32>());
+        let target: &mut [f32] = bytemuck::cast_slice_mut(samples.as_mut_slice());
+        for (pixel, values) in bytes.chunks_exact(channels).enumerate() {
+            for (channel, &value) in values.iter().enumerate() {
+                let place = match self.spec.layout {
+                    ImageLayout::ChannelsFirst => channel * plane + pixel,
+                    ImageLayout::ChannelsLast => pixel * channels + channel,
+                };
+                target[place] = self.normalised(value, channel);
+            }
+        }
+        samples
+    }
+
+    fn resized(&self, image: DynamicImage) -> DynamicImage {
+        if (image.width(), image.height()) == (self.width, self.height) {
+            return image;
+        }
+        image.resize_exact(self.width, self.height, FilterType::Triangle)
+    }
+
+    fn normalised(&self, value: u8, channel: usize) -> f32 {
+        let scaled = f32::from(value) / 255.0 * self.spec.scale;
+        let mean = self.spec.mean.get(channel).copied().unwrap_or(0.0);
+        let deviation = self.spec.deviation.get(channel).copied().unwrap_or(1.0);
+        (scaled - mean) / deviation
+    }
+}

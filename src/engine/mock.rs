@@ -1,0 +1,150 @@
+//! The `mock` engine: a block with declared latency, shapes and failures, and no model.
+//!
+//! Runs are counted for the block, over all its sessions, so that "every third run" holds while sessions are rebuilt.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::types::{
+    AlignedBytes, Bindings, DType, Dim, MockFailure, MockSpec, Shape, Signature, Tensor,
+    TensorError, TensorSpec, byte_count, element_count,
+};
+
+use super::{EngineError, Prepared, Session};
+
+/// A block of the `mock` engine.
+#[derive(Debug)]
+pub struct MockPrepared {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    spec: MockSpec,
+    runs: AtomicU64,
+}
+
+#[derive(Debug)]
+struct MockSession {
+    shared: Arc<Shared>,
+}
+
+impl MockPrepared {
+    pub fn new(spec: MockSpec) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                spec,
+                runs: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl Prepared for MockPrepared {
+    fn signature(&self) -> &Signature {
+        &self.shared.spec.signature
+    }
+
+    fn weight_bytes(&self) -> usize {
+        0
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, EngineError> {
+        Ok(Box::new(MockSession {
+            shared: self.shared.clone(),
+        }))
+    }
+}
+
+impl Session for MockSession {
+    /// # Panics
+    /// Where the specification says so.
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        let spec = &self.shared.spec;
+        let bindings = spec.signature.bind(inputs)?;
+        let run = self.shared.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let due = |every: u64| run.is_multiple_of(every);
+        let mut time = spec.latency;
+        match spec.failure {
+            Some(MockFailure::Hang { every, time: more }) if due(every) => time += more,
+            Some(MockFailure::Panic { every }) if due(every) => {
+                pass(time);
+                panic!("mock block panics on run {run}, as declared");
+            }
+            Some(MockFailure::Error { every }) if due(every) => {
+                pass(time);
+                return Err(EngineError::Fault(format!(
+                    "mock block fails on run {run}, as declared"
+                )));
+            }
+            _ => {}
+        }
+        pass(time);
+        let content: Vec<u8> = inputs
+            .iter()
+            .flat_map(content_of)
+            .map(|byte| byte.wrapping_add(1))
+            .collect();
+        spec.signature
+            .outputs
+            .iter()
+            .map(|output| output_of(output, &bindings, &content))
+            .collect()
+    }
+
+    /// Warming would take one of the counted runs.
+    fn wants_warming(&self) -> bool {
+        false
+    }
+}
+
+/// The declared latency. Sleeping is what this block does, not how it waits for something.
+fn pass(time: Duration) {
+    if !time.is_zero() {
+        std::thread::sleep(time);
+    }
+}
+
+fn content_of(tensor: &Tensor) -> Vec<u8> {
+    match tensor.dtype() {
+        DType::Bytes => tensor.byte_strings().concat(),
+        _ => tensor.bytes().to_vec(),
+    }
+}
+
+/// Makes one output: `content`, cut or padded with zero bytes. BYTES get all of it as their first element, and BOOL
+/// only the lowest bit of each byte, for other values are none.
+fn output_of(
+    spec: &TensorSpec,
+    bindings: &Bindings,
+    content: &[u8],
+) -> Result<Tensor, EngineError> {
+    let shape: Shape = spec
+        .shape
+        .0
+        .iter()
+        .map(|dim| match dim {
+            Dim::Fixed(size) => *size,
+            Dim::Symbol(symbol) => bindings.get(symbol).copied().unwrap_or(1),
+            Dim::Any => 1,
+        })
+        .collect();
+    if spec.dtype == DType::Bytes {
+        let mut strings: Vec<&[u8]> = vec![&[]; element_count(&shape).map_err(TensorError::from)?];
+        if let Some(first) = strings.first_mut() {
+            *first = content;
+        }
+        return Ok(Tensor::from_byte_strings(shape, &strings)?);
+    }
+    let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
+    let mut memory = AlignedBytes::zeroed(length);
+    for (target, byte) in memory.as_mut_slice().iter_mut().zip(content) {
+        *target = if spec.dtype == DType::Bool {
+            byte & 1
+        } else {
+            *byte
+        };
+    }
+    Ok(Tensor::new(spec.dtype, shape, Arc::new(memory))?)
+}

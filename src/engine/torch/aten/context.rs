@@ -1,0 +1,78 @@
+//! What a family sees of a node while it makes the kernel.
+
+use std::borrow::Cow;
+
+use crate::graph::{Graph, Node, ValueOrigin};
+use crate::types;
+
+use super::super::cause::Cause;
+use super::super::ffi::scalar::Number;
+use super::super::ffi::view;
+use super::args::{Integers, integers, number};
+
+/// A node in its graph, at preparation.
+#[derive(Clone, Copy)]
+pub(super) struct NodeContext<'graph> {
+    graph: &'graph Graph,
+    node: &'graph Node,
+}
+
+impl<'graph> NodeContext<'graph> {
+    pub(super) fn new(graph: &'graph Graph, node: &'graph Node) -> Self {
+        Self { graph, node }
+    }
+
+    pub(super) fn node(&self) -> &'graph Node {
+        self.node
+    }
+
+    pub(super) fn has_input(&self, input: usize) -> bool {
+        self.node.inputs.get(input).is_some_and(Option::is_some)
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.node.inputs.len()
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.node.outputs.len()
+    }
+
+    /// Returns the tensor of an input that the model file carries.
+    pub(super) fn constant(&self, input: usize) -> Option<&'graph types::Tensor> {
+        let value = (*self.node.inputs.get(input)?)?;
+        match &self.graph.value(value).origin {
+            ValueOrigin::Initializer(initializer) => Some(&initializer.tensor),
+            ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
+        }
+    }
+
+    /// Returns a list of integers: read here where it is constant.
+    pub(super) fn integers(&self, input: usize) -> Result<Integers, Cause> {
+        match self.constant(input) {
+            Some(tensor) => Ok(Integers::Constant(integers(&view(tensor)?)?)),
+            None if self.has_input(input) => Ok(Integers::Input(input)),
+            None => Ok(Integers::Absent),
+        }
+    }
+
+    /// Returns a number that is constant; `None` where the input is absent or computed.
+    pub(super) fn number(&self, input: usize) -> Result<Option<Number>, Cause> {
+        self.constant(input)
+            .map(|tensor| number(&view(tensor)?))
+            .transpose()
+    }
+
+    /// Refuses a node of which an optional output is used that the engine does not compute.
+    pub(super) fn only_first_output(&self) -> Result<(), Cause> {
+        match self.node.outputs.iter().skip(1).flatten().next() {
+            None => Ok(()),
+            Some(&value) => {
+                let name: Cow<'_, str> = Cow::Borrowed(&self.graph.value(value).name);
+                Err(Cause::new(format!(
+                    "output {name:?} of this operator is not supported"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Declarations of `shim.cpp` and the reading of its errors.
+
+#![expect(unsafe_code, reason = "declares C functions and frees C strings")]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use torch_sys::{C_tensor, get_and_reset_last_err};
+
+use super::super::cause::Cause;
+
+/// Gives the owner of viewed memory back.
+pub(super) type Release = extern "C" fn(*mut c_void);
+
+/// `c10::InferenceMode`.
+#[repr(C)]
+pub(super) struct Guard {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    pub(super) fn blockflow_view(
+        data: *mut c_void,
+        sizes: *const i64,
+        rank: usize,
+        scalar_type: i8,
+        owner: *mut c_void,
+        release: Release,
+        error: *mut *mut c_char,
+    ) -> *mut C_tensor;
+    pub(super) fn blockflow_data(
+        tensor: *const C_tensor,
+        data: *mut *const c_void,
+        bytes: *mut usize,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_sole_owner(tensor: *const C_tensor, release: Release) -> bool;
+    pub(super) fn blockflow_inference_enter() -> *mut Guard;
+    pub(super) fn blockflow_inference_leave(guard: *mut Guard);
+    pub(super) fn blockflow_set_threads(threads: c_int, error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_threads() -> c_int;
+    pub(super) fn blockflow_set_jit_optimize(enabled: bool);
+}
+
+/// Takes a message that C allocated, and frees it.
+///
+/// # Safety
+/// `message` is null or a NUL-terminated string from `malloc` that nobody else frees.
+pub(super) unsafe fn take_message(message: *mut c_char) -> Option<String> {
+    if message.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and NUL-terminated by the caller's promise.
+    let text = unsafe { CStr::from_ptr(message) }
+        .to_string_lossy()
+        .into_owned();
+    // SAFETY: from `malloc` and ours by the caller's promise; not used below.
+    unsafe { libc::free(message.cast()) };
+    Some(text)
+}
+
+/// Turns the thread's last C++ exception, if the torch-sys call just made left one, into an error.
+pub(super) fn checked<T>(result: T) -> Result<T, Cause> {
+    checked_as(result, |message| Cause::new(message))
+}
+
+/// As [`checked`], with a choice of what to take from the message.
+pub(super) fn checked_as<T>(result: T, cause: impl FnOnce(&str) -> Cause) -> Result<T, Cause> {
+    // SAFETY: the function returns null or a string from `strdup` that is ours to free.
+    match unsafe { take_message(get_and_reset_last_err()) } {
+        None => Ok(result),
+        Some(message) => Err(cause(&message)),
+    }
+}

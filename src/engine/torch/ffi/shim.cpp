@@ -1,0 +1,97 @@
+// What the engine needs of libtorch and the `tch` crate does not offer. No exception leaves this file: a function
+// that can fail returns null or false and sets `error` to a message that the caller frees with `free`.
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+
+namespace torch::jit {
+// Exported by libtorch_cpu; its own header is one of the Python bindings.
+TORCH_API void setGraphExecutorOptimize(bool enabled);
+} // namespace torch::jit
+
+namespace {
+
+template <typename Result, typename Body> Result guarded(char **error, Result failed, Body body) noexcept {
+  try {
+    return body();
+  } catch (const c10::Error &e) {
+    *error = strdup(e.what_without_backtrace());
+  } catch (const std::exception &e) {
+    *error = strdup(e.what());
+  } catch (...) {
+    *error = strdup("unknown C++ exception");
+  }
+  return failed;
+}
+
+} // namespace
+
+extern "C" {
+
+// A CPU tensor over memory of `owner`, which is consumed in any case: `release(owner)` runs once, on any thread.
+at::Tensor *blockflow_view(void *data, const int64_t *sizes, size_t rank, int8_t scalar_type, void *owner,
+                           void (*release)(void *), char **error) noexcept {
+  return guarded<at::Tensor *>(error, nullptr, [&] {
+    auto maker = at::for_blob(data, at::IntArrayRef(sizes, rank));
+    maker.context(owner, release);
+    maker.options(at::TensorOptions().dtype(static_cast<at::ScalarType>(scalar_type)).device(at::kCPU));
+    return new at::Tensor(maker.make_tensor());
+  });
+}
+
+// The first element of a contiguous CPU tensor, and the size of all of them in bytes.
+bool blockflow_data(const at::Tensor *tensor, const void **data, size_t *bytes, char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    TORCH_CHECK(tensor->defined(), "tensor is undefined");
+    TORCH_CHECK(tensor->device().is_cpu(), "tensor is on ", tensor->device().str(), ", not on the CPU");
+    TORCH_CHECK(tensor->layout() == at::kStrided && tensor->is_contiguous(), "tensor is not contiguous");
+    *data = tensor->const_data_ptr();
+    *bytes = tensor->nbytes();
+    return true;
+  });
+}
+
+// Whether nobody else can see this tensor's memory: one handle, one storage, and not a view of foreign memory that
+// `release` gives back.
+bool blockflow_sole_owner(const at::Tensor *tensor, void (*release)(void *)) noexcept {
+  try {
+    return tensor->defined() && tensor->use_count() == 1 && tensor->has_storage() &&
+           tensor->storage().use_count() == 1 && tensor->storage().data_ptr().get_deleter() != release &&
+           tensor->is_non_overlapping_and_dense();
+  } catch (...) {
+    return false;
+  }
+}
+
+c10::InferenceMode *blockflow_inference_enter() noexcept { return new (std::nothrow) c10::InferenceMode(true); }
+
+void blockflow_inference_leave(c10::InferenceMode *mode) noexcept { delete mode; }
+
+// Asking first makes the thread's own lazy initialisation happen before, not after, the number is set.
+bool blockflow_set_threads(int threads, char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    (void)at::get_num_threads();
+    at::set_num_threads(threads);
+    return true;
+  });
+}
+
+int blockflow_threads() noexcept {
+  try {
+    return at::get_num_threads();
+  } catch (...) {
+    return 0;
+  }
+}
+
+// Per thread. Off: one plan for all runs, in place of profiling the first and specialising the later ones.
+void blockflow_set_jit_optimize(bool enabled) noexcept { torch::jit::setGraphExecutorOptimize(enabled); }
+
+} // extern "C"

@@ -1,0 +1,68 @@
+//! State that libtorch and the C library keep per thread or per process.
+
+#![expect(unsafe_code, reason = "calls the C library and guards of libtorch")]
+
+use std::ffi::c_int;
+use std::marker::PhantomData;
+
+use super::super::cause::Cause;
+use super::bindings::{
+    Guard, blockflow_inference_enter, blockflow_inference_leave, blockflow_set_threads,
+    blockflow_threads, take_message,
+};
+
+/// Makes all threads allocate from one arena of the C library, so that the activations one block has just freed, still
+/// in the cache, serve the next block on another thread. For the start of `main`; does nothing but under glibc.
+pub fn tune_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `mallopt` may be called at any time, from any thread; it changes no existing allocation.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// Sets how many threads the operators of this thread use. At least one.
+pub fn set_threads(count: usize) {
+    let count = c_int::try_from(count.max(1)).unwrap_or(c_int::MAX);
+    let mut error = std::ptr::null_mut();
+    // SAFETY: the number is positive and `error` a place to write to.
+    if !unsafe { blockflow_set_threads(count, &raw mut error) } {
+        // SAFETY: the shim set `error` to null or to a string of ours from `strdup`.
+        let cause = unsafe { take_message(error) };
+        tracing::warn!(cause, "number of operator threads not set");
+    }
+}
+
+/// Returns how many threads the operators of this thread use.
+pub fn threads() -> usize {
+    // SAFETY: no preconditions.
+    usize::try_from(unsafe { blockflow_threads() }).unwrap_or(0)
+}
+
+/// No gradients, no version counters, until dropped. Bound to its thread.
+pub(crate) struct InferenceMode {
+    guard: *mut Guard,
+    /// The mode is the thread's: dropped elsewhere it would change another thread's state.
+    _thread: PhantomData<*mut ()>,
+}
+
+impl InferenceMode {
+    pub(crate) fn enter() -> Result<Self, Cause> {
+        // SAFETY: no preconditions.
+        let guard = unsafe { blockflow_inference_enter() };
+        if guard.is_null() {
+            return Err(Cause::new("out of memory"));
+        }
+        Ok(Self {
+            guard,
+            _thread: PhantomData,
+        })
+    }
+}
+
+impl Drop for InferenceMode {
+    fn drop(&mut self) {
+        // SAFETY: the guard of `enter`, not freed before, on the thread that made it since the type is not `Send`.
+        unsafe { blockflow_inference_leave(self.guard) };
+    }
+}
