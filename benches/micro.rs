@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use blockflow::actors::InferRequest;
 use blockflow::app::{Loaded, Runtime};
-use blockflow::tensormq::{Addressed, Body, Context, Envelope, Inbound, Outbound, Window, decode, encode};
+use blockflow::tensormq::{
+    Addressed, Body, Context, Envelope, Inbound, Outbound, Window, decode, encode,
+};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec, MockSpec,
-    PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StepId,
-    Tensor, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
+    MockSpec, PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature,
+    SourceSpec, Spec, StepId, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const PAYLOADS: [usize; 4] = [1 << 10, 1 << 16, 1 << 22, 1 << 28];
 
 fn envelope(bytes: usize) -> Envelope {
-    let tensor = Tensor::copy_of(DType::U8, vec![1, bytes], &vec![1; bytes]).expect("a valid tensor");
+    let tensor =
+        Tensor::copy_of(DType::U8, vec![1, bytes], &vec![1; bytes]).expect("a valid tensor");
     Envelope {
         address: Addressed {
             request: RequestId(1),
@@ -64,7 +67,10 @@ impl Side {
 }
 
 fn reactor() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 fn hop(criterion: &mut Criterion) {
@@ -95,7 +101,12 @@ fn hop(criterion: &mut Criterion) {
                 })
             });
         });
-        near.outbound.send(Envelope { body: Body::Cancel, ..message }).expect("a sound link");
+        near.outbound
+            .send(Envelope {
+                body: Body::Cancel,
+                ..message
+            })
+            .expect("a sound link");
         far.join().expect("the echo thread ends");
     }
     group.finish();
@@ -104,7 +115,11 @@ fn hop(criterion: &mut Criterion) {
 fn channel(criterion: &mut Criterion) {
     let (to_far, far_inbox) = crossbeam::channel::bounded::<Envelope>(8);
     let (to_near, near_inbox) = crossbeam::channel::bounded::<Envelope>(8);
-    let far = thread::spawn(move || far_inbox.iter().try_for_each(|message| to_near.send(message)));
+    let far = thread::spawn(move || {
+        far_inbox
+            .iter()
+            .try_for_each(|message| to_near.send(message))
+    });
     let message = envelope(1 << 10);
     criterion.bench_function("crossbeam_round_trip_is_two_hops", |bencher| {
         bencher.iter(|| {
@@ -113,18 +128,24 @@ fn channel(criterion: &mut Criterion) {
         });
     });
     drop(to_far);
-    far.join().expect("the echo thread ends").expect("the channel is open");
+    far.join()
+        .expect("the echo thread ends")
+        .expect("the channel is open");
 }
 
 fn codec(criterion: &mut Criterion) {
     let message = envelope(1 << 10);
     let header = encode(&message, 7).expect("a valid envelope");
-    let Body::Tensors(tensors) = &message.body else { return };
+    let Body::Tensors(tensors) = &message.body else {
+        return;
+    };
     let tensors: Vec<_> = tensors.iter().map(|(_, tensor)| tensor.clone()).collect();
     let mut group = criterion.benchmark_group("envelope");
     group.throughput(Throughput::Elements(1));
     group.bench_function("encode", |bencher| bencher.iter(|| encode(&message, 7)));
-    group.bench_function("decode", |bencher| bencher.iter(|| decode(&header, tensors.clone())));
+    group.bench_function("decode", |bencher| {
+        bencher.iter(|| decode(&header, tensors.clone()))
+    });
     group.finish();
 }
 
@@ -132,22 +153,45 @@ fn codec(criterion: &mut Criterion) {
 fn idle_pipeline() -> Spec {
     let shape = ShapeSpec::fixed(&[1, 1024]);
     let tensor = |name: &str| TensorSpec::new(name, DType::U8, shape.clone());
-    let signature = Signature { inputs: vec![tensor("in")], outputs: vec![tensor("out")] };
+    let signature = Signature {
+        inputs: vec![tensor("in")],
+        outputs: vec![tensor("out")],
+    };
     let second = Duration::from_secs(1);
     let block = BlockSpec {
         name: "mock".into(),
-        source: SourceSpec::Mock(MockSpec { signature, latency: Duration::ZERO, failure: None }),
+        source: SourceSpec::Mock(MockSpec {
+            signature,
+            latency: Duration::ZERO,
+            failure: None,
+        }),
         device: Device::Cpu,
         threads: 1,
         instances: 1,
-        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
-        restart: RestartSpec { budget: 0, window: second, backoff_min: second, backoff_max: second },
+        batch: BatchSpec {
+            rows_max: 1,
+            wait: Duration::ZERO,
+        },
+        restart: RestartSpec {
+            budget: 0,
+            window: second,
+            backoff_min: second,
+            backoff_max: second,
+        },
         queue_max: 8,
     };
     Spec {
-        server: ServerSpec { http: ([127, 0, 0, 1], 0).into(), workers: 1, body_bytes_max: 1 << 20, drain: second },
+        server: ServerSpec {
+            http: ([127, 0, 0, 1], 0).into(),
+            workers: 1,
+            body_bytes_max: 1 << 20,
+            drain: second,
+        },
         limits: LimitsSpec { in_flight_max: 64 },
-        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        log: LogSpec {
+            filter: "off".into(),
+            format: LogFormat::Text,
+        },
         blocks: vec![block],
         pipelines: vec![PipelineSpec {
             name: "idle".into(),
@@ -165,8 +209,14 @@ fn gateway(criterion: &mut Criterion) {
     let input = Tensor::copy_of(DType::U8, vec![1, 1024], &[0; 1024]).expect("a valid tensor");
     criterion.bench_function("gateway_round_trip", |bencher| {
         bencher.iter(|| {
-            let request = InferRequest { pipeline: 0, inputs: vec![input.clone()], deadline: None };
-            waiter.block_on(gateway.submit(request).expect("room")).expect("a reply")
+            let request = InferRequest {
+                pipeline: 0,
+                inputs: vec![input.clone()],
+                deadline: None,
+            };
+            waiter
+                .block_on(gateway.submit(request).expect("room"))
+                .expect("a reply")
         });
     });
     runtime.stop(Duration::from_secs(1));

@@ -20,8 +20,8 @@ use blockflow::app::{Loaded, Runtime};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, FlowSpec, LimitsSpec, LogFormat, LogSpec, PipelineSpec, RestartSpec,
-    ServerSpec, SourceSpec, Spec, Tensor,
+    BatchSpec, BlockSpec, DType, Device, FlowSpec, LimitsSpec, LogFormat, LogSpec, PipelineSpec,
+    RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -40,7 +40,11 @@ struct Options {
 }
 
 fn options() -> Result<Options, Failed> {
-    let mut options = Options { model: PathBuf::new(), latency_rounds: 40, throughput_rounds: 6 };
+    let mut options = Options {
+        model: PathBuf::new(),
+        latency_rounds: 40,
+        throughput_rounds: 6,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
@@ -54,7 +58,11 @@ fn options() -> Result<Options, Failed> {
         }
     }
     if !options.model.is_file() {
-        return Err(format!("no model at {:?}; run scripts/bench, which makes one", options.model).into());
+        return Err(format!(
+            "no model at {:?}; run scripts/bench, which makes one",
+            options.model
+        )
+        .into());
     }
     Ok(options)
 }
@@ -72,8 +80,16 @@ fn block(model: &Path, index: usize) -> BlockSpec {
         device: Device::Cpu,
         threads: 1,
         instances: 1,
-        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
-        restart: RestartSpec { budget: 0, window: second, backoff_min: second, backoff_max: second },
+        batch: BatchSpec {
+            rows_max: 1,
+            wait: Duration::ZERO,
+        },
+        restart: RestartSpec {
+            budget: 0,
+            window: second,
+            backoff_min: second,
+            backoff_max: second,
+        },
         queue_max: IN_FLIGHT,
     }
 }
@@ -89,26 +105,44 @@ fn split_spec(model: &Path) -> Spec {
             body_bytes_max: 1 << 24,
             drain: Duration::from_secs(1),
         },
-        limits: LimitsSpec { in_flight_max: IN_FLIGHT },
-        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        limits: LimitsSpec {
+            in_flight_max: IN_FLIGHT,
+        },
+        log: LogSpec {
+            filter: "off".into(),
+            format: LogFormat::Text,
+        },
         blocks,
-        pipelines: vec![PipelineSpec { name: "resnet50".into(), flow, deadline }],
+        pipelines: vec![PipelineSpec {
+            name: "resnet50".into(),
+            flow,
+            deadline,
+        }],
     }
 }
 
 fn prepared(graph: &Graph) -> Result<Arc<dyn Prepared>, Failed> {
     let signature = graph.signature()?;
-    Ok(prepare(BlockSource::Graph { graph, signature }, 1, Device::Cpu)?)
+    Ok(prepare(
+        BlockSource::Graph { graph, signature },
+        1,
+        Device::Cpu,
+    )?)
 }
 
 fn input() -> Result<Tensor, Failed> {
-    let values: Vec<u8> =
-        (0..3 * 224 * 224).flat_map(|index| ((index % 255) as f32 / 255.0 - 0.5).to_le_bytes()).collect();
+    let values: Vec<u8> = (0..3 * 224 * 224)
+        .flat_map(|index| ((index % 255) as f32 / 255.0 - 0.5).to_le_bytes())
+        .collect();
     Ok(Tensor::copy_of(DType::F32, vec![1, 3, 224, 224], &values)?)
 }
 
 fn request(input: &Tensor) -> InferRequest {
-    InferRequest { pipeline: 0, inputs: vec![input.clone()], deadline: None }
+    InferRequest {
+        pipeline: 0,
+        inputs: vec![input.clone()],
+        deadline: None,
+    }
 }
 
 fn timed<T>(run: impl FnOnce() -> Result<T, Failed>) -> Result<(Duration, T), Failed> {
@@ -123,14 +157,22 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn summary(samples: &[Duration]) -> Value {
-    let mut millis: Vec<_> = samples.iter().map(|sample| sample.as_secs_f64() * 1e3).collect();
+    let mut millis: Vec<_> = samples
+        .iter()
+        .map(|sample| sample.as_secs_f64() * 1e3)
+        .collect();
     millis.sort_by(f64::total_cmp);
     let at = |share: f64| millis[((millis.len() - 1) as f64 * share).round() as usize];
     json!({ "median_ms": at(0.5), "p10_ms": at(0.1), "p90_ms": at(0.9) })
 }
 
 fn ratio(over: &[Duration], under: &[Duration]) -> f64 {
-    median(over.iter().zip(under).map(|(over, under)| over.as_secs_f64() / under.as_secs_f64()).collect())
+    median(
+        over.iter()
+            .zip(under)
+            .map(|(over, under)| over.as_secs_f64() / under.as_secs_f64())
+            .collect(),
+    )
 }
 
 struct Bench {
@@ -144,14 +186,28 @@ impl Bench {
     fn new(model: &Path) -> Result<Self, Failed> {
         let graph = Graph::read(model)?;
         let cuts: Vec<_> = CUTS.iter().map(|&name| name.to_owned()).collect();
-        let stages = graph.chain(&cuts)?.iter().map(prepared).collect::<Result<_, _>>()?;
-        let loaded = Loaded::from_spec(&split_spec(model)).map_err(|problems| format!("{problems:?}"))?;
-        Ok(Self { whole: prepared(&graph)?, stages, split: Runtime::start(loaded)?, input: input()? })
+        let stages = graph
+            .chain(&cuts)?
+            .iter()
+            .map(prepared)
+            .collect::<Result<_, _>>()?;
+        let loaded =
+            Loaded::from_spec(&split_spec(model)).map_err(|problems| format!("{problems:?}"))?;
+        Ok(Self {
+            whole: prepared(&graph)?,
+            stages,
+            split: Runtime::start(loaded)?,
+            input: input()?,
+        })
     }
 
     fn latency(&self, rounds: usize) -> Result<Value, Failed> {
         let mut whole = self.whole.session()?;
-        let mut stages = self.stages.iter().map(|stage| stage.session()).collect::<Result<Vec<_>, _>>()?;
+        let mut stages = self
+            .stages
+            .iter()
+            .map(|stage| stage.session())
+            .collect::<Result<Vec<_>, _>>()?;
         let waiter = waiter();
         let gateway = self.split.gateway();
         let mut samples: [Vec<Duration>; 3] = Default::default();
@@ -162,15 +218,22 @@ impl Bench {
                 let side = (round + turn) % 3;
                 let (took, output) = timed(|| match side {
                     0 => Ok(whole.run(&inputs)?),
-                    1 => stages.iter_mut().try_fold(inputs.to_vec(), |tensors, stage| Ok(stage.run(&tensors)?)),
-                    _ => Ok(waiter.block_on(gateway.submit(request(&self.input))?)?.outputs),
+                    1 => stages
+                        .iter_mut()
+                        .try_fold(inputs.to_vec(), |tensors, stage| Ok(stage.run(&tensors)?)),
+                    _ => Ok(waiter
+                        .block_on(gateway.submit(request(&self.input))?)?
+                        .outputs),
                 })?;
                 outputs[side] = output;
                 if round >= WARM_UP {
                     samples[side].push(took);
                 }
             }
-            if outputs.iter().any(|output| output[0].bytes() != outputs[0][0].bytes()) {
+            if outputs
+                .iter()
+                .any(|output| output[0].bytes() != outputs[0][0].bytes())
+            {
                 return Err("split and whole disagree".into());
             }
         }
@@ -221,7 +284,9 @@ impl Bench {
         let run = |share: usize| -> Result<(), String> {
             let mut session = self.whole.session().map_err(|error| error.to_string())?;
             for _ in 0..share {
-                session.run(std::slice::from_ref(&self.input)).map_err(|error| error.to_string())?;
+                session
+                    .run(std::slice::from_ref(&self.input))
+                    .map_err(|error| error.to_string())?;
             }
             Ok(())
         };
@@ -230,14 +295,18 @@ impl Bench {
                 .map(|core| (REQUESTS_PER_ROUND + core) / cores)
                 .map(|share| scope.spawn(move || run(share)))
                 .collect();
-            threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a session panicked".to_owned())?)
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().map_err(|_| "a session panicked".to_owned())?
+            })
         })?;
         Ok(())
     }
 }
 
 fn waiter() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime without drivers")
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without drivers")
 }
 
 /// Runs a round with a fixed number of requests in flight.
@@ -278,15 +347,34 @@ fn memory(model: &Path) -> Result<Value, Failed> {
     let config = directory.join("resnet50.toml");
     std::fs::write(&config, split_toml(&model.canonicalize()?))?;
     let mut command = Command::new(program);
-    command.args(["run", "--http", "127.0.0.1:0"]).arg(&config).stdout(Stdio::piped());
+    command
+        .args(["run", "--http", "127.0.0.1:0"])
+        .arg(&config)
+        .stdout(Stdio::piped());
     let mut server = Server(command.spawn()?);
     let mut lines = BufReader::new(server.0.stdout.take().ok_or("no stdout")?).lines();
-    let first = lines.next().ok_or("the server ended before it listened")??;
-    let url = first.split_whitespace().find(|word| word.starts_with("http://")).ok_or(first.clone())?.to_owned();
+    let first = lines
+        .next()
+        .ok_or("the server ended before it listened")??;
+    let url = first
+        .split_whitespace()
+        .find(|word| word.starts_with("http://"))
+        .ok_or(first.clone())?
+        .to_owned();
     let read = || resident_kib(server.0.id());
     let started = read()?;
     let load = Command::new(program)
-        .args(["bench", "--url", &url, "--pipeline", "resnet50", "--requests", "64", "--concurrency", "1"])
+        .args([
+            "bench",
+            "--url",
+            &url,
+            "--pipeline",
+            "resnet50",
+            "--requests",
+            "64",
+            "--concurrency",
+            "1",
+        ])
         .stdout(Stdio::null())
         .status()?;
     if !load.success() {
@@ -300,7 +388,10 @@ fn memory(model: &Path) -> Result<Value, Failed> {
 /// Returns the resident set in units of 1000 bytes.
 fn resident_kib(process: u32) -> Result<f64, Failed> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .ok_or("no VmRSS")?;
     let kib: f64 = line.split_whitespace().nth(1).ok_or("no value")?.parse()?;
     Ok(kib * 1.024)
 }
@@ -309,7 +400,10 @@ fn split_toml(model: &Path) -> String {
     let mut text = String::new();
     let mut flow = Vec::new();
     for index in 0..=CUTS.len() {
-        text += &format!("[blocks.stage{index}]\nmodel = {:?}\n", model.display().to_string());
+        text += &format!(
+            "[blocks.stage{index}]\nmodel = {:?}\n",
+            model.display().to_string()
+        );
         if index > 0 {
             text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
         }
@@ -318,7 +412,10 @@ fn split_toml(model: &Path) -> String {
         }
         flow.push(format!("\"stage{index}\""));
     }
-    text + &format!("[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n", flow.join(", "))
+    text + &format!(
+        "[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n",
+        flow.join(", ")
+    )
 }
 
 /// Runs this benchmark's latency part again in a process with the platform's allocator settings.

@@ -8,9 +8,13 @@ pub enum BlockState {
     Starting,
     Serving,
     /// An instance failed and is being rebuilt; its queue waits.
-    Restarting { cause: String },
+    Restarting {
+        cause: String,
+    },
     /// The restart budget is used up.
-    GivenUp { cause: String },
+    GivenUp {
+        cause: String,
+    },
 }
 
 /// State per block instance; cheap to clone.
@@ -20,31 +24,48 @@ pub(super) struct Board(Arc<RwLock<Vec<Vec<BlockState>>>>);
 impl Board {
     /// `instances` of every block, all starting.
     pub(super) fn new(instances: impl Iterator<Item = usize>) -> Self {
-        Self(Arc::new(RwLock::new(instances.map(|count| vec![BlockState::Starting; count]).collect())))
+        Self(Arc::new(RwLock::new(
+            instances
+                .map(|count| vec![BlockState::Starting; count])
+                .collect(),
+        )))
     }
 
     pub(super) fn set(&self, block: usize, instance: usize, state: BlockState) {
         let mut states = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = states.get_mut(block).and_then(|instances| instances.get_mut(instance)) {
+        if let Some(slot) = states
+            .get_mut(block)
+            .and_then(|instances| instances.get_mut(instance))
+        {
             *slot = state;
         }
     }
 
     pub(super) fn was_serving(&self, block: usize, instance: usize) -> bool {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        states.get(block).and_then(|instances| instances.get(instance)) == Some(&BlockState::Serving)
+        states
+            .get(block)
+            .and_then(|instances| instances.get(instance))
+            == Some(&BlockState::Serving)
     }
 
     /// Returns the state of the instance that is worst off.
     pub(super) fn worst(&self, block: usize) -> BlockState {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let instances = states.get(block).map(Vec::as_slice).unwrap_or_default();
-        instances.iter().max_by_key(|state| state.severity()).cloned().unwrap_or(BlockState::Starting)
+        instances
+            .iter()
+            .max_by_key(|state| state.severity())
+            .cloned()
+            .unwrap_or(BlockState::Starting)
     }
 
     pub(super) fn all_up(&self) -> bool {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        states.iter().flatten().all(|state| *state != BlockState::Starting)
+        states
+            .iter()
+            .flatten()
+            .all(|state| *state != BlockState::Starting)
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
+use super::NodeError;
 use super::block::{BlockActor, BlockConfig};
 use super::board::Board;
 use super::gateway::{Abandon, Gateway, GatewayActor, GatewayConfig};
 use super::supervisor::{Adopt, Supervisor};
-use super::NodeError;
 use crate::engine::Prepared;
 use crate::plan::{Plan, Wiring};
 use crate::tensormq::{Context as MqContext, LinkError};
@@ -62,31 +62,47 @@ impl Node {
         let (opened_tx, opened) = sync_channel(1);
         let (ended_tx, ended) = sync_channel(1);
         let handle = gateway.clone();
-        let thread = thread::Builder::new().name("blockflow-control".into()).spawn(move || {
-            let system = System::new();
-            let supervisor = Supervisor::new(plan.clone(), board, started_tx);
-            let made = system.block_on(async { launch(supervisor, plan, prepared, handle, opened_tx) });
-            let arbiters = match made {
-                Ok(Launched { actor, control, arbiters }) => {
-                    let _ = launched_tx.send(Ok((actor, control)));
-                    // An error here is the exit code of the system, which nobody reads.
-                    let _ = system.run();
-                    arbiters
+        let thread = thread::Builder::new()
+            .name("blockflow-control".into())
+            .spawn(move || {
+                let system = System::new();
+                let supervisor = Supervisor::new(plan.clone(), board, started_tx);
+                let made = system
+                    .block_on(async { launch(supervisor, plan, prepared, handle, opened_tx) });
+                let arbiters = match made {
+                    Ok(Launched {
+                        actor,
+                        control,
+                        arbiters,
+                    }) => {
+                        let _ = launched_tx.send(Ok((actor, control)));
+                        // An error here is the exit code of the system, which nobody reads.
+                        let _ = system.run();
+                        arbiters
+                    }
+                    Err(error) => {
+                        let _ = launched_tx.send(Err(error));
+                        Vec::new()
+                    }
+                };
+                for arbiter in arbiters {
+                    arbiter.stop();
+                    let _ = arbiter.join();
                 }
-                Err(error) => {
-                    let _ = launched_tx.send(Err(error));
-                    Vec::new()
-                }
-            };
-            for arbiter in arbiters {
-                arbiter.stop();
-                let _ = arbiter.join();
-            }
-            let _ = ended_tx.send(());
-        })?;
+                let _ = ended_tx.send(());
+            })?;
         let (actor, control) = launched.recv().map_err(|_| NodeError::ControlLost)??;
-        let node = Self { gateway, actor, control, thread: Some(thread), ended };
-        opened.recv().map_err(|_| NodeError::ControlLost)?.map_err(NodeError::Gateway)?;
+        let node = Self {
+            gateway,
+            actor,
+            control,
+            thread: Some(thread),
+            ended,
+        };
+        opened
+            .recv()
+            .map_err(|_| NodeError::ControlLost)?
+            .map_err(NodeError::Gateway)?;
         started.recv().map_err(|_| NodeError::ControlLost)??;
         Ok(node)
     }
@@ -102,16 +118,25 @@ impl Node {
     }
 
     fn end(&mut self, drain: Duration) -> StopReport {
-        let Some(thread) = self.thread.take() else { return StopReport::default() };
+        let Some(thread) = self.thread.take() else {
+            return StopReport::default();
+        };
         self.gateway.close();
-        let stragglers = if self.gateway.wait_idle(drain) { Vec::new() } else { self.abandon() };
+        let stragglers = if self.gateway.wait_idle(drain) {
+            Vec::new()
+        } else {
+            self.abandon()
+        };
         self.control.stop();
         let threads_ended = self.ended.recv_timeout(THREAD_END).is_ok();
         if threads_ended {
             // It has sent its last word, so this does not wait.
             let _ = thread.join();
         }
-        StopReport { stragglers, threads_ended }
+        StopReport {
+            stragglers,
+            threads_ended,
+        }
     }
 
     fn abandon(&self) -> Vec<String> {
@@ -148,7 +173,8 @@ fn launch(
         handle,
         opened,
     };
-    let actor = GatewayActor::start_in_arbiter(&gateway_arbiter.handle(), |_| GatewayActor::new(config));
+    let actor =
+        GatewayActor::start_in_arbiter(&gateway_arbiter.handle(), |_| GatewayActor::new(config));
     arbiters.push(gateway_arbiter);
     for (block, prepared) in prepared.into_iter().enumerate() {
         for instance in 0..plan.blocks[block].spec.instances {
@@ -162,11 +188,16 @@ fn launch(
                 supervisor: supervisor.clone(),
             };
             let arbiter = Arbiter::try_new()?;
-            let address = BlockActor::start_in_arbiter(&arbiter.handle(), |_| BlockActor::new(config));
+            let address =
+                BlockActor::start_in_arbiter(&arbiter.handle(), |_| BlockActor::new(config));
             blocks.insert((block, instance), address);
             arbiters.push(arbiter);
         }
     }
     supervisor.do_send(Adopt(blocks));
-    Ok(Launched { actor, control: System::current(), arbiters })
+    Ok(Launched {
+        actor,
+        control: System::current(),
+        arbiters,
+    })
 }

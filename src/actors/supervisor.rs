@@ -10,7 +10,7 @@ use actix::prelude::*;
 
 use super::NodeError;
 use super::block::{BlockActor, GiveUp, Rebuild};
-use super::board::{Board, BlockState};
+use super::board::{BlockState, Board};
 use crate::plan::Plan;
 use crate::sched::{Restart, RestartPolicy};
 use crate::telemetry::{BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, Event, metrics};
@@ -102,13 +102,33 @@ impl Handler<Adopt> for Supervisor {
 impl Handler<Up> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Up { block, instance, took }: Up, _: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        Up {
+            block,
+            instance,
+            took,
+        }: Up,
+        _: &mut Self::Context,
+    ) {
         self.board.set(block, instance, BlockState::Serving);
         let spec = &self.plan.blocks[block].spec;
         match self.policies.get(&(block, instance)) {
-            None => BlockStarted { block: &spec.name, instance, device: spec.device, took }.emit(),
+            None => BlockStarted {
+                block: &spec.name,
+                instance,
+                device: spec.device,
+                took,
+            }
+            .emit(),
             Some(policy) => {
-                BlockRestarted { block: &spec.name, instance, attempt: policy.attempts(), took }.emit();
+                BlockRestarted {
+                    block: &spec.name,
+                    instance,
+                    attempt: policy.attempts(),
+                    took,
+                }
+                .emit();
             }
         }
         metrics::block(&spec.name).instances_up.add(1);
@@ -122,14 +142,22 @@ impl Handler<Fault> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, fault: Fault, ctx: &mut Self::Context) {
-        let Fault { block, instance, kind, cause } = fault;
+        let Fault {
+            block,
+            instance,
+            kind,
+            cause,
+        } = fault;
         let name = self.plan.blocks[block].spec.name.clone();
         if self.started.is_some() {
             self.tell_started(Err(NodeError::Block { block: name, cause }));
             return;
         }
         let spec = self.plan.blocks[block].spec.restart;
-        let policy = self.policies.entry((block, instance)).or_insert_with(|| RestartPolicy::new(spec));
+        let policy = self
+            .policies
+            .entry((block, instance))
+            .or_insert_with(|| RestartPolicy::new(spec));
         let now = Instant::now();
         let decision = match kind {
             FaultKind::Session => policy.on_failure(now, self.randomness.hash_one(now) as u32),
@@ -139,17 +167,39 @@ impl Handler<Fault> for Supervisor {
         if self.board.was_serving(block, instance) {
             metrics::block(&name).instances_up.sub(1);
         }
-        let Some(actor) = self.blocks.get(&(block, instance)).cloned() else { return };
+        let Some(actor) = self.blocks.get(&(block, instance)).cloned() else {
+            return;
+        };
         match decision {
             Restart::After(wait) => {
-                BlockFailed { block: &name, instance, cause: &cause, attempt, backoff: wait }.emit();
-                self.board.set(block, instance, BlockState::Restarting { cause });
+                BlockFailed {
+                    block: &name,
+                    instance,
+                    cause: &cause,
+                    attempt,
+                    backoff: wait,
+                }
+                .emit();
+                self.board
+                    .set(block, instance, BlockState::Restarting { cause });
                 ctx.run_later(wait, move |_, _| actor.do_send(Rebuild));
             }
             Restart::GiveUp => {
-                BlockGivenUp { block: &name, instance, cause: &cause, attempt }.emit();
+                BlockGivenUp {
+                    block: &name,
+                    instance,
+                    cause: &cause,
+                    attempt,
+                }
+                .emit();
                 let cause = format!("given up after {} rebuilds: {cause}", spec.budget);
-                self.board.set(block, instance, BlockState::GivenUp { cause: cause.clone() });
+                self.board.set(
+                    block,
+                    instance,
+                    BlockState::GivenUp {
+                        cause: cause.clone(),
+                    },
+                );
                 actor.do_send(GiveUp { cause });
             }
         }

@@ -48,16 +48,19 @@ impl Loaded {
     pub(super) fn source(&self, block: usize) -> BlockSource<'_> {
         let planned = &self.plan.blocks[block];
         match (&self.graphs[block], &planned.spec.source) {
-            (Some(graph), _) => {
-                BlockSource::Graph { graph, signature: planned.signature.clone() }
-            }
+            (Some(graph), _) => BlockSource::Graph {
+                graph,
+                signature: planned.signature.clone(),
+            },
             (None, SourceSpec::TorchScript { path, signature }) => {
                 BlockSource::TorchScript { path, signature }
             }
             (None, SourceSpec::DecodeImage(image)) => BlockSource::DecodeImage(image),
             (None, SourceSpec::Mock(mock)) => BlockSource::Mock(mock),
             (None, SourceSpec::Onnx { .. }) => {
-                unreachable!("an ONNX block without a graph is a problem, and problems make no plan")
+                unreachable!(
+                    "an ONNX block without a graph is a problem, and problems make no plan"
+                )
             }
         }
     }
@@ -68,17 +71,39 @@ type Files = HashMap<PathBuf, Result<Graph, String>>;
 fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signature), Problem> {
     let key = |field: &str| format!("blocks.{}.{field}", block.name);
     match &block.source {
-        SourceSpec::Onnx { path, inputs, outputs } => {
+        SourceSpec::Onnx {
+            path,
+            inputs,
+            outputs,
+        } => {
             let graph = files.entry(path.clone()).or_insert_with(|| read(path));
             let graph = graph.as_ref().map_err(|cause| {
-                Problem::new(key("model"), cause.clone(), "expected a readable ONNX model")
+                Problem::new(
+                    key("model"),
+                    cause.clone(),
+                    "expected a readable ONNX model",
+                )
             })?;
             let cut = |error: GraphError| {
-                let field = if outputs.is_some() || inputs.is_none() { "outputs" } else { "inputs" };
-                let field = if inputs.is_none() && outputs.is_none() { "model" } else { field };
-                Problem::new(key(field), error.to_string(), "expected names of tensors of the model")
+                let field = if outputs.is_some() || inputs.is_none() {
+                    "outputs"
+                } else {
+                    "inputs"
+                };
+                let field = if inputs.is_none() && outputs.is_none() {
+                    "model"
+                } else {
+                    field
+                };
+                Problem::new(
+                    key(field),
+                    error.to_string(),
+                    "expected names of tensors of the model",
+                )
             };
-            let segment = graph.segment(inputs.as_deref(), outputs.as_deref()).map_err(cut)?;
+            let segment = graph
+                .segment(inputs.as_deref(), outputs.as_deref())
+                .map_err(cut)?;
             let signature = segment.signature().map_err(cut)?;
             Ok((Some(segment), signature))
         }

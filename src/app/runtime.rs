@@ -28,13 +28,19 @@ impl Runtime {
         let blocks = &loaded.plan.blocks;
         let prepared = blocks.iter().enumerate().map(|(index, block)| {
             let spec = &block.spec;
-            prepare(loaded.source(index), spec.threads, spec.device)
-                .map_err(|cause| StartError::Prepare { block: spec.name.clone(), cause })
+            prepare(loaded.source(index), spec.threads, spec.device).map_err(|cause| {
+                StartError::Prepare {
+                    block: spec.name.clone(),
+                    cause,
+                }
+            })
         });
         let prepared = prepared.collect::<Result<_, _>>()?;
         // The graphs, and with them the mapped model files, are not needed any more.
         let Loaded { plan, .. } = loaded;
-        Ok(Self { node: Node::start(plan, prepared)? })
+        Ok(Self {
+            node: Node::start(plan, prepared)?,
+        })
     }
 
     pub fn gateway(&self) -> &Gateway {

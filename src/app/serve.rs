@@ -45,7 +45,10 @@ struct StopSignals {
 
 impl StopSignals {
     fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
@@ -86,7 +89,9 @@ async fn run(
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
     let bound = bind(options, runtime.gateway().clone())?;
     let stop = bound.stop_handle();
-    announce(&Announcement { http: bound.address() });
+    announce(&Announcement {
+        http: bound.address(),
+    });
     let http = bound.run();
     tokio::pin!(http);
     let name = tokio::select! {
@@ -96,7 +101,11 @@ async fn run(
     let gateway = runtime.gateway().clone();
     info!(signal = name, "stopping");
     gateway.close();
-    DrainStarted { in_flight: gateway.in_flight(), limit: drain }.emit();
+    DrainStarted {
+        in_flight: gateway.in_flight(),
+        limit: drain,
+    }
+    .emit();
     let idle = tokio::task::spawn_blocking(move || gateway.wait_idle(drain));
     tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),

@@ -6,7 +6,7 @@ use super::args::ConfigArgument;
 use super::error::CliError;
 use super::exit::Exit;
 use super::output::{self, Format};
-use super::{problems, compose};
+use super::{compose, problems};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {

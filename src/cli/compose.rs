@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::Loaded;
-use crate::config::{self, ConfigError, Locator};
+use crate::config::{ConfigError, Locator, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
@@ -21,13 +21,21 @@ pub(super) fn load(path: &Path) -> Result<Loaded, CliError> {
 
 /// Reads a configuration and checks its form.
 pub(super) fn load_spec(path: &Path) -> Result<(Spec, Locator), CliError> {
-    match config::load(Some(path), std::env::vars()) {
+    match load_config(Some(path), std::env::vars()) {
         Ok(loaded) => Ok((loaded.spec, loaded.locator)),
         Err(ConfigError::Invalid(invalid)) => Err(located(invalid.problems, &invalid.locator)),
-        Err(ConfigError::Read { cause, .. }) => {
-            Err(unreadable(path, None, format!("cannot be read: {cause}"), "expected a configuration file"))
-        }
-        Err(ConfigError::Syntax { line, column, cause, .. }) => {
+        Err(ConfigError::Read { cause, .. }) => Err(unreadable(
+            path,
+            None,
+            format!("cannot be read: {cause}"),
+            "expected a configuration file",
+        )),
+        Err(ConfigError::Syntax {
+            line,
+            column,
+            cause,
+            ..
+        }) => {
             let seen = format!("column {column}: {cause}");
             Err(unreadable(path, Some(line), seen, "expected TOML"))
         }
@@ -36,7 +44,11 @@ pub(super) fn load_spec(path: &Path) -> Result<(Spec, Locator), CliError> {
 
 fn unreadable(path: &Path, line: Option<usize>, seen: String, expected: &str) -> CliError {
     let file = path.display().to_string();
-    CliError::Configuration(vec![Located::new(file, line, Problem::new("", seen, expected))])
+    CliError::Configuration(vec![Located::new(
+        file,
+        line,
+        Problem::new("", seen, expected),
+    )])
 }
 
 /// Reads the models of a configuration and compiles it.
@@ -73,7 +85,10 @@ pub(super) fn prepare_graph(
     threads: usize,
     device: Device,
 ) -> Result<Arc<dyn Prepared>, CliError> {
-    let source = BlockSource::Graph { graph, signature: signature.clone() };
+    let source = BlockSource::Graph {
+        graph,
+        signature: signature.clone(),
+    };
     engine::prepare(source, threads, device).map_err(|source| prepare_error(path, source))
 }
 
@@ -85,8 +100,14 @@ pub(super) fn prepare_torchscript(
     device: Device,
 ) -> Result<Arc<dyn Prepared>, CliError> {
     let observed = TorchScriptPrepared::observe(path, inputs, threads);
-    let signature = observed.map_err(|source| prepare_error(path, source))?.signature().clone();
-    let source = BlockSource::TorchScript { path, signature: &signature };
+    let signature = observed
+        .map_err(|source| prepare_error(path, source))?
+        .signature()
+        .clone();
+    let source = BlockSource::TorchScript {
+        path,
+        signature: &signature,
+    };
     engine::prepare(source, threads, device).map_err(|source| prepare_error(path, source))
 }
 
@@ -97,5 +118,8 @@ pub(super) fn prepare_decode(image: &ImageSpec) -> Result<Arc<dyn Prepared>, Cli
 }
 
 fn prepare_error(path: &Path, source: EngineError) -> CliError {
-    CliError::Prepare { path: path.to_owned(), source }
+    CliError::Prepare {
+        path: path.to_owned(),
+        source,
+    }
 }

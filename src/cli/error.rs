@@ -70,11 +70,12 @@ impl CliError {
         match self {
             Self::Configuration(_) => Exit::Configuration,
             Self::Serve(ServeFailure::Ended) => Exit::Failed,
-            Self::Start(_)
-            | Self::Serve(_)
-            | Self::Model(_)
-            | Self::Prepare { .. } => Exit::CannotStart,
-            Self::Log(_) | Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => Exit::Usage,
+            Self::Start(_) | Self::Serve(_) | Self::Model(_) | Self::Prepare { .. } => {
+                Exit::CannotStart
+            }
+            Self::Log(_) | Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => {
+                Exit::Usage
+            }
             Self::Stragglers { .. } => Exit::Stragglers,
             Self::Run(_)
             | Self::Request(_)

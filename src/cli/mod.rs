@@ -6,6 +6,7 @@
 mod args;
 mod bench;
 mod check;
+mod compose;
 mod duration;
 mod entry;
 mod error;
@@ -18,7 +19,6 @@ mod output;
 mod problems;
 mod request;
 mod run;
-mod compose;
 mod solo;
 mod tensors;
 

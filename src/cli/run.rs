@@ -12,7 +12,7 @@ use super::args::{ConfigArgument, LogArguments};
 use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
-use super::{output, compose};
+use super::{compose, output};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {

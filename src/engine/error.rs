@@ -17,9 +17,17 @@ pub enum EngineError {
     #[error("cannot load {path}: {cause}", path = path.display())]
     Load { path: PathBuf, cause: String },
     #[error("operator {node:?} ({op}) failed: {cause}")]
-    Operator { node: String, op: String, cause: String },
+    Operator {
+        node: String,
+        op: String,
+        cause: String,
+    },
     #[error("output {name:?} is {seen}, the signature says {expected}")]
-    Output { name: String, seen: String, expected: String },
+    Output {
+        name: String,
+        seen: String,
+        expected: String,
+    },
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
     #[error("{0}")]

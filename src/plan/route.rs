@@ -34,7 +34,11 @@ pub enum Travels {
 impl Route {
     pub fn between(producer: &Placement, consumer: &Placement) -> Self {
         if producer.host != consumer.host {
-            return Self { carrier: Carrier::Tcp, travels: Travels::Bytes, reason: "different hosts" };
+            return Self {
+                carrier: Carrier::Tcp,
+                travels: Travels::Bytes,
+                reason: "different hosts",
+            };
         }
         if producer.process != consumer.process {
             return Self {
@@ -48,7 +52,11 @@ impl Route {
         } else {
             "same process, different devices: the consumer copies"
         };
-        Self { carrier: Carrier::Inproc, travels: Travels::Handle, reason }
+        Self {
+            carrier: Carrier::Inproc,
+            travels: Travels::Handle,
+            reason,
+        }
     }
 }
 

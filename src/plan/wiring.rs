@@ -59,15 +59,23 @@ impl Wiring {
             let mut admitted = Vec::new();
             for (producer, consumers) in &grouped {
                 let deliveries = consumers.iter().map(|(&consumer, ports)| Delivery {
-                    to: consumer.map_or(Receiver::Gateway, |step| Receiver::Block(pipeline.steps[step].block)),
+                    to: consumer.map_or(Receiver::Gateway, |step| {
+                        Receiver::Block(pipeline.steps[step].block)
+                    }),
                     step: consumer.map(|step| StepId(small(step))),
                     ports: ports.clone(),
-                    joined: grouped.values().filter(|all| all.contains_key(&consumer)).count() > 1,
+                    joined: grouped
+                        .values()
+                        .filter(|all| all.contains_key(&consumer))
+                        .count()
+                        > 1,
                 });
                 match producer {
                     None => admitted.extend(deliveries),
                     Some(step) => {
-                        wiring.finished.insert((id, StepId(small(*step))), deliveries.collect());
+                        wiring
+                            .finished
+                            .insert((id, StepId(small(*step))), deliveries.collect());
                     }
                 }
             }
@@ -111,7 +119,8 @@ impl Wiring {
             plan.pipelines[usize::from(pipeline.0)].steps[usize::from(step.0)].block == block
         };
         let own = self.finished.iter().filter(|(key, _)| uses(key));
-        own.flat_map(|(_, deliveries)| deliveries.iter().map(|delivery| delivery.to)).collect()
+        own.flat_map(|(_, deliveries)| deliveries.iter().map(|delivery| delivery.to))
+            .collect()
     }
 }
 
@@ -127,7 +136,11 @@ fn group(pipeline: &PlannedPipeline) -> Grouped {
             EdgeTo::Step { step, input } => (Some(step), input),
             EdgeTo::Output(output) => (None, output),
         };
-        let ports = grouped.entry(producer).or_default().entry(consumer).or_default();
+        let ports = grouped
+            .entry(producer)
+            .or_default()
+            .entry(consumer)
+            .or_default();
         ports.push((output, small(port)));
     }
     grouped

@@ -45,7 +45,10 @@ pub struct Batcher<K, T> {
 
 impl<K: PartialEq, T> Batcher<K, T> {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, waiting: VecDeque::new() }
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+        }
     }
 
     pub fn push(&mut self, item: Item<K, T>) {
@@ -77,7 +80,9 @@ impl<K: PartialEq, T> Batcher<K, T> {
 
     /// Decides at `now`, given how long a run is expected to take.
     pub fn decide(&self, now: Instant, run_time: Duration) -> Decision {
-        let Some(oldest) = self.waiting.front() else { return Decision::Idle };
+        let Some(oldest) = self.waiting.front() else {
+            return Decision::Idle;
+        };
         let mut rows = 0_usize;
         let mut close_at = oldest.arrived + self.limits.wait;
         for item in self.waiting.iter().filter(|item| item.key == oldest.key) {
@@ -87,7 +92,11 @@ impl<K: PartialEq, T> Batcher<K, T> {
             }
             close_at = close_at.min(item.deadline.checked_sub(run_time).unwrap_or(now));
         }
-        if close_at <= now { Decision::Run } else { Decision::Wait(close_at) }
+        if close_at <= now {
+            Decision::Run
+        } else {
+            Decision::Wait(close_at)
+        }
     }
 
     /// Returns when the next deadline of a waiting item passes.
@@ -97,7 +106,9 @@ impl<K: PartialEq, T> Batcher<K, T> {
 
     /// Removes the batch at the front.
     pub fn take(&mut self) -> Vec<Item<K, T>> {
-        let Some(oldest) = self.waiting.pop_front() else { return Vec::new() };
+        let Some(oldest) = self.waiting.pop_front() else {
+            return Vec::new();
+        };
         let mut rows = oldest.rows;
         let mut batch = vec![oldest];
         let mut index = 0;

@@ -14,13 +14,18 @@ pub struct Joiner<K, V> {
 
 impl<K: Eq + Hash + Copy, V> Joiner<K, V> {
     pub fn new() -> Self {
-        Self { open: HashMap::new() }
+        Self {
+            open: HashMap::new(),
+        }
     }
 
     /// Adds values for some of the `ports` of `key`; returns all of them, in port order, once none is missing.
     /// Values for ports beyond `ports` are ignored.
     pub fn offer(&mut self, key: K, ports: usize, values: Vec<(u16, V)>) -> Option<Vec<V>> {
-        let slots = self.open.entry(key).or_insert_with(|| (0..ports).map(|_| None).collect());
+        let slots = self
+            .open
+            .entry(key)
+            .or_insert_with(|| (0..ports).map(|_| None).collect());
         for (port, value) in values {
             if let Some(slot) = slots.get_mut(usize::from(port)) {
                 *slot = Some(value);

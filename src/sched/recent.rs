@@ -13,7 +13,11 @@ pub struct Recent<K> {
 
 impl<K: Eq + Hash + Copy> Recent<K> {
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, order: VecDeque::new(), keys: HashSet::new() }
+        Self {
+            capacity,
+            order: VecDeque::new(),
+            keys: HashSet::new(),
+        }
     }
 
     pub fn note(&mut self, key: K) {

@@ -28,7 +28,10 @@ pub struct RestartPolicy {
 
 impl RestartPolicy {
     pub fn new(spec: RestartSpec) -> Self {
-        Self { spec, failures: VecDeque::new() }
+        Self {
+            spec,
+            failures: VecDeque::new(),
+        }
     }
 
     /// Returns the failures in the window of the last one.
@@ -38,7 +41,11 @@ impl RestartPolicy {
 
     /// Notes a failure. `jitter` is any number, best a random one.
     pub fn on_failure(&mut self, now: Instant, jitter: u32) -> Restart {
-        while self.failures.front().is_some_and(|&at| now.duration_since(at) > self.spec.window) {
+        while self
+            .failures
+            .front()
+            .is_some_and(|&at| now.duration_since(at) > self.spec.window)
+        {
             self.failures.pop_front();
         }
         self.failures.push_back(now);
@@ -47,7 +54,11 @@ impl RestartPolicy {
             return Restart::GiveUp;
         }
         let doublings = u32::try_from(attempt - 1).unwrap_or(u32::MAX).min(31);
-        let full = self.spec.backoff_min.saturating_mul(1 << doublings).min(self.spec.backoff_max);
+        let full = self
+            .spec
+            .backoff_min
+            .saturating_mul(1 << doublings)
+            .min(self.spec.backoff_max);
         let wait = full * (100 - jitter % (JITTER_PERCENT_MAX + 1)) / 100;
         Restart::After(wait)
     }

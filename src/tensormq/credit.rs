@@ -26,19 +26,26 @@ impl Grant {
     }
 
     pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
-        let frame: &[u8; GRANT_BYTES] = frame
-            .try_into()
-            .map_err(|_| LinkError::HeaderLength { bytes: frame.len(), expected: GRANT_BYTES })?;
+        let frame: &[u8; GRANT_BYTES] = frame.try_into().map_err(|_| LinkError::HeaderLength {
+            bytes: frame.len(),
+            expected: GRANT_BYTES,
+        })?;
         let [m0, m1, m2, m3, version, kind, _, _, c0, c1, c2, c3] = *frame;
         let magic = u32::from_le_bytes([m0, m1, m2, m3]);
         if magic != MAGIC {
             return Err(LinkError::Magic { seen: magic });
         }
         if version != VERSION {
-            return Err(LinkError::Version { seen: version, expected: VERSION });
+            return Err(LinkError::Version {
+                seen: version,
+                expected: VERSION,
+            });
         }
         if kind != KIND_GRANT {
-            return Err(LinkError::Field { field: "kind", seen: kind.into() });
+            return Err(LinkError::Field {
+                field: "kind",
+                seen: kind.into(),
+            });
         }
         Ok(Self(u32::from_le_bytes([c0, c1, c2, c3])))
     }

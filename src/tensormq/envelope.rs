@@ -112,11 +112,18 @@ impl Body {
 /// Writes the header frame of an envelope.
 pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> {
     let Envelope { address, body } = envelope;
-    let tensors: &[(u16, Tensor)] = if let Body::Tensors(tensors) = body { tensors } else { &[] };
+    let tensors: &[(u16, Tensor)] = if let Body::Tensors(tensors) = body {
+        tensors
+    } else {
+        &[]
+    };
     let count = u16::try_from(tensors.len())
         .ok()
         .filter(|&count| usize::from(count) <= TENSORS_MAX)
-        .ok_or(LinkError::Tensors { seen: tensors.len(), max: TENSORS_MAX })?;
+        .ok_or(LinkError::Tensors {
+            seen: tensors.len(),
+            max: TENSORS_MAX,
+        })?;
     let mut header = Vec::with_capacity(FIXED_BYTES + tensors.len() * 44);
     header.extend_from_slice(&MAGIC.to_le_bytes());
     header.extend_from_slice(&[VERSION, body.kind()]);
@@ -133,7 +140,10 @@ pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> 
         let rank = u8::try_from(rank)
             .ok()
             .filter(|&rank| usize::from(rank) <= RANK_MAX)
-            .ok_or(LinkError::Rank { seen: rank, max: RANK_MAX })?;
+            .ok_or(LinkError::Rank {
+                seen: rank,
+                max: RANK_MAX,
+            })?;
         header.extend_from_slice(&port.to_le_bytes());
         header.extend_from_slice(&[dtype_code(tensor.dtype()), rank]);
         for &size in tensor.shape() {
@@ -147,9 +157,15 @@ pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> 
 }
 
 fn encode_failure(failure: &Failure, header: &mut Vec<u8>) {
-    let block = truncate(failure.block.as_deref().unwrap_or_default(), usize::from(u8::MAX));
+    let block = truncate(
+        failure.block.as_deref().unwrap_or_default(),
+        usize::from(u8::MAX),
+    );
     let cause = truncate(&failure.cause, CAUSE_BYTES_MAX);
-    let kind = FailureKind::ALL.iter().position(|&kind| kind == failure.kind).unwrap_or_default();
+    let kind = FailureKind::ALL
+        .iter()
+        .position(|&kind| kind == failure.kind)
+        .unwrap_or_default();
     header.push(kind as u8);
     header.push(block.len() as u8);
     header.extend_from_slice(&(cause.len() as u16).to_le_bytes());
@@ -162,22 +178,34 @@ fn truncate(text: &str, bytes_max: usize) -> &str {
 }
 
 fn dtype_code(dtype: DType) -> u8 {
-    DType::ALL.iter().position(|&known| known == dtype).unwrap_or_default() as u8
+    DType::ALL
+        .iter()
+        .position(|&known| known == dtype)
+        .unwrap_or_default() as u8
 }
 
 /// Reads a header frame; the tensors are described, not yet there. Returns the sequence number too.
 pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64), LinkError> {
     if header.len() > HEADER_BYTES_MAX {
-        return Err(LinkError::HeaderLength { bytes: header.len(), expected: HEADER_BYTES_MAX });
+        return Err(LinkError::HeaderLength {
+            bytes: header.len(),
+            expected: HEADER_BYTES_MAX,
+        });
     }
-    let mut reader = Reader { rest: header, whole: header.len() };
+    let mut reader = Reader {
+        rest: header,
+        whole: header.len(),
+    };
     let magic = reader.u32()?;
     if magic != MAGIC {
         return Err(LinkError::Magic { seen: magic });
     }
     let version = reader.u8()?;
     if version != VERSION {
-        return Err(LinkError::Version { seen: version, expected: VERSION });
+        return Err(LinkError::Version {
+            seen: version,
+            expected: VERSION,
+        });
     }
     let kind = reader.u8()?;
     let count = usize::from(reader.u16()?);
@@ -190,20 +218,33 @@ pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64)
         time_left: Duration::from_micros(reader.u64()?),
     };
     if count > if kind == KIND_TENSORS { TENSORS_MAX } else { 0 } {
-        return Err(LinkError::Tensors { seen: count, max: TENSORS_MAX });
+        return Err(LinkError::Tensors {
+            seen: count,
+            max: TENSORS_MAX,
+        });
     }
     let announced = match kind {
         KIND_HELLO => Announced::Hello,
         KIND_CANCEL => Announced::Cancel,
         KIND_FAILURE => Announced::Failure(reader.failure()?),
-        KIND_TENSORS => {
-            Announced::Tensors((0..count).map(|_| reader.description()).collect::<Result<_, _>>()?)
+        KIND_TENSORS => Announced::Tensors(
+            (0..count)
+                .map(|_| reader.description())
+                .collect::<Result<_, _>>()?,
+        ),
+        _ => {
+            return Err(LinkError::Field {
+                field: "kind",
+                seen: kind.into(),
+            });
         }
-        _ => return Err(LinkError::Field { field: "kind", seen: kind.into() }),
     };
     if !reader.rest.is_empty() {
         let expected = header.len() - reader.rest.len();
-        return Err(LinkError::HeaderLength { bytes: header.len(), expected });
+        return Err(LinkError::HeaderLength {
+            bytes: header.len(),
+            expected,
+        });
     }
     Ok((address, announced, sequence))
 }
@@ -211,9 +252,16 @@ pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64)
 /// Reads an envelope from its header and the tensors of the frames behind it.
 pub fn decode(header: &[u8], tensors: Vec<Tensor>) -> Result<(Envelope, u64), LinkError> {
     let (address, announced, sequence) = decode_header(header)?;
-    let expected = if let Announced::Tensors(all) = &announced { all.len() } else { 0 };
+    let expected = if let Announced::Tensors(all) = &announced {
+        all.len()
+    } else {
+        0
+    };
     if tensors.len() != expected {
-        return Err(LinkError::Frames { seen: tensors.len() + 1, expected: expected + 1 });
+        return Err(LinkError::Frames {
+            seen: tensors.len() + 1,
+            expected: expected + 1,
+        });
     }
     let body = match announced {
         Announced::Hello => Body::Hello,
@@ -221,7 +269,11 @@ pub fn decode(header: &[u8], tensors: Vec<Tensor>) -> Result<(Envelope, u64), Li
         Announced::Failure(failure) => Body::Failure(failure),
         Announced::Tensors(descriptions) => {
             let pairs = descriptions.into_iter().zip(tensors).enumerate();
-            Body::Tensors(pairs.map(|(index, (is, tensor))| is.claim(index, tensor)).collect::<Result<_, _>>()?)
+            Body::Tensors(
+                pairs
+                    .map(|(index, (is, tensor))| is.claim(index, tensor))
+                    .collect::<Result<_, _>>()?,
+            )
         }
     };
     Ok((Envelope { address, body }, sequence))
@@ -230,7 +282,11 @@ pub fn decode(header: &[u8], tensors: Vec<Tensor>) -> Result<(Envelope, u64), Li
 impl Description {
     fn claim(self, index: usize, tensor: Tensor) -> Result<(u16, Tensor), LinkError> {
         let same_shape = self.shape.len() == tensor.shape().len()
-            && self.shape.iter().zip(tensor.shape()).all(|(&left, &right)| left == right as u64);
+            && self
+                .shape
+                .iter()
+                .zip(tensor.shape())
+                .all(|(&left, &right)| left == right as u64);
         if self.dtype != tensor.dtype() || !same_shape {
             return Err(LinkError::Announced {
                 index,
@@ -287,10 +343,16 @@ impl<'a> Reader<'a> {
         let dtype = DType::ALL
             .get(usize::from(code))
             .copied()
-            .ok_or(LinkError::Field { field: "dtype", seen: code.into() })?;
+            .ok_or(LinkError::Field {
+                field: "dtype",
+                seen: code.into(),
+            })?;
         let rank = usize::from(self.u8()?);
         if rank > RANK_MAX {
-            return Err(LinkError::Rank { seen: rank, max: RANK_MAX });
+            return Err(LinkError::Rank {
+                seen: rank,
+                max: RANK_MAX,
+            });
         }
         let shape = (0..rank).map(|_| self.u64()).collect::<Result<_, _>>()?;
         Ok(Description { port, dtype, shape })
@@ -301,14 +363,24 @@ impl<'a> Reader<'a> {
         let kind = FailureKind::ALL
             .get(usize::from(code))
             .copied()
-            .ok_or(LinkError::Field { field: "failure kind", seen: code.into() })?;
+            .ok_or(LinkError::Field {
+                field: "failure kind",
+                seen: code.into(),
+            })?;
         let block_bytes = usize::from(self.u8()?);
         let cause_bytes = usize::from(self.u16()?);
         if cause_bytes > CAUSE_BYTES_MAX {
-            return Err(LinkError::Field { field: "cause length", seen: cause_bytes as u64 });
+            return Err(LinkError::Field {
+                field: "cause length",
+                seen: cause_bytes as u64,
+            });
         }
         let block = String::from_utf8_lossy(self.take(block_bytes)?).into_owned();
         let cause = String::from_utf8_lossy(self.take(cause_bytes)?).into_owned();
-        Ok(Failure { kind, block: (!block.is_empty()).then_some(block), cause })
+        Ok(Failure {
+            kind,
+            block: (!block.is_empty()).then_some(block),
+            cause,
+        })
     }
 }

@@ -17,7 +17,9 @@ pub enum LinkError {
     HeaderLength { bytes: usize, expected: usize },
     #[error("header starts with {seen:#010x}, which is not TensorMQ")]
     Magic { seen: u32 },
-    #[error("peer speaks TensorMQ version {seen}, this program speaks {expected}: run the same release on both sides")]
+    #[error(
+        "peer speaks TensorMQ version {seen}, this program speaks {expected}: run the same release on both sides"
+    )]
     Version { seen: u8, expected: u8 },
     #[error("header field {field} has the unknown value {seen}")]
     Field { field: &'static str, seen: u64 },
@@ -26,7 +28,11 @@ pub enum LinkError {
     #[error("tensor has {seen} dimensions, at most {max} are allowed")]
     Rank { seen: usize, max: usize },
     #[error("tensor {index} is announced as {announced}, its handle is {seen}")]
-    Announced { index: usize, announced: String, seen: String },
+    Announced {
+        index: usize,
+        announced: String,
+        seen: String,
+    },
     #[error("frame {index} is not a tensor handle of this process")]
     NoHandle { index: usize },
     #[error(transparent)]

@@ -46,7 +46,12 @@ impl Inbound {
     pub fn bind(context: &Context, endpoint: &Endpoint, window: Window) -> Result<Self, LinkError> {
         let high_water_mark = window.0.saturating_add(CONTROL_MESSAGES_MAX);
         let socket = context.bind(endpoint, i32::try_from(high_water_mark).unwrap_or(i32::MAX))?;
-        Ok(Self { socket, window, producers: Vec::new(), by_identity: HashMap::new() })
+        Ok(Self {
+            socket,
+            window,
+            producers: Vec::new(),
+            by_identity: HashMap::new(),
+        })
     }
 
     /// Takes the next envelope, if one waits. Greetings are answered here. The inner error is a message that could not
@@ -73,7 +78,11 @@ impl Inbound {
             let producer = &mut self.producers[peer.0];
             let expected = producer.expected;
             producer.expected = sequence.wrapping_add(1);
-            return Ok(Some(Ok(Received { envelope, peer, lost: sequence.wrapping_sub(expected) })));
+            return Ok(Some(Ok(Received {
+                envelope,
+                peer,
+                lost: sequence.wrapping_sub(expected),
+            })));
         }
     }
 
@@ -81,7 +90,11 @@ impl Inbound {
     pub fn release(&mut self, peer: Peer) -> Result<(), LinkError> {
         self.producers[peer.0].owed += 1;
         // Few large grants are cheaper than many small ones; a quarter of the window keeps the producer running.
-        if self.producers[peer.0].owed >= self.window.0.div_ceil(4) { self.grant(peer) } else { Ok(()) }
+        if self.producers[peer.0].owed >= self.window.0.div_ceil(4) {
+            self.grant(peer)
+        } else {
+            Ok(())
+        }
     }
 
     /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
@@ -91,7 +104,10 @@ impl Inbound {
 
     fn grant(&mut self, peer: Peer) -> Result<(), LinkError> {
         let producer = &mut self.producers[peer.0];
-        if self.socket.send_to(&producer.identity, &Grant(producer.owed).encode())? {
+        if self
+            .socket
+            .send_to(&producer.identity, &Grant(producer.owed).encode())?
+        {
             producer.owed = 0;
         }
         Ok(())
@@ -102,7 +118,11 @@ impl Inbound {
             return Peer(index);
         }
         let index = self.producers.len();
-        self.producers.push(Producer { identity: identity.clone(), expected: 0, owed: 0 });
+        self.producers.push(Producer {
+            identity: identity.clone(),
+            expected: 0,
+            owed: 0,
+        });
         self.by_identity.insert(identity, index);
         Peer(index)
     }

@@ -25,7 +25,11 @@ pub struct Outbound {
 
 impl Outbound {
     /// Connects under a name that is unique among the producers of that consumer, and says hello.
-    pub fn connect(context: &Context, endpoint: &Endpoint, identity: &str) -> Result<Self, LinkError> {
+    pub fn connect(
+        context: &Context,
+        endpoint: &Endpoint,
+        identity: &str,
+    ) -> Result<Self, LinkError> {
         let mut link = Self {
             socket: context.connect(endpoint, identity, HIGH_WATER_MARK)?,
             sequence: 0,
@@ -40,13 +44,20 @@ impl Outbound {
             step: StepId(0),
             time_left: Duration::ZERO,
         };
-        link.send(Envelope { address, body: Body::Hello })?;
+        link.send(Envelope {
+            address,
+            body: Body::Hello,
+        })?;
         Ok(link)
     }
 
     /// Sends as soon as credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
     pub fn send(&mut self, envelope: Envelope) -> Result<(), LinkError> {
-        let queue = if envelope.body.needs_credit() { &mut self.waiting } else { &mut self.urgent };
+        let queue = if envelope.body.needs_credit() {
+            &mut self.waiting
+        } else {
+            &mut self.urgent
+        };
         queue.push_back(envelope);
         self.flush()
     }
@@ -87,7 +98,8 @@ impl Outbound {
 
     /// Drops what waits of a request that is of no interest any more.
     pub fn forget(&mut self, request: RequestId) {
-        self.waiting.retain(|envelope| envelope.address.request != request);
+        self.waiting
+            .retain(|envelope| envelope.address.request != request);
     }
 
     /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
@@ -102,13 +114,22 @@ impl Outbound {
 
     /// Returns how many more envelopes the consumer would take now.
     pub fn credits(&self) -> u32 {
-        self.credits.saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
+        self.credits
+            .saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
     }
 }
 
-fn transmit(socket: &mut Socket, sequence: &mut u64, envelope: &Envelope) -> Result<bool, LinkError> {
+fn transmit(
+    socket: &mut Socket,
+    sequence: &mut u64,
+    envelope: &Envelope,
+) -> Result<bool, LinkError> {
     let header = encode(envelope, *sequence)?;
-    let tensors: &[_] = if let Body::Tensors(tensors) = &envelope.body { tensors } else { &[] };
+    let tensors: &[_] = if let Body::Tensors(tensors) = &envelope.body {
+        tensors
+    } else {
+        &[]
+    };
     let sent = socket.send_handles(header, tensors)?;
     if sent {
         *sequence += 1;

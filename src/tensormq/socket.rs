@@ -1,6 +1,9 @@
 //! The only file that speaks to libzmq: sockets that never block, and frames that are tensor handles.
 
-#![expect(unsafe_code, reason = "a frame that owns a tensor needs a free function, which the zmq crate does not offer")]
+#![expect(
+    unsafe_code,
+    reason = "a frame that owns a tensor needs a free function, which the zmq crate does not offer"
+)]
 
 use std::ffi::{c_int, c_void};
 use std::fmt;
@@ -45,7 +48,9 @@ pub(super) struct Socket {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("inproc", &self.inproc).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("inproc", &self.inproc)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,14 +84,23 @@ impl Context {
     }
 
     /// Binds a ROUTER that queues at most `high_water_mark` messages per peer.
-    pub(super) fn bind(&self, endpoint: &Endpoint, high_water_mark: i32) -> Result<Socket, LinkError> {
+    pub(super) fn bind(
+        &self,
+        endpoint: &Endpoint,
+        high_water_mark: i32,
+    ) -> Result<Socket, LinkError> {
         let socket = self.socket(zmq::ROUTER, high_water_mark)?;
         socket.set_router_mandatory(true).map_err(failed)?;
-        socket.bind(&endpoint.to_string()).map_err(|error| LinkError::Bind {
-            endpoint: endpoint.clone(),
-            cause: error.to_string(),
-        })?;
-        Ok(Socket { socket, inproc: matches!(endpoint, Endpoint::Inproc(_)) })
+        socket
+            .bind(&endpoint.to_string())
+            .map_err(|error| LinkError::Bind {
+                endpoint: endpoint.clone(),
+                cause: error.to_string(),
+            })?;
+        Ok(Socket {
+            socket,
+            inproc: matches!(endpoint, Endpoint::Inproc(_)),
+        })
     }
 
     /// Connects a DEALER that calls itself `identity`.
@@ -98,14 +112,23 @@ impl Context {
     ) -> Result<Socket, LinkError> {
         let socket = self.socket(zmq::DEALER, high_water_mark)?;
         socket.set_identity(identity.as_bytes()).map_err(failed)?;
-        socket.connect(&endpoint.to_string()).map_err(|error| LinkError::Connect {
-            endpoint: endpoint.clone(),
-            cause: error.to_string(),
-        })?;
-        Ok(Socket { socket, inproc: matches!(endpoint, Endpoint::Inproc(_)) })
+        socket
+            .connect(&endpoint.to_string())
+            .map_err(|error| LinkError::Connect {
+                endpoint: endpoint.clone(),
+                cause: error.to_string(),
+            })?;
+        Ok(Socket {
+            socket,
+            inproc: matches!(endpoint, Endpoint::Inproc(_)),
+        })
     }
 
-    fn socket(&self, kind: zmq::SocketType, high_water_mark: i32) -> Result<zmq::Socket, LinkError> {
+    fn socket(
+        &self,
+        kind: zmq::SocketType,
+        high_water_mark: i32,
+    ) -> Result<zmq::Socket, LinkError> {
         let socket = self.0.socket(kind).map_err(failed)?;
         let set = || {
             socket.set_linger(0)?;
@@ -122,7 +145,11 @@ impl Context {
 
 impl Socket {
     /// Sends a header and a handle per tensor. `false` means the queue is full and nothing was sent.
-    pub(super) fn send_handles(&mut self, header: Vec<u8>, tensors: &[(u16, Tensor)]) -> Result<bool, LinkError> {
+    pub(super) fn send_handles(
+        &mut self,
+        header: Vec<u8>,
+        tensors: &[(u16, Tensor)],
+    ) -> Result<bool, LinkError> {
         debug_assert!(self.inproc, "a handle names memory of this process");
         let more = if tensors.is_empty() { 0 } else { zmq::SNDMORE };
         match self.socket.send(header, zmq::DONTWAIT | more) {
@@ -131,14 +158,21 @@ impl Socket {
             Err(error) => return Err(failed(error)),
         }
         for (index, (_, tensor)) in tensors.iter().enumerate() {
-            let more = if index + 1 < tensors.len() { zmq::SNDMORE } else { 0 };
+            let more = if index + 1 < tensors.len() {
+                zmq::SNDMORE
+            } else {
+                0
+            };
             self.send_handle(tensor.clone(), zmq::DONTWAIT | more)?;
         }
         Ok(true)
     }
 
     fn send_handle(&mut self, tensor: Tensor, flags: c_int) -> Result<(), LinkError> {
-        let handle = Box::into_raw(Box::new(Handle { mark: HANDLE_MARK, tensor }));
+        let handle = Box::into_raw(Box::new(Handle {
+            mark: HANDLE_MARK,
+            tensor,
+        }));
         let mut message = zmq_sys::zmq_msg_t::default();
         // SAFETY: `handle` is a live allocation of the stated size that only `free_handle` frees, once, with the hint
         // given here; `message` is overwritten before any other use, as zmq_msg_init_data asks.
@@ -158,7 +192,8 @@ impl Socket {
         }
         // SAFETY: `message` is initialised; the socket is open because `self` owns it. On success libzmq owns the
         // content; on failure we still do and close it, which frees the handle.
-        let sent = unsafe { zmq_sys::zmq_msg_send(&raw mut message, self.socket.as_mut_ptr(), flags) };
+        let sent =
+            unsafe { zmq_sys::zmq_msg_send(&raw mut message, self.socket.as_mut_ptr(), flags) };
         if sent < 0 {
             let error = std::io::Error::last_os_error();
             // SAFETY: `message` is initialised and was not sent.
@@ -188,7 +223,9 @@ impl Socket {
 
     /// Receives a whole message of a ROUTER, if one waits. Frames after the first that is no handle are discarded.
     pub(super) fn try_receive(&mut self) -> Result<Option<Result<Message, LinkError>>, LinkError> {
-        let Some(identity) = self.try_receive_frame()? else { return Ok(None) };
+        let Some(identity) = self.try_receive_frame()? else {
+            return Ok(None);
+        };
         let mut frames = Vec::new();
         let mut more = identity.get_more();
         while more {
@@ -199,11 +236,20 @@ impl Socket {
         let identity = identity.to_vec();
         let mut frames = frames.into_iter();
         let Some(header) = frames.next() else {
-            return Ok(Some(Err(LinkError::Frames { seen: 0, expected: 1 })));
+            return Ok(Some(Err(LinkError::Frames {
+                seen: 0,
+                expected: 1,
+            })));
         };
-        let tensors: Result<Vec<_>, _> =
-            frames.enumerate().map(|(index, frame)| self.handle(index, &frame)).collect();
-        Ok(Some(tensors.map(|tensors| Message { identity, header, tensors })))
+        let tensors: Result<Vec<_>, _> = frames
+            .enumerate()
+            .map(|(index, frame)| self.handle(index, &frame))
+            .collect();
+        Ok(Some(tensors.map(|tensors| Message {
+            identity,
+            header,
+            tensors,
+        })))
     }
 
     /// Returns the edges of the descriptor that libzmq signals on. Must be called within a tokio runtime.
@@ -216,12 +262,16 @@ impl Socket {
             let registered = unsafe { AsyncFd::register_with_interest(owned, Interest::READABLE) };
             registered.map_err(Into::into)
         });
-        watched.map(Edges).map_err(|error| LinkError::Socket(error.to_string()))
+        watched
+            .map(Edges)
+            .map_err(|error| LinkError::Socket(error.to_string()))
     }
 
     fn handle(&self, index: usize, frame: &zmq::Message) -> Result<Tensor, LinkError> {
         let start = frame.as_ptr();
-        let fits = self.inproc && frame.len() == size_of::<Handle>() && start.cast::<Handle>().is_aligned();
+        let fits = self.inproc
+            && frame.len() == size_of::<Handle>()
+            && start.cast::<Handle>().is_aligned();
         // SAFETY: an inproc socket receives from sockets of its own context alone, and that context is private to
         // this program; the frame has the size of a `Handle`, is aligned, and `mark` is its first field, so reading
         // eight bytes is in bounds whatever the frame is.
@@ -234,7 +284,6 @@ impl Socket {
         Ok(handle.tensor.clone())
     }
 }
-
 
 unsafe extern "C" fn free_handle(_data: *mut c_void, hint: *mut c_void) {
     // SAFETY: `hint` is the pointer that `send_handle` got from `Box::into_raw`; libzmq calls this exactly once, when

@@ -32,7 +32,9 @@ impl FromStr for Device {
     type Err = DeviceParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || DeviceParseError { seen: text.to_owned() };
+        let error = || DeviceParseError {
+            seen: text.to_owned(),
+        };
         match text.split_once(':') {
             None if text == "cpu" => Ok(Self::Cpu),
             Some(("cuda", ordinal)) => ordinal.parse().map(Self::Cuda).map_err(|_| error()),

@@ -22,7 +22,9 @@ pub enum DType {
 
 /// A name that is no dtype of this program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown datatype {seen:?}, expected one of BOOL UINT8 INT8 INT16 INT32 INT64 FP16 BF16 FP32 FP64 BYTES")]
+#[error(
+    "unknown datatype {seen:?}, expected one of BOOL UINT8 INT8 INT16 INT32 INT64 FP16 BF16 FP32 FP64 BYTES"
+)]
 pub struct DTypeParseError {
     pub seen: String,
 }
@@ -88,6 +90,8 @@ impl FromStr for DType {
         Self::ALL
             .into_iter()
             .find(|dtype| dtype.name() == text)
-            .ok_or_else(|| DTypeParseError { seen: text.to_owned() })
+            .ok_or_else(|| DTypeParseError {
+                seen: text.to_owned(),
+            })
     }
 }

@@ -36,15 +36,26 @@ impl FromStr for Endpoint {
     type Err = EndpointParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || EndpointParseError { seen: text.to_owned() };
-        let (scheme, rest) = text.split_once("://").filter(|(_, rest)| !rest.is_empty()).ok_or_else(error)?;
+        let error = || EndpointParseError {
+            seen: text.to_owned(),
+        };
+        let (scheme, rest) = text
+            .split_once("://")
+            .filter(|(_, rest)| !rest.is_empty())
+            .ok_or_else(error)?;
         match scheme {
             "inproc" => Ok(Self::Inproc(rest.to_owned())),
             "ipc" => Ok(Self::Ipc(PathBuf::from(rest))),
             "tcp" => {
-                let (host, port) = rest.rsplit_once(':').filter(|(host, _)| !host.is_empty()).ok_or_else(error)?;
+                let (host, port) = rest
+                    .rsplit_once(':')
+                    .filter(|(host, _)| !host.is_empty())
+                    .ok_or_else(error)?;
                 let port = port.parse().map_err(|_| error())?;
-                Ok(Self::Tcp { host: host.to_owned(), port })
+                Ok(Self::Tcp {
+                    host: host.to_owned(),
+                    port,
+                })
             }
             _ => Err(error()),
         }

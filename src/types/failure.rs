@@ -56,11 +56,19 @@ impl FailureKind {
 
 impl Failure {
     pub fn new(kind: FailureKind, cause: impl Into<String>) -> Self {
-        Self { kind, block: None, cause: cause.into() }
+        Self {
+            kind,
+            block: None,
+            cause: cause.into(),
+        }
     }
 
     pub fn in_block(kind: FailureKind, block: &str, cause: impl Into<String>) -> Self {
-        Self { kind, block: Some(block.to_owned()), cause: cause.into() }
+        Self {
+            kind,
+            block: Some(block.to_owned()),
+            cause: cause.into(),
+        }
     }
 }
 

@@ -63,6 +63,8 @@ impl HostMemory for Vec<u8> {
 
 impl fmt::Debug for AlignedBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlignedBytes").field("length", &self.length).finish()
+        f.debug_struct("AlignedBytes")
+            .field("length", &self.length)
+            .finish()
     }
 }

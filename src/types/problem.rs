@@ -16,8 +16,16 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn new(key: impl Into<String>, seen: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { key: key.into(), seen: seen.into(), expected: expected.into() }
+    pub fn new(
+        key: impl Into<String>,
+        seen: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            seen: seen.into(),
+            expected: expected.into(),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ pub fn element_count(shape: &[usize]) -> Result<usize, ShapeError> {
         .iter()
         .try_fold(1_usize, |product, &size| product.checked_mul(size))
         .filter(|&count| count <= isize::MAX as usize)
-        .ok_or_else(|| ShapeError::Overflow { shape: shape.to_vec() })
+        .ok_or_else(|| ShapeError::Overflow {
+            shape: shape.to_vec(),
+        })
 }
 
 /// Returns the number of bytes a tensor of `dtype` and `shape` occupies.
@@ -46,7 +48,9 @@ pub fn byte_count(dtype: DType, shape: &[usize]) -> Result<usize, ShapeError> {
     element_count(shape)?
         .checked_mul(size)
         .filter(|&bytes| bytes <= isize::MAX as usize)
-        .ok_or_else(|| ShapeError::Overflow { shape: shape.to_vec() })
+        .ok_or_else(|| ShapeError::Overflow {
+            shape: shape.to_vec(),
+        })
 }
 
 impl Dim {
@@ -89,7 +93,10 @@ impl ShapeSpec {
     pub fn wire(&self) -> Vec<i64> {
         self.0
             .iter()
-            .map(|dim| dim.fixed().map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)))
+            .map(|dim| {
+                dim.fixed()
+                    .map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX))
+            })
             .collect()
     }
 }

@@ -30,16 +30,36 @@ pub enum SignatureError {
     #[error("expected {expected} inputs, got {seen}")]
     Count { expected: usize, seen: usize },
     #[error("input {name:?} has datatype {seen}, expected {expected}")]
-    DType { name: String, seen: DType, expected: DType },
+    DType {
+        name: String,
+        seen: DType,
+        expected: DType,
+    },
     #[error("input {name:?} has shape {seen:?}, expected {expected}")]
-    Shape { name: String, seen: Shape, expected: ShapeSpec },
-    #[error("input {name:?} has shape {seen:?}, where {symbol} is {size}, but another input set {symbol} to {bound}")]
-    Symbol { name: String, seen: Shape, symbol: Arc<str>, size: usize, bound: usize },
+    Shape {
+        name: String,
+        seen: Shape,
+        expected: ShapeSpec,
+    },
+    #[error(
+        "input {name:?} has shape {seen:?}, where {symbol} is {size}, but another input set {symbol} to {bound}"
+    )]
+    Symbol {
+        name: String,
+        seen: Shape,
+        symbol: Arc<str>,
+        size: usize,
+        bound: usize,
+    },
 }
 
 impl TensorSpec {
     pub fn new(name: impl Into<String>, dtype: DType, shape: ShapeSpec) -> Self {
-        Self { name: name.into(), dtype, shape }
+        Self {
+            name: name.into(),
+            dtype,
+            shape,
+        }
     }
 
     /// Checks dtype and shape of one tensor, adding its sizes to `bindings`.
@@ -90,7 +110,10 @@ impl Signature {
     /// Checks tensors, given in the order of the inputs, and returns what the symbols stand for.
     pub fn bind(&self, inputs: &[Tensor]) -> Result<Bindings, SignatureError> {
         if inputs.len() != self.inputs.len() {
-            return Err(SignatureError::Count { expected: self.inputs.len(), seen: inputs.len() });
+            return Err(SignatureError::Count {
+                expected: self.inputs.len(),
+                seen: inputs.len(),
+            });
         }
         let mut bindings = Bindings::new();
         for (spec, tensor) in self.inputs.iter().zip(inputs) {
@@ -100,11 +123,17 @@ impl Signature {
     }
 
     pub fn input(&self, name: &str) -> Option<(usize, &TensorSpec)> {
-        self.inputs.iter().enumerate().find(|(_, spec)| spec.name == name)
+        self.inputs
+            .iter()
+            .enumerate()
+            .find(|(_, spec)| spec.name == name)
     }
 
     pub fn output(&self, name: &str) -> Option<(usize, &TensorSpec)> {
-        self.outputs.iter().enumerate().find(|(_, spec)| spec.name == name)
+        self.outputs
+            .iter()
+            .enumerate()
+            .find(|(_, spec)| spec.name == name)
     }
 
     /// Tells whether requests can be joined along the first dimension: it is one and the same symbol in every
@@ -115,7 +144,9 @@ impl Signature {
             _ => None,
         };
         let mut specs = self.inputs.iter().chain(&self.outputs);
-        let Some(symbol) = self.inputs.first().and_then(first) else { return false };
+        let Some(symbol) = self.inputs.first().and_then(first) else {
+            return false;
+        };
         specs.all(|spec| first(spec).as_ref() == Some(&symbol))
     }
 }

@@ -69,7 +69,11 @@ pub struct BlockSpec {
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceSpec {
     /// An ONNX model, or the segment of it between the named tensors (`None`: the model's own inputs or outputs).
-    Onnx { path: PathBuf, inputs: Option<Vec<String>>, outputs: Option<Vec<String>> },
+    Onnx {
+        path: PathBuf,
+        inputs: Option<Vec<String>>,
+        outputs: Option<Vec<String>>,
+    },
     /// A TorchScript file, which says nothing of its shapes: the signature is declared.
     TorchScript { path: PathBuf, signature: Signature },
     /// The built-in step that decodes PNG and JPEG images.

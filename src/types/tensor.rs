@@ -23,9 +23,21 @@ pub enum TensorError {
     #[error(transparent)]
     Shape(#[from] ShapeError),
     #[error("{dtype} tensor of shape {shape:?} needs {expected} bytes, got {seen}")]
-    Length { dtype: DType, shape: Shape, expected: usize, seen: usize },
-    #[error("BYTES tensor of shape {shape:?} needs {expected} elements, its data holds {seen} whole ones in {bytes} bytes")]
-    Elements { shape: Shape, expected: usize, seen: usize, bytes: usize },
+    Length {
+        dtype: DType,
+        shape: Shape,
+        expected: usize,
+        seen: usize,
+    },
+    #[error(
+        "BYTES tensor of shape {shape:?} needs {expected} elements, its data holds {seen} whole ones in {bytes} bytes"
+    )]
+    Elements {
+        shape: Shape,
+        expected: usize,
+        seen: usize,
+        bytes: usize,
+    },
     #[error("rows {rows:?} lie outside of shape {shape:?}")]
     Rows { rows: Range<usize>, shape: Shape },
     #[error("tensors {first} and {second} cannot be joined along the first dimension")]
@@ -34,13 +46,22 @@ pub enum TensorError {
 
 impl Tensor {
     /// Wraps memory that holds exactly the elements, little-endian.
-    pub fn new(dtype: DType, shape: Shape, memory: Arc<dyn HostMemory>) -> Result<Self, TensorError> {
+    pub fn new(
+        dtype: DType,
+        shape: Shape,
+        memory: Arc<dyn HostMemory>,
+    ) -> Result<Self, TensorError> {
         let length = memory.bytes().len();
         match dtype.size() {
             Some(_) => {
                 let expected = byte_count(dtype, &shape)?;
                 if expected != length {
-                    return Err(TensorError::Length { dtype, shape, expected, seen: length });
+                    return Err(TensorError::Length {
+                        dtype,
+                        shape,
+                        expected,
+                        seen: length,
+                    });
                 }
             }
             None => {
@@ -48,11 +69,22 @@ impl Tensor {
                 let seen = count_byte_strings(memory.bytes());
                 if seen.is_err() || seen != Ok(expected) {
                     let seen = seen.unwrap_or_else(|whole| whole);
-                    return Err(TensorError::Elements { shape, expected, seen, bytes: length });
+                    return Err(TensorError::Elements {
+                        shape,
+                        expected,
+                        seen,
+                        bytes: length,
+                    });
                 }
             }
         }
-        Ok(Self { dtype, shape, memory, offset: 0, length })
+        Ok(Self {
+            dtype,
+            shape,
+            memory,
+            offset: 0,
+            length,
+        })
     }
 
     /// Copies bytes into aligned memory of its own.
@@ -61,12 +93,16 @@ impl Tensor {
     }
 
     /// Returns a one-dimensional-element BYTES tensor of the given strings.
-    pub fn from_byte_strings(shape: Shape, strings: &[impl AsRef<[u8]>]) -> Result<Self, TensorError> {
+    pub fn from_byte_strings(
+        shape: Shape,
+        strings: &[impl AsRef<[u8]>],
+    ) -> Result<Self, TensorError> {
         let mut bytes = Vec::new();
         for string in strings {
             let string = string.as_ref();
-            let length = u32::try_from(string.len())
-                .map_err(|_| ShapeError::Overflow { shape: vec![string.len()] })?;
+            let length = u32::try_from(string.len()).map_err(|_| ShapeError::Overflow {
+                shape: vec![string.len()],
+            })?;
             bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(string);
         }
@@ -97,7 +133,11 @@ impl Tensor {
 
     /// Returns the elements of a BYTES tensor; empty for another dtype.
     pub fn byte_strings(&self) -> Vec<&[u8]> {
-        if self.dtype == DType::Bytes { byte_strings(self.bytes()).0 } else { Vec::new() }
+        if self.dtype == DType::Bytes {
+            byte_strings(self.bytes()).0
+        } else {
+            Vec::new()
+        }
     }
 
     /// Returns the size of the first dimension; 1 for a scalar.
@@ -107,8 +147,13 @@ impl Tensor {
 
     /// Returns some rows of the first dimension, over the same memory.
     pub fn slice_rows(&self, rows: Range<usize>) -> Result<Self, TensorError> {
-        let outside = || TensorError::Rows { rows: rows.clone(), shape: self.shape.clone() };
-        let [count, rest @ ..] = self.shape.as_slice() else { return Err(outside()) };
+        let outside = || TensorError::Rows {
+            rows: rows.clone(),
+            shape: self.shape.clone(),
+        };
+        let [count, rest @ ..] = self.shape.as_slice() else {
+            return Err(outside());
+        };
         if rows.start > rows.end || rows.end > *count {
             return Err(outside());
         }
@@ -127,7 +172,10 @@ impl Tensor {
     /// Joins tensors of equal dtype and trailing shape along the first dimension; one tensor is returned as it is.
     pub fn join_rows(parts: &[&Self]) -> Result<Self, TensorError> {
         let [first, rest @ ..] = parts else {
-            return Err(TensorError::Join { first: "none".into(), second: "none".into() });
+            return Err(TensorError::Join {
+                first: "none".into(),
+                second: "none".into(),
+            });
         };
         if rest.is_empty() {
             return Ok((*first).clone());
@@ -136,7 +184,10 @@ impl Tensor {
         if let Some(odd) = rest.iter().find(|part| {
             part.dtype != first.dtype || tail(part) != tail(first) || part.shape.is_empty()
         }) {
-            return Err(TensorError::Join { first: format!("{first:?}"), second: format!("{odd:?}") });
+            return Err(TensorError::Join {
+                first: format!("{first:?}"),
+                second: format!("{odd:?}"),
+            });
         }
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(|part| part.rows()).sum();
@@ -156,7 +207,9 @@ fn byte_strings(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
     let mut strings = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
-        let Some((string, rest)) = rest.split_at_checked(length) else { return (strings, false) };
+        let Some((string, rest)) = rest.split_at_checked(length) else {
+            return (strings, false);
+        };
         strings.push(string);
         bytes = rest;
     }
@@ -165,7 +218,11 @@ fn byte_strings(mut bytes: &[u8]) -> (Vec<&[u8]>, bool) {
 
 fn count_byte_strings(bytes: &[u8]) -> Result<usize, usize> {
     let (strings, whole) = byte_strings(bytes);
-    if whole { Ok(strings.len()) } else { Err(strings.len()) }
+    if whole {
+        Ok(strings.len())
+    } else {
+        Err(strings.len())
+    }
 }
 
 impl fmt::Debug for Tensor {

@@ -8,7 +8,13 @@ use proptest::prelude::*;
 const MS: Duration = Duration::from_millis(1);
 
 fn item(key: u8, rows: usize, arrived: Instant, deadline: Instant, content: u32) -> Item<u8, u32> {
-    Item { key, rows, arrived, deadline, content }
+    Item {
+        key,
+        rows,
+        arrived,
+        deadline,
+        content,
+    }
 }
 
 fn batcher(rows_max: usize, wait: Duration) -> Batcher<u8, u32> {
@@ -40,7 +46,10 @@ fn the_oldest_item_waits_no_longer_than_allowed() {
     let now = Instant::now();
     let mut batcher = batcher(8, 5 * MS);
     batcher.push(item(0, 1, now, now + 1000 * MS, 1));
-    assert_eq!(batcher.decide(now + 4 * MS, MS), Decision::Wait(now + 5 * MS));
+    assert_eq!(
+        batcher.decide(now + 4 * MS, MS),
+        Decision::Wait(now + 5 * MS)
+    );
     assert_eq!(batcher.decide(now + 5 * MS, MS), Decision::Run);
 }
 

@@ -23,7 +23,10 @@ fn images(name: &str) -> Vec<[u8; 4 * PIXELS]> {
     let file = std::fs::read(data(name)).unwrap();
     let pixels: Vec<f32> = npyz::NpyFile::new(&file[..]).unwrap().into_vec().unwrap();
     let image = |pixels: &[f32]| {
-        let bytes: Vec<u8> = pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+        let bytes: Vec<u8> = pixels
+            .iter()
+            .flat_map(|pixel| pixel.to_le_bytes())
+            .collect();
         bytes.try_into().unwrap()
     };
     pixels.chunks(PIXELS).map(image).collect()
@@ -32,20 +35,29 @@ fn images(name: &str) -> Vec<[u8; 4 * PIXELS]> {
 fn labels(name: &str) -> Vec<usize> {
     let file = std::fs::read(data(name)).unwrap();
     let labels: Vec<i64> = npyz::NpyFile::new(&file[..]).unwrap().into_vec().unwrap();
-    labels.into_iter().map(|label| usize::try_from(label).unwrap()).collect()
+    labels
+        .into_iter()
+        .map(|label| usize::try_from(label).unwrap())
+        .collect()
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect()
 }
 
 fn best(logits: &[u8]) -> usize {
     let logits = floats(logits);
-    (0..logits.len()).max_by(|&left, &right| logits[left].total_cmp(&logits[right])).unwrap()
+    (0..logits.len())
+        .max_by(|&left, &right| logits[left].total_cmp(&logits[right]))
+        .unwrap()
 }
 
 fn reported(task: &str) -> f64 {
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(data("report.json")).unwrap()).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(data("report.json")).unwrap()).unwrap();
     report["accuracy"][task].as_f64().unwrap()
 }
 
@@ -56,15 +68,32 @@ impl Whole {
     fn load() -> Self {
         let graph = Graph::read(&data("digits.onnx")).unwrap();
         let signature = graph.signature().unwrap();
-        let names: Vec<_> = signature.outputs.iter().map(|output| output.name.as_str()).collect();
+        let names: Vec<_> = signature
+            .outputs
+            .iter()
+            .map(|output| output.name.as_str())
+            .collect();
         assert_eq!(names, ["digit_logits", "parity_logits", "legible_logits"]);
-        let whole = prepare(BlockSource::Graph { graph: &graph, signature }, 1, Device::Cpu).unwrap();
+        let whole = prepare(
+            BlockSource::Graph {
+                graph: &graph,
+                signature,
+            },
+            1,
+            Device::Cpu,
+        )
+        .unwrap();
         Self(whole.session().unwrap())
     }
 
     fn answer(&mut self, image: &[u8]) -> Vec<Vec<u8>> {
         let image = Tensor::copy_of(DType::F32, vec![1, 1, 8, 8], image).unwrap();
-        self.0.run(&[image]).unwrap().iter().map(|output| output.bytes().to_vec()).collect()
+        self.0
+            .run(&[image])
+            .unwrap()
+            .iter()
+            .map(|output| output.bytes().to_vec())
+            .collect()
     }
 }
 
@@ -92,7 +121,10 @@ fn the_held_out_set_is_answered_as_training_reported_and_as_the_unsplit_model_do
             right += usize::from(best(response.binary()) == label);
         }
         let accuracy = right as f64 / labels.len() as f64;
-        assert!((accuracy - reported(pipeline)).abs() < 1e-9, "{pipeline}: {accuracy}");
+        assert!(
+            (accuracy - reported(pipeline)).abs() < 1e-9,
+            "{pipeline}: {accuracy}"
+        );
     }
     assert!(reported("digit") >= 0.97);
 }
@@ -112,14 +144,22 @@ fn an_image_file_is_decoded_and_answered_by_two_heads_at_once() {
 fn tritonclient_speaks_to_the_server() {
     let server = Server::start(&checkout().join("blocks.toml"));
     let python = checkout().join(".venv-test/bin/python");
-    assert!(python.exists(), "no {}: run scripts/setup --tests", python.display());
+    assert!(
+        python.exists(),
+        "no {}: run scripts/setup --tests",
+        python.display()
+    );
     let output = Command::new(python)
         .arg(checkout().join("tests/client/triton_client.py"))
         .arg(server.address.to_string())
         .arg(checkout().join("tests/data/digits"))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 20, "{said}");
+    assert!(
+        said.lines().filter(|line| line.starts_with("ok ")).count() >= 20,
+        "{said}"
+    );
 }

@@ -11,19 +11,27 @@ use blockflow::types::{
 use proptest::prelude::*;
 
 fn addresses() -> impl Strategy<Value = Addressed> {
-    (any::<u64>(), any::<u32>(), any::<u16>(), any::<u16>(), any::<u64>()).prop_map(
-        |(request, epoch, pipeline, step, micros)| Addressed {
+    (
+        any::<u64>(),
+        any::<u32>(),
+        any::<u16>(),
+        any::<u16>(),
+        any::<u64>(),
+    )
+        .prop_map(|(request, epoch, pipeline, step, micros)| Addressed {
             request: RequestId(request),
             epoch: Epoch(epoch),
             pipeline: PipelineId(pipeline),
             step: StepId(step),
             time_left: Duration::from_micros(micros),
-        },
-    )
+        })
 }
 
 fn tensors() -> impl Strategy<Value = Tensor> {
-    let dtypes = DType::ALL.into_iter().filter(|dtype| dtype.size().is_some()).collect::<Vec<_>>();
+    let dtypes = DType::ALL
+        .into_iter()
+        .filter(|dtype| dtype.size().is_some())
+        .collect::<Vec<_>>();
     let shapes = prop::collection::vec(0_usize..4, 0..5);
     (prop::sample::select(dtypes), shapes).prop_map(|(dtype, shape)| {
         let bytes = vec![1_u8; byte_count(dtype, &shape).unwrap()];
@@ -32,7 +40,11 @@ fn tensors() -> impl Strategy<Value = Tensor> {
 }
 
 fn bodies() -> impl Strategy<Value = Body> {
-    let failures = (prop::sample::select(FailureKind::ALL.to_vec()), "[a-z]{0,20}", ".{0,80}");
+    let failures = (
+        prop::sample::select(FailureKind::ALL.to_vec()),
+        "[a-z]{0,20}",
+        ".{0,80}",
+    );
     prop_oneof![
         Just(Body::Hello),
         Just(Body::Cancel),
@@ -63,7 +75,10 @@ fn address() -> Addressed {
 
 fn one_tensor() -> Envelope {
     let tensor = Tensor::copy_of(DType::U8, vec![2, 3], &[0; 6]).unwrap();
-    Envelope { address: address(), body: Body::Tensors(vec![(0, tensor)]) }
+    Envelope {
+        address: address(),
+        body: Body::Tensors(vec![(0, tensor)]),
+    }
 }
 
 proptest! {
@@ -112,7 +127,16 @@ fn another_version_is_refused_with_both_versions_named() {
     let mut header = encode(&one_tensor(), 0).unwrap();
     header[4] = 9;
     let error = decode(&header, Vec::new()).unwrap_err();
-    assert!(matches!(error, LinkError::Version { seen: 9, expected: 1 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            LinkError::Version {
+                seen: 9,
+                expected: 1
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -125,7 +149,14 @@ fn a_foreign_message_is_refused() {
 fn more_tensors_than_allowed_are_refused_on_both_sides() {
     let tensor = Tensor::copy_of(DType::U8, vec![0], &[]).unwrap();
     let many = (0..=TENSORS_MAX).map(|_| (0, tensor.clone())).collect();
-    let error = encode(&Envelope { address: address(), body: Body::Tensors(many) }, 0).unwrap_err();
+    let error = encode(
+        &Envelope {
+            address: address(),
+            body: Body::Tensors(many),
+        },
+        0,
+    )
+    .unwrap_err();
     assert!(matches!(error, LinkError::Tensors { .. }), "{error}");
     let mut header = encode(&one_tensor(), 0).unwrap();
     header[6..8].copy_from_slice(&u16::MAX.to_le_bytes());
@@ -136,21 +167,37 @@ fn more_tensors_than_allowed_are_refused_on_both_sides() {
 #[test]
 fn more_dimensions_than_allowed_are_refused_on_both_sides() {
     let deep = Tensor::copy_of(DType::U8, vec![1; RANK_MAX + 1], &[0]).unwrap();
-    let error = encode(&Envelope { address: address(), body: Body::Tensors(vec![(0, deep)]) }, 0);
+    let error = encode(
+        &Envelope {
+            address: address(),
+            body: Body::Tensors(vec![(0, deep)]),
+        },
+        0,
+    );
     assert!(matches!(error, Err(LinkError::Rank { .. })), "{error:?}");
     let mut header = encode(&one_tensor(), 0).unwrap();
     header[43] = 255;
     let error = decode(&header, Vec::new()).unwrap_err();
-    assert!(matches!(error, LinkError::Rank { seen: 255, .. }), "{error}");
+    assert!(
+        matches!(error, LinkError::Rank { seen: 255, .. }),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_tensor_other_than_announced_is_refused() {
     let header = encode(&one_tensor(), 0).unwrap();
-    for (dtype, shape) in [(DType::U8, vec![3, 2]), (DType::I8, vec![2, 3]), (DType::U8, vec![6])] {
+    for (dtype, shape) in [
+        (DType::U8, vec![3, 2]),
+        (DType::I8, vec![2, 3]),
+        (DType::U8, vec![6]),
+    ] {
         let other = Tensor::copy_of(dtype, shape, &[0; 6]).unwrap();
         let error = decode(&header, vec![other]).unwrap_err();
-        assert!(matches!(error, LinkError::Announced { index: 0, .. }), "{error}");
+        assert!(
+            matches!(error, LinkError::Announced { index: 0, .. }),
+            "{error}"
+        );
     }
 }
 
@@ -161,15 +208,27 @@ fn a_missing_or_superfluous_frame_is_refused() {
     let tensor = carried(&envelope.body).remove(0);
     for tensors in [Vec::new(), vec![tensor.clone(), tensor]] {
         let error = decode(&header, tensors).unwrap_err();
-        assert!(matches!(error, LinkError::Frames { expected: 2, .. }), "{error}");
+        assert!(
+            matches!(error, LinkError::Frames { expected: 2, .. }),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn an_overlong_cause_is_cut_at_a_character() {
     let failure = Failure::new(FailureKind::BlockFailed, "é".repeat(5000));
-    let header = encode(&Envelope { address: address(), body: Body::Failure(failure) }, 0).unwrap();
+    let header = encode(
+        &Envelope {
+            address: address(),
+            body: Body::Failure(failure),
+        },
+        0,
+    )
+    .unwrap();
     let (back, _) = decode(&header, Vec::new()).unwrap();
-    let Body::Failure(failure) = back.body else { panic!("not a failure") };
+    let Body::Failure(failure) = back.body else {
+        panic!("not a failure")
+    };
     assert_eq!(failure.cause, "é".repeat(2048));
 }

@@ -28,12 +28,16 @@ fn serving(mock: &str, rest: &str) -> (tempfile::TempDir, Server) {
 }
 
 fn ask(server: &Server) -> u16 {
-    server.infer("p", "x", "UINT8", &[1, 4], &[1, 2, 3, 4]).status
+    server
+        .infer("p", "x", "UINT8", &[1, 4], &[1, 2, 3, 4])
+        .status
 }
 
 fn send(server: &Server) -> TcpStream {
     let mut stream = server.connect();
-    stream.write_all(&infer_request("p", "x", "UINT8", &[1, 4], &[1, 2, 3, 4])).unwrap();
+    stream
+        .write_all(&infer_request("p", "x", "UINT8", &[1, 4], &[1, 2, 3, 4]))
+        .unwrap();
     stream
 }
 
@@ -54,13 +58,18 @@ fn a_panicking_block_answers_500_naming_block_and_cause_and_goes_on() {
         }
         statuses.push(response.status);
     }
-    assert!(statuses.contains(&500) && statuses.ends_with(&[200]) || statuses.contains(&200), "{statuses:?}");
+    assert!(
+        statuses.contains(&500) && statuses.ends_with(&[200]) || statuses.contains(&200),
+        "{statuses:?}"
+    );
 }
 
 #[test]
 fn a_given_up_block_makes_the_pipeline_not_ready_with_the_reason() {
-    let (_directory, server) =
-        serving("failure = { error_every = 2 }", "[blocks.subject.restart]\nbudget = 0");
+    let (_directory, server) = serving(
+        "failure = { error_every = 2 }",
+        "[blocks.subject.restart]\nbudget = 0",
+    );
     until("the block fails", || ask(&server) == 500);
     until("the pipeline is refused", || ask(&server) == 503);
     let response = server.get("/v2/models/p/ready");
@@ -73,8 +82,14 @@ fn a_given_up_block_makes_the_pipeline_not_ready_with_the_reason() {
 #[test]
 fn a_block_that_hangs_past_the_deadline_costs_a_504_and_not_the_server() {
     let directory = tempfile::tempdir().unwrap();
-    let path = config(directory.path(), "failure = { hang_every = 2, hang_ms = 700 }", "");
-    let text = std::fs::read_to_string(&path).unwrap().replace("20000", "200");
+    let path = config(
+        directory.path(),
+        "failure = { hang_every = 2, hang_ms = 700 }",
+        "",
+    );
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("20000", "200");
     std::fs::write(&path, text).unwrap();
     let server = Server::start(&path);
     assert_eq!(ask(&server), 504);
@@ -87,7 +102,9 @@ fn a_client_that_goes_away_gives_its_place_back() {
     let first = send(&server);
     until("the first request is in flight", || ask_is(&server, 503));
     drop(first);
-    until("its place is free long before its run ends", || !ask_quickly_refused(&server));
+    until("its place is free long before its run ends", || {
+        !ask_quickly_refused(&server)
+    });
 }
 
 fn ask_is(server: &Server, status: u16) -> bool {
@@ -97,7 +114,9 @@ fn ask_is(server: &Server, status: u16) -> bool {
 /// Tells whether a request is refused at once; one that is admitted is abandoned.
 fn ask_quickly_refused(server: &Server) -> bool {
     let stream = send(server);
-    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
     read_response(stream).is_ok_and(|response| response.status == 503)
 }
 
@@ -129,11 +148,19 @@ fn sigterm_under_load_loses_nothing_admitted() {
                 })
             })
             .collect();
-        until("the load has begun", || answered.load(Ordering::SeqCst) > 10);
+        until("the load has begun", || {
+            answered.load(Ordering::SeqCst) > 10
+        });
         server.signal("TERM");
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect::<Vec<_>>()
     });
-    assert!(outcomes.iter().all(|status| matches!(status, 200 | 503)), "{outcomes:?}");
+    assert!(
+        outcomes.iter().all(|status| matches!(status, 200 | 503)),
+        "{outcomes:?}"
+    );
     let (status, log) = server.wait();
     assert!(status.success(), "{status}: {log}");
     assert!(!log.contains("panicked"), "{log}");
@@ -143,7 +170,12 @@ fn sigterm_under_load_loses_nothing_admitted() {
 fn a_straggler_is_named_and_answered_when_the_drain_is_over() {
     let (_directory, mut server) = serving("latency_ms = 3000", "[server]\ndrain_ms = 100");
     let stream = send(&server);
-    until("the request is in flight", || server.get("/metrics").text().contains("in_flight{pipeline=\"p\"} 1"));
+    until("the request is in flight", || {
+        server
+            .get("/metrics")
+            .text()
+            .contains("in_flight{pipeline=\"p\"} 1")
+    });
     server.signal("TERM");
     let response = read_response(stream).unwrap();
     assert_eq!(response.status, 503, "{}", response.text());

@@ -8,13 +8,19 @@ fn a_step_is_complete_when_its_last_input_arrives() {
     let mut joiner = Joiner::new();
     assert_eq!(joiner.offer(1, 3, vec![(2, "c")]), None);
     assert_eq!(joiner.offer(2, 3, vec![(0, "x")]), None);
-    assert_eq!(joiner.offer(1, 3, vec![(0, "a"), (1, "b")]), Some(vec!["a", "b", "c"]));
+    assert_eq!(
+        joiner.offer(1, 3, vec![(0, "a"), (1, "b")]),
+        Some(vec!["a", "b", "c"])
+    );
     assert_eq!(joiner.len(), 1);
 }
 
 #[test]
 fn a_step_without_inputs_is_complete_at_once() {
-    assert_eq!(Joiner::<u8, ()>::new().offer(1, 0, Vec::new()), Some(Vec::new()));
+    assert_eq!(
+        Joiner::<u8, ()>::new().offer(1, 0, Vec::new()),
+        Some(Vec::new())
+    );
 }
 
 #[test]

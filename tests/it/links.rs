@@ -23,7 +23,10 @@ struct Counted {
 impl Counted {
     fn tensor(alive: &Arc<AtomicUsize>) -> Tensor {
         alive.fetch_add(1, Ordering::SeqCst);
-        let memory = Self { bytes: vec![0; 4], alive: alive.clone() };
+        let memory = Self {
+            bytes: vec![0; 4],
+            alive: alive.clone(),
+        };
         Tensor::new(DType::U8, vec![4], Arc::new(memory)).unwrap()
     }
 }
@@ -42,7 +45,10 @@ impl Drop for Counted {
 
 fn endpoint() -> Endpoint {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    Endpoint::Inproc(format!("links-test-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    Endpoint::Inproc(format!(
+        "links-test-{}",
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    ))
 }
 
 fn address(request: u64) -> Addressed {
@@ -56,7 +62,10 @@ fn address(request: u64) -> Addressed {
 }
 
 fn tensors(request: u64, tensor: Tensor) -> Envelope {
-    Envelope { address: address(request), body: Body::Tensors(vec![(0, tensor)]) }
+    Envelope {
+        address: address(request),
+        body: Body::Tensors(vec![(0, tensor)]),
+    }
 }
 
 fn small() -> Tensor {
@@ -90,7 +99,11 @@ impl Pair {
                 arrived.push(received.unwrap());
             }
             let credited = self.outbound.poll().unwrap();
-            quiet = if credited || arrived.len() > before { 0 } else { quiet + 1 };
+            quiet = if credited || arrived.len() > before {
+                0
+            } else {
+                quiet + 1
+            };
         }
         arrived
     }
@@ -137,9 +150,17 @@ fn a_failure_overtakes_tensors_that_wait_for_credit() {
     pair.outbound.send(tensors(1, small())).unwrap();
     pair.outbound.send(tensors(2, small())).unwrap();
     let failure = Failure::new(FailureKind::BlockFailed, "broken");
-    pair.outbound.send(Envelope { address: address(3), body: Body::Failure(failure) }).unwrap();
-    let seen: Vec<_> =
-        pair.settle().iter().map(|received| received.envelope.address.request.0).collect();
+    pair.outbound
+        .send(Envelope {
+            address: address(3),
+            body: Body::Failure(failure),
+        })
+        .unwrap();
+    let seen: Vec<_> = pair
+        .settle()
+        .iter()
+        .map(|received| received.envelope.address.request.0)
+        .collect();
     assert_eq!(seen, [1, 3]);
 }
 
@@ -149,7 +170,9 @@ fn a_handle_arrives_at_the_same_address() {
     let tensor = Tensor::copy_of(DType::F32, vec![256, 256], &[7; 4 * 256 * 256]).unwrap();
     pair.outbound.send(tensors(1, tensor.clone())).unwrap();
     let received = pair.settle().remove(0);
-    let Body::Tensors(arrived) = received.envelope.body else { panic!("no tensors") };
+    let Body::Tensors(arrived) = received.envelope.body else {
+        panic!("no tensors")
+    };
     assert_eq!(arrived[0].1.bytes().as_ptr(), tensor.bytes().as_ptr());
 }
 
@@ -157,7 +180,9 @@ fn a_handle_arrives_at_the_same_address() {
 fn a_received_tensor_is_freed_with_its_last_holder() {
     let alive = Arc::new(AtomicUsize::new(0));
     let mut pair = Pair::new(4);
-    pair.outbound.send(tensors(1, Counted::tensor(&alive))).unwrap();
+    pair.outbound
+        .send(tensors(1, Counted::tensor(&alive)))
+        .unwrap();
     let received = pair.settle();
     assert_eq!(alive.load(Ordering::SeqCst), 1);
     drop(received);
@@ -170,7 +195,9 @@ fn closing_a_link_with_messages_in_it_leaks_nothing() {
     let alive = Arc::new(AtomicUsize::new(0));
     let mut pair = Pair::new(8);
     for request in 0..20 {
-        pair.outbound.send(tensors(request, Counted::tensor(&alive))).unwrap();
+        pair.outbound
+            .send(tensors(request, Counted::tensor(&alive)))
+            .unwrap();
     }
     assert_eq!(alive.load(Ordering::SeqCst), 20);
     drop(pair);
@@ -206,11 +233,21 @@ fn zero_size_and_many_tensors_travel_in_one_envelope() {
         })
         .collect();
     let body = Body::Tensors((0..).zip(sent.iter().cloned()).collect());
-    pair.outbound.send(Envelope { address: address(1), body }).unwrap();
-    let Body::Tensors(arrived) = pair.settle().remove(0).envelope.body else { panic!("no tensors") };
+    pair.outbound
+        .send(Envelope {
+            address: address(1),
+            body,
+        })
+        .unwrap();
+    let Body::Tensors(arrived) = pair.settle().remove(0).envelope.body else {
+        panic!("no tensors")
+    };
     for (index, ((port, tensor), expected)) in arrived.iter().zip(&sent).enumerate() {
         assert_eq!(usize::from(*port), index);
-        assert_eq!((tensor.shape(), tensor.bytes()), (expected.shape(), expected.bytes()));
+        assert_eq!(
+            (tensor.shape(), tensor.bytes()),
+            (expected.shape(), expected.bytes())
+        );
     }
     assert_eq!(arrived.len(), sent.len());
 }
@@ -245,6 +282,8 @@ async fn an_edge_wakes_a_consumer_that_has_drained() {
             }
         }
     };
-    tokio::time::timeout(WATCHDOG, all).await.expect("an edge was lost");
+    tokio::time::timeout(WATCHDOG, all)
+        .await
+        .expect("an edge was lost");
     producer.join().unwrap();
 }

@@ -1,6 +1,9 @@
 //! Integration tests, one module per hazard.
 
-#![expect(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, and a panic says so")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a test an unexpected error is a failure, and a panic says so"
+)]
 
 mod batching;
 mod cli;

@@ -39,7 +39,10 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
         1 => (2_u64..6).prop_map(|every| Some(MockFailure::Panic { every })),
         1 => (2_u64..6).prop_map(|every| Some(MockFailure::Error { every })),
     ];
-    let inputs = prop::collection::vec(prop::option::weighted(0.8, any::<prop::sample::Index>()), 1..4);
+    let inputs = prop::collection::vec(
+        prop::option::weighted(0.8, any::<prop::sample::Index>()),
+        1..4,
+    );
     let node = (inputs, 0_u64..1500, failures, 1_usize..3, 1_usize..4).prop_map(
         |(inputs, latency_us, failure, instances, queue_max)| Node {
             inputs,
@@ -61,7 +64,11 @@ fn dag(nodes: &[Node]) -> (Spec, Vec<u8>) {
     for (index, node) in nodes.iter().enumerate() {
         let name = format!("b{index}");
         let latency = Duration::from_micros(node.latency_us);
-        let mut block = behaving(mock(&name, node.inputs.len(), fixed()), latency, node.failure);
+        let mut block = behaving(
+            mock(&name, node.inputs.len(), fixed()),
+            latency,
+            node.failure,
+        );
         block.instances = node.instances;
         block.queue_max = node.queue_max;
         blocks.push(block);
@@ -75,7 +82,9 @@ fn dag(nodes: &[Node]) -> (Spec, Vec<u8>) {
                 depth.push(1 + from.map_or(0, |from| depth[from]));
             }
             edges.push(EdgeSpec {
-                from: from.map_or((None, "x".into()), |from| (Some(format!("b{from}")), "out".into())),
+                from: from.map_or((None, "x".into()), |from| {
+                    (Some(format!("b{from}")), "out".into())
+                }),
                 to: (Some(name.clone()), format!("in{port}")),
             });
         }
@@ -88,8 +97,15 @@ fn dag(nodes: &[Node]) -> (Spec, Vec<u8>) {
         });
         expected.push(depth[index]);
     }
-    let flow = FlowSpec::Graph(GraphSpec { steps: Vec::new(), edges });
-    let pipeline = PipelineSpec { name: "dag".into(), flow, deadline: LONG };
+    let flow = FlowSpec::Graph(GraphSpec {
+        steps: Vec::new(),
+        edges,
+    });
+    let pipeline = PipelineSpec {
+        name: "dag".into(),
+        flow,
+        deadline: LONG,
+    };
     (spec(blocks, vec![pipeline]), expected)
 }
 
@@ -171,8 +187,15 @@ proptest! {
 
 #[test]
 fn a_block_that_panics_on_every_third_run_costs_only_those_requests() {
-    let block = behaving(mock("shaky", 1, fixed()), Duration::ZERO, Some(MockFailure::Panic { every: 3 }));
-    let runtime = start(&spec(vec![block, mock("sound", 1, fixed())], vec![chain("p", &["shaky", "sound"], LONG)]));
+    let block = behaving(
+        mock("shaky", 1, fixed()),
+        Duration::ZERO,
+        Some(MockFailure::Panic { every: 3 }),
+    );
+    let runtime = start(&spec(
+        vec![block, mock("sound", 1, fixed())],
+        vec![chain("p", &["shaky", "sound"], LONG)],
+    ));
     let (mut answered, mut failed) = (0, 0);
     for _ in 0..30 {
         match ask(runtime.gateway(), 0, vec![row(&[1; WIDTH])]) {
@@ -188,17 +211,24 @@ fn a_block_that_panics_on_every_third_run_costs_only_those_requests() {
             }
         }
     }
-    assert!(failed >= 8 && answered >= 15, "{answered} answered, {failed} failed");
+    assert!(
+        failed >= 8 && answered >= 15,
+        "{answered} answered, {failed} failed"
+    );
 }
 
 #[test]
 fn a_batch_that_fails_is_run_again_one_by_one() {
     let failure = Some(MockFailure::Error { every: 2 });
     let mut block = behaving(mock("odd", 1, batched()), Duration::from_millis(5), failure);
-    block.batch = BatchSpec { rows_max: 4, wait: Duration::from_millis(50) };
+    block.batch = BatchSpec {
+        rows_max: 4,
+        wait: Duration::from_millis(50),
+    };
     let runtime = start(&spec(vec![block], vec![chain("p", &["odd"], LONG)]));
-    let tickets: Vec<_> =
-        (0..16).map(|value| submit(runtime.gateway(), 0, vec![row(&[value; WIDTH])]).unwrap()).collect();
+    let tickets: Vec<_> = (0..16)
+        .map(|value| submit(runtime.gateway(), 0, vec![row(&[value; WIDTH])]).unwrap())
+        .collect();
     let mut answered = 0;
     for (value, ticket) in (0..16_u8).zip(tickets) {
         if let Ok(reply) = wait(ticket) {
@@ -217,27 +247,48 @@ fn a_block_is_given_up_loudly_after_its_budget() {
     if let blockflow::types::SourceSpec::Mock(mock) = &mut block.source {
         mock.failure = Some(MockFailure::Error { every: 2 });
     }
-    block.restart = RestartSpec { budget: 1, ..block.restart };
+    block.restart = RestartSpec {
+        budget: 1,
+        ..block.restart
+    };
     let runtime = start(&spec(vec![block], vec![chain("p", &["hopeless"], LONG)]));
     let gateway = runtime.gateway();
     let kinds: Vec<_> = (0..8)
-        .map(|_| ask(gateway, 0, vec![row(&[0; WIDTH])]).map(drop).map_err(|failure| failure.kind))
+        .map(|_| {
+            ask(gateway, 0, vec![row(&[0; WIDTH])])
+                .map(drop)
+                .map_err(|failure| failure.kind)
+        })
         .collect();
     assert!(kinds.contains(&Err(FailureKind::BlockFailed)), "{kinds:?}");
-    until("the pipeline is not ready", || gateway.state(0) != PipelineState::Ready);
+    until("the pipeline is not ready", || {
+        gateway.state(0) != PipelineState::Ready
+    });
     let failure = ask(gateway, 0, vec![row(&[0; WIDTH])]).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unavailable);
-    assert!(failure.cause.contains("hopeless") && failure.cause.contains("given up"), "{failure}");
+    assert!(
+        failure.cause.contains("hopeless") && failure.cause.contains("given up"),
+        "{failure}"
+    );
 }
 
 #[test]
 fn a_block_that_hangs_past_the_deadline_is_answered_for_at_the_deadline() {
-    let failure = Some(MockFailure::Hang { every: 2, time: Duration::from_millis(600) });
+    let failure = Some(MockFailure::Hang {
+        every: 2,
+        time: Duration::from_millis(600),
+    });
     let block = behaving(mock("slow", 1, fixed()), Duration::ZERO, failure);
-    let runtime = start(&spec(vec![block], vec![chain("p", &["slow"], Duration::from_millis(150))]));
+    let runtime = start(&spec(
+        vec![block],
+        vec![chain("p", &["slow"], Duration::from_millis(150))],
+    ));
+    ask(runtime.gateway(), 0, vec![row(&[0; WIDTH])]).unwrap();
     let failure = ask(runtime.gateway(), 0, vec![row(&[0; WIDTH])]).unwrap_err();
     assert_eq!(failure.kind, FailureKind::DeadlineExceeded);
-    until("the block works again", || ask(runtime.gateway(), 0, vec![row(&[1; WIDTH])]).is_ok());
+    until("the block works again", || {
+        ask(runtime.gateway(), 0, vec![row(&[1; WIDTH])]).is_ok()
+    });
 }
 
 #[test]
@@ -260,7 +311,9 @@ fn requests_beyond_the_bound_are_refused_and_the_others_answered() {
     let mut spec = spec(vec![block], vec![chain("p", &["slow"], LONG)]);
     spec.limits.in_flight_max = 3;
     let runtime = start(&spec);
-    let results: Vec<_> = (0..10).map(|_| submit(runtime.gateway(), 0, vec![row(&[0; WIDTH])])).collect();
+    let results: Vec<_> = (0..10)
+        .map(|_| submit(runtime.gateway(), 0, vec![row(&[0; WIDTH])]))
+        .collect();
     let (admitted, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     assert_eq!((admitted.len(), refused.len()), (3, 7));
     for failure in refused.into_iter().filter_map(Result::err) {
@@ -274,7 +327,10 @@ fn requests_beyond_the_bound_are_refused_and_the_others_answered() {
 
 #[test]
 fn a_dropped_ticket_frees_its_place_before_the_block_is_done() {
-    let failure = Some(MockFailure::Hang { every: 2, time: Duration::from_millis(400) });
+    let failure = Some(MockFailure::Hang {
+        every: 2,
+        time: Duration::from_millis(400),
+    });
     let block = behaving(mock("slow", 1, fixed()), Duration::ZERO, failure);
     let runtime = start(&spec(vec![block], vec![chain("p", &["slow"], LONG)]));
     let gateway = runtime.gateway();
@@ -287,8 +343,15 @@ fn a_dropped_ticket_frees_its_place_before_the_block_is_done() {
 
 #[test]
 fn wrong_tensors_are_refused_before_anything_runs() {
-    let runtime = start(&spec(vec![mock("a", 1, fixed())], vec![chain("p", &["a"], LONG)]));
-    for inputs in [vec![], vec![row(&[0; 4])], vec![row(&[0; WIDTH]), row(&[0; WIDTH])]] {
+    let runtime = start(&spec(
+        vec![mock("a", 1, fixed())],
+        vec![chain("p", &["a"], LONG)],
+    ));
+    for inputs in [
+        vec![],
+        vec![row(&[0; 4])],
+        vec![row(&[0; WIDTH]), row(&[0; WIDTH])],
+    ] {
         let failure = submit(runtime.gateway(), 0, inputs).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Invalid);
     }
@@ -298,7 +361,10 @@ fn wrong_tensors_are_refused_before_anything_runs() {
 #[test]
 fn a_stop_answers_what_is_in_flight_and_names_what_is_not_done_in_time() {
     let block = behaving(mock("slow", 1, fixed()), Duration::from_millis(200), None);
-    let runtime = start(&spec(vec![block.clone()], vec![chain("p", &["slow"], LONG)]));
+    let runtime = start(&spec(
+        vec![block.clone()],
+        vec![chain("p", &["slow"], LONG)],
+    ));
     let ticket = submit(runtime.gateway(), 0, vec![row(&[0; WIDTH])]).unwrap();
     let report = runtime.stop(LONG);
     assert!(report.stragglers.is_empty(), "{report:?}");

@@ -24,7 +24,9 @@ fn wait_of(restart: Restart) -> Duration {
 fn the_wait_doubles_up_to_its_limit() {
     let now = Instant::now();
     let mut policy = RestartPolicy::new(SPEC);
-    let waits: Vec<_> = (0..3).map(|_| wait_of(policy.on_failure(now, 0)).as_millis()).collect();
+    let waits: Vec<_> = (0..3)
+        .map(|_| wait_of(policy.on_failure(now, 0)).as_millis())
+        .collect();
     assert_eq!(waits, [100, 200, 350]);
 }
 

@@ -76,8 +76,11 @@ pub(in crate::actors) struct BlockActor {
 impl BlockActor {
     pub(in crate::actors) fn new(config: BlockConfig) -> Self {
         let block = &config.plan.blocks[config.block];
-        let queue =
-            Queue::new(&block.spec, block.signature.inputs.len(), config.plan.limits.in_flight_max);
+        let queue = Queue::new(
+            &block.spec,
+            block.signature.inputs.len(),
+            config.plan.limits.in_flight_max,
+        );
         Self {
             metrics: metrics::block(&block.spec.name),
             name: block.spec.name.clone(),
@@ -91,7 +94,14 @@ impl BlockActor {
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
-        let BlockConfig { context, plan, wiring, block, instance, .. } = &self.config;
+        let BlockConfig {
+            context,
+            plan,
+            wiring,
+            block,
+            instance,
+            ..
+        } = &self.config;
         let links = Links::open(context, plan, wiring.clone(), *block, *instance);
         let links = links?;
         for edges in links.edges()? {
@@ -106,8 +116,17 @@ impl BlockActor {
         match session::build(&self.config.prepared) {
             Ok(session) => {
                 self.state = State::Serving(session);
-                let BlockConfig { block, instance, supervisor, .. } = &self.config;
-                supervisor.do_send(Up { block: *block, instance: *instance, took: started.elapsed() });
+                let BlockConfig {
+                    block,
+                    instance,
+                    supervisor,
+                    ..
+                } = &self.config;
+                supervisor.do_send(Up {
+                    block: *block,
+                    instance: *instance,
+                    took: started.elapsed(),
+                });
             }
             Err(cause) => self.report(cause, FaultKind::Session),
         }
@@ -115,13 +134,25 @@ impl BlockActor {
 
     fn report(&mut self, cause: String, kind: FaultKind) {
         self.state = State::Rebuilding;
-        let BlockConfig { block, instance, supervisor, .. } = &self.config;
-        supervisor.do_send(Fault { block: *block, instance: *instance, kind, cause });
+        let BlockConfig {
+            block,
+            instance,
+            supervisor,
+            ..
+        } = &self.config;
+        supervisor.do_send(Fault {
+            block: *block,
+            instance: *instance,
+            kind,
+            cause,
+        });
     }
 
     /// Does everything that can be done now, but at most one run, then lets the mailbox have its turn.
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut links) = self.links.take() else { return };
+        let Some(mut links) = self.links.take() else {
+            return;
+        };
         let worked = self.work(&mut links);
         self.links = Some(links);
         match worked {
@@ -171,7 +202,11 @@ impl BlockActor {
     }
 
     fn accept(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
-        let Received { envelope, peer, lost } = received;
+        let Received {
+            envelope,
+            peer,
+            lost,
+        } = received;
         self.metrics.envelopes_received.add(1);
         if lost > 0 {
             self.metrics.envelopes_dropped.add(lost);
@@ -180,7 +215,9 @@ impl BlockActor {
         let request = envelope.address.request;
         match envelope.body {
             Body::Tensors(tensors) => {
-                let accepted = self.queue.accept(envelope.address, tensors, peer, Instant::now());
+                let accepted = self
+                    .queue
+                    .accept(envelope.address, tensors, peer, Instant::now());
                 if accepted == Accepted::Released {
                     links.release(peer)?;
                 }
@@ -208,29 +245,41 @@ impl BlockActor {
         cause: &str,
     ) -> Result<(), LinkError> {
         release(links, &mut waiting)?;
-        links.fail(waiting.content.address, Failure::in_block(kind, &self.name, cause))
+        links.fail(
+            waiting.content.address,
+            Failure::in_block(kind, &self.name, cause),
+        )
     }
 
     fn launch(&mut self, links: &mut Links) -> Result<(), LinkError> {
         let mut batch = self.queue.batcher.take();
-        let State::Serving(session) = &mut self.state else { return Ok(()) };
+        let State::Serving(session) = &mut self.state else {
+            return Ok(());
+        };
         for item in &mut batch {
             // Producers may send more while this runs.
             release(links, item)?;
         }
         let signature = &self.config.plan.blocks[self.config.block].signature;
         let started = Instant::now();
-        let requests: Vec<&[Tensor]> = batch.iter().map(|item| item.content.inputs.as_slice()).collect();
+        let requests: Vec<&[Tensor]> = batch
+            .iter()
+            .map(|item| item.content.inputs.as_slice())
+            .collect();
         let result = session::run(session.as_mut(), signature, &requests);
         let now = Instant::now();
         let took = now - started;
         trace!(block = %self.name, requests = batch.len(), ?took, "run");
         self.metrics.runs.add(1);
-        self.metrics.batch_rows.add(batch.iter().map(|item| item.rows as u64).sum());
+        self.metrics
+            .batch_rows
+            .add(batch.iter().map(|item| item.rows as u64).sum());
         self.metrics.run_time.observe(took);
         if batch.len() > 1 {
             let inputs = batch.iter().flat_map(|item| &item.content.inputs);
-            self.metrics.bytes_copied.add(inputs.map(|tensor| tensor.bytes().len() as u64).sum());
+            self.metrics
+                .bytes_copied
+                .add(inputs.map(|tensor| tensor.bytes().len() as u64).sum());
         }
         match result {
             Ok(outputs) => {
@@ -242,7 +291,9 @@ impl BlockActor {
                     self.metrics.envelopes_sent.add(sent);
                 }
             }
-            Err(RunError::Request(cause)) => self.part(links, batch, FailureKind::Invalid, &cause)?,
+            Err(RunError::Request(cause)) => {
+                self.part(links, batch, FailureKind::Invalid, &cause)?
+            }
             Err(RunError::Block(cause)) => {
                 self.part(links, batch, FailureKind::BlockFailed, &cause)?;
                 self.report(cause, FaultKind::Session);
@@ -252,7 +303,11 @@ impl BlockActor {
     }
 
     fn learn(&mut self, took: Duration) {
-        let known = if self.run_time.is_zero() { took } else { self.run_time };
+        let known = if self.run_time.is_zero() {
+            took
+        } else {
+            self.run_time
+        };
         self.run_time = (known * (RUN_TIME_SPAN - 1) + took) / RUN_TIME_SPAN;
     }
 
@@ -291,7 +346,9 @@ impl BlockActor {
             }
             _ => None,
         };
-        let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() else { return };
+        let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() else {
+            return;
+        };
         if let Some((armed, handle)) = self.timer.take() {
             if armed <= at && armed > now {
                 self.timer = Some((armed, handle));
@@ -309,7 +366,11 @@ impl BlockActor {
 
 /// Gives back the credit that a job holds, if it still does.
 fn release(links: &mut Links, waiting: &mut Waiting) -> Result<(), LinkError> {
-    waiting.content.credit.take().map_or(Ok(()), |peer| links.release(peer))
+    waiting
+        .content
+        .credit
+        .take()
+        .map_or(Ok(()), |peer| links.release(peer))
 }
 
 impl Actor for BlockActor {

@@ -50,7 +50,10 @@ pub(super) enum Accepted {
 
 impl Queue {
     pub(super) fn new(spec: &BlockSpec, ports: usize, in_flight_max: usize) -> Self {
-        let limits = Limits { rows_max: spec.batch.rows_max, wait: spec.batch.wait };
+        let limits = Limits {
+            rows_max: spec.batch.rows_max,
+            wait: spec.batch.wait,
+        };
         Self {
             ports,
             joiner: Joiner::new(),
@@ -78,17 +81,36 @@ impl Queue {
         };
         self.incomplete.remove(&step);
         let trailing = |tensor: &Tensor| {
-            (tensor.dtype(), tensor.shape().get(1..).unwrap_or_default().to_vec())
+            (
+                tensor.dtype(),
+                tensor.shape().get(1..).unwrap_or_default().to_vec(),
+            )
         };
-        let key = Key { trailing: inputs.iter().map(trailing).collect(), alone: None };
+        let key = Key {
+            trailing: inputs.iter().map(trailing).collect(),
+            alone: None,
+        };
         let rows = super::session::rows_of(&inputs);
-        self.batcher.push(Item { key, rows, arrived: now, deadline, content: Job { address, inputs, credit: Some(peer) } });
+        self.batcher.push(Item {
+            key,
+            rows,
+            arrived: now,
+            deadline,
+            content: Job {
+                address,
+                inputs,
+                credit: Some(peer),
+            },
+        });
         Accepted::Queued
     }
 
     /// Puts a job back, to run alone.
     pub(super) fn retry_alone(&mut self, mut waiting: Waiting) {
-        waiting.key.alone = Some((waiting.content.address.request, waiting.content.address.step));
+        waiting.key.alone = Some((
+            waiting.content.address.request,
+            waiting.content.address.step,
+        ));
         self.batcher.push(waiting);
     }
 
@@ -97,14 +119,16 @@ impl Queue {
         self.cancelled.note(request);
         self.joiner.retain(|(open, _)| *open != request);
         self.incomplete.retain(|(open, _), _| *open != request);
-        self.batcher.remove(|item| item.content.address.request == request)
+        self.batcher
+            .remove(|item| item.content.address.request == request)
     }
 
     /// Forgets incomplete requests past their deadline; returns complete ones for an answer.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Waiting> {
         if self.incomplete.values().any(|deadline| *deadline <= now) {
             self.incomplete.retain(|_, deadline| *deadline > now);
-            self.joiner.retain(|step| self.incomplete.contains_key(step));
+            self.joiner
+                .retain(|step| self.incomplete.contains_key(step));
         }
         self.batcher.expire(now)
     }

@@ -23,7 +23,10 @@ fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError>
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(RunError::Block(format!("panicked: {}", text.unwrap_or_else(|| "no message".into()))))
+            Err(RunError::Block(format!(
+                "panicked: {}",
+                text.unwrap_or_else(|| "no message".into())
+            )))
         }
     }
 }
@@ -50,7 +53,10 @@ pub(super) fn run(
         }
         let joined: Vec<_> = (0..signature.inputs.len())
             .map(|port| {
-                let parts: Vec<_> = requests.iter().filter_map(|inputs| inputs.get(port)).collect();
+                let parts: Vec<_> = requests
+                    .iter()
+                    .filter_map(|inputs| inputs.get(port))
+                    .collect();
                 Tensor::join_rows(&parts)
             })
             .collect::<Result<_, _>>()?;

@@ -12,11 +12,11 @@ use tracing::{debug, error, warn};
 use crate::actors::block::{Instances, gateway_endpoint, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
 use crate::plan::{Plan, Receiver, Wiring};
+use crate::telemetry::metrics::{self, PipelineMetrics};
+use crate::telemetry::{Event, Straggler};
 use crate::tensormq::{
     Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Outbound, Received, Window,
 };
-use crate::telemetry::metrics::{self, PipelineMetrics};
-use crate::telemetry::{Event, Straggler};
 use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
@@ -66,13 +66,19 @@ impl Links {
         let GatewayConfig { plan, context, .. } = config;
         let inbound = Inbound::bind(context, &gateway_endpoint(plan.epoch), WINDOW)?;
         let connect = |block| Instances::of_block(context, plan, block, IDENTITY);
-        let blocks = (0..plan.blocks.len()).map(connect).collect::<Result<_, _>>()?;
+        let blocks = (0..plan.blocks.len())
+            .map(connect)
+            .collect::<Result<_, _>>()?;
         Ok(Self { inbound, blocks })
     }
 
     fn poll(&mut self) -> Result<bool, LinkError> {
         let mut arrived = false;
-        for link in self.blocks.iter_mut().flat_map(|instances| &mut instances.0) {
+        for link in self
+            .blocks
+            .iter_mut()
+            .flat_map(|instances| &mut instances.0)
+        {
             arrived |= link.poll()?;
         }
         Ok(arrived)
@@ -82,8 +88,17 @@ impl Links {
 impl GatewayActor {
     pub(in crate::actors) fn new(config: GatewayConfig) -> Self {
         let pipelines = &config.plan.pipelines;
-        let metrics = pipelines.iter().map(|pipeline| metrics::pipeline(&pipeline.name)).collect();
-        Self { config, links: None, pending: Pending::default(), metrics, timer: None }
+        let metrics = pipelines
+            .iter()
+            .map(|pipeline| metrics::pipeline(&pipeline.name))
+            .collect();
+        Self {
+            config,
+            links: None,
+            pending: Pending::default(),
+            metrics,
+            timer: None,
+        }
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
@@ -102,7 +117,9 @@ impl GatewayActor {
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut links) = self.links.take() else { return };
+        let Some(mut links) = self.links.take() else {
+            return;
+        };
         match self.work(&mut links) {
             Ok(()) => {
                 self.links = Some(links);
@@ -111,8 +128,14 @@ impl GatewayActor {
             Err(error) => {
                 error!(%error, "gateway links failed, refusing all requests");
                 self.config.handle.close();
-                let failure = Failure::new(FailureKind::Unavailable, format!("the gateway failed: {error}"));
-                self.pending.drain().into_iter().for_each(|(_, open)| open.fail(failure.clone()));
+                let failure = Failure::new(
+                    FailureKind::Unavailable,
+                    format!("the gateway failed: {error}"),
+                );
+                self.pending
+                    .drain()
+                    .into_iter()
+                    .for_each(|(_, open)| open.fail(failure.clone()));
             }
         }
     }
@@ -145,7 +168,10 @@ impl GatewayActor {
                 let allowed = open.deadline - open.started;
                 open.fail(Failure::new(
                     FailureKind::DeadlineExceeded,
-                    format!("no result within the deadline of {} ms", allowed.as_millis()),
+                    format!(
+                        "no result within the deadline of {} ms",
+                        allowed.as_millis()
+                    ),
                 ));
             }
             if !progress {
@@ -155,11 +181,19 @@ impl GatewayActor {
     }
 
     fn admit(&mut self, links: &mut Links, submission: Submission) -> Result<(), LinkError> {
-        let Submission { id, pipeline, inputs, deadline, reply, slot } = submission;
+        let Submission {
+            id,
+            pipeline,
+            inputs,
+            started,
+            deadline,
+            reply,
+            slot,
+        } = submission;
         let now = Instant::now();
         let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
         let metrics = self.metrics[pipeline].clone();
-        let open = Open::new(pipeline, outputs, now, deadline, reply, slot, metrics);
+        let open = Open::new(pipeline, outputs, started, deadline, reply, slot, metrics);
         if open.is_abandoned() {
             open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
             return Ok(());
@@ -179,16 +213,26 @@ impl GatewayActor {
                 self.finish(id, tensors);
                 continue;
             };
-            let address = Addressed { step: delivery.step.unwrap_or(StepId::GATEWAY), ..base };
+            let address = Addressed {
+                step: delivery.step.unwrap_or(StepId::GATEWAY),
+                ..base
+            };
             if let Some(link) = links.blocks[block].pick(id, delivery.joined) {
-                link.send(Envelope { address, body: Body::Tensors(tensors) })?;
+                link.send(Envelope {
+                    address,
+                    body: Body::Tensors(tensors),
+                })?;
             }
         }
         Ok(())
     }
 
     fn collect(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
-        let Received { envelope, peer, lost } = received;
+        let Received {
+            envelope,
+            peer,
+            lost,
+        } = received;
         if lost > 0 {
             error!(lost, "envelopes to the gateway were lost");
         }
@@ -217,9 +261,18 @@ impl GatewayActor {
     }
 
     /// Tells every block of the pipeline to forget a request, and forgets what of it waits here.
-    fn cancel(&mut self, links: &mut Links, request: RequestId, pipeline: usize) -> Result<(), LinkError> {
+    fn cancel(
+        &mut self,
+        links: &mut Links,
+        request: RequestId,
+        pipeline: usize,
+    ) -> Result<(), LinkError> {
         let plan = self.config.plan.clone();
-        let blocks: BTreeSet<_> = plan.pipelines[pipeline].steps.iter().map(|step| step.block).collect();
+        let blocks: BTreeSet<_> = plan.pipelines[pipeline]
+            .steps
+            .iter()
+            .map(|step| step.block)
+            .collect();
         let address = Addressed {
             request,
             epoch: plan.epoch,
@@ -230,14 +283,19 @@ impl GatewayActor {
         for block in blocks {
             for link in &mut links.blocks[block].0 {
                 link.forget(request);
-                link.send(Envelope { address, body: Body::Cancel })?;
+                link.send(Envelope {
+                    address,
+                    body: Body::Cancel,
+                })?;
             }
         }
         Ok(())
     }
 
     fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.pending.next_deadline() else { return };
+        let Some(at) = self.pending.next_deadline() else {
+            return;
+        };
         let now = Instant::now();
         if let Some((armed, handle)) = self.timer.take() {
             if armed <= at && armed > now {
@@ -282,9 +340,20 @@ impl Handler<Abandon> for GatewayActor {
         for (id, open) in self.pending.drain() {
             let pipeline = &self.config.plan.pipelines[open.pipeline].name;
             let waited = now - open.started;
-            Straggler { pipeline, request: id, waited }.emit();
-            names.push(format!("request {id} of pipeline {pipeline:?}, {} ms old", waited.as_millis()));
-            open.fail(Failure::new(FailureKind::ShuttingDown, "the server stopped before the request was answered"));
+            Straggler {
+                pipeline,
+                request: id,
+                waited,
+            }
+            .emit();
+            names.push(format!(
+                "request {id} of pipeline {pipeline:?}, {} ms old",
+                waited.as_millis()
+            ));
+            open.fail(Failure::new(
+                FailureKind::ShuttingDown,
+                "the server stopped before the request was answered",
+            ));
         }
         names.sort();
         // Whoever asked has a bound on its patience and may be gone.

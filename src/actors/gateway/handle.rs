@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::{Notify, oneshot};
 
-use crate::actors::board::{Board, BlockState};
+use crate::actors::board::{BlockState, Board};
 use crate::plan::Plan;
 use crate::telemetry::{Event, RequestRefused};
 use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor};
@@ -30,7 +30,9 @@ pub struct PipelineInfo {
 pub enum PipelineState {
     Ready,
     /// Not ready, with the reason: still loading, or a block was given up.
-    NotReady { reason: String },
+    NotReady {
+        reason: String,
+    },
 }
 
 /// One request: tensors in the order of the pipeline's inputs.
@@ -58,6 +60,7 @@ pub(super) struct Submission {
     pub id: RequestId,
     pub pipeline: usize,
     pub inputs: Vec<Tensor>,
+    pub started: Instant,
     pub deadline: Instant,
     pub reply: oneshot::Sender<Reply>,
     pub slot: Slot,
@@ -118,7 +121,9 @@ impl Gateway {
             cancellations: ArrayQueue::new(in_flight_max.saturating_mul(4)),
             wake: Notify::new(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Returns the pipelines in the order of the configuration.
@@ -129,20 +134,28 @@ impl Gateway {
     /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
     pub fn state(&self, pipeline: usize) -> PipelineState {
         if self.shared.stopping.load(Ordering::Acquire) {
-            return PipelineState::NotReady { reason: "the server is shutting down".into() };
+            return PipelineState::NotReady {
+                reason: "the server is shutting down".into(),
+            };
         }
         let Some(planned) = self.shared.plan.pipelines.get(pipeline) else {
-            return PipelineState::NotReady { reason: "no such pipeline".into() };
+            return PipelineState::NotReady {
+                reason: "no such pipeline".into(),
+            };
         };
         for step in &planned.steps {
             let name = || &self.shared.plan.blocks[step.block].spec.name;
             match self.shared.board.worst(step.block) {
                 BlockState::Serving | BlockState::Restarting { .. } => {}
                 BlockState::Starting => {
-                    return PipelineState::NotReady { reason: format!("block {:?} is still loading", name()) };
+                    return PipelineState::NotReady {
+                        reason: format!("block {:?} is still loading", name()),
+                    };
                 }
                 BlockState::GivenUp { cause } => {
-                    return PipelineState::NotReady { reason: format!("block {:?} was {cause}", name()) };
+                    return PipelineState::NotReady {
+                        reason: format!("block {:?} was {cause}", name()),
+                    };
                 }
             }
         }
@@ -162,11 +175,17 @@ impl Gateway {
     /// Checks the request against the signature and admits it, or says why not.
     pub fn submit(&self, request: InferRequest) -> Result<Ticket, Failure> {
         let pipeline = request.pipeline;
-        self.admit(request).inspect_err(|Failure { kind, cause, .. }| {
-            if let Some(PipelineInfo { name, .. }) = self.shared.pipelines.get(pipeline) {
-                RequestRefused { pipeline: name, kind: *kind, cause }.emit();
-            }
-        })
+        self.admit(request)
+            .inspect_err(|Failure { kind, cause, .. }| {
+                if let Some(PipelineInfo { name, .. }) = self.shared.pipelines.get(pipeline) {
+                    RequestRefused {
+                        pipeline: name,
+                        kind: *kind,
+                        cause,
+                    }
+                    .emit();
+                }
+            })
     }
 
     fn admit(&self, request: InferRequest) -> Result<Ticket, Failure> {
@@ -176,21 +195,32 @@ impl Gateway {
             .pipelines
             .get(request.pipeline)
             .ok_or_else(|| invalid(format!("there is no pipeline number {}", request.pipeline)))?;
-        pipeline.signature.bind(&request.inputs).map_err(|error| invalid(error.to_string()))?;
+        pipeline
+            .signature
+            .bind(&request.inputs)
+            .map_err(|error| invalid(error.to_string()))?;
         if let PipelineState::NotReady { reason } = self.state(request.pipeline) {
             let stopping = shared.stopping.load(Ordering::Acquire);
-            let kind = if stopping { FailureKind::ShuttingDown } else { FailureKind::Unavailable };
+            let kind = if stopping {
+                FailureKind::ShuttingDown
+            } else {
+                FailureKind::Unavailable
+            };
             return Err(Failure::new(kind, reason));
         }
         let slot = Slot::take(shared)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-        let allowed = request.deadline.map_or(pipeline.deadline, |asked| asked.min(pipeline.deadline));
+        let allowed = request
+            .deadline
+            .map_or(pipeline.deadline, |asked| asked.min(pipeline.deadline));
+        let started = Instant::now();
         let (reply, receiver) = oneshot::channel();
         let submission = Submission {
             id,
             pipeline: request.pipeline,
             inputs: request.inputs,
-            deadline: Instant::now() + allowed,
+            started,
+            deadline: started + allowed,
             reply,
             slot,
         };
@@ -198,7 +228,12 @@ impl Gateway {
             return Err(overloaded(shared.plan.limits.in_flight_max));
         }
         shared.wake.notify_one();
-        Ok(Ticket { id, reply: receiver, answered: false, shared: shared.clone() })
+        Ok(Ticket {
+            id,
+            reply: receiver,
+            answered: false,
+            shared: shared.clone(),
+        })
     }
 
     /// Refuses every further request.
@@ -208,7 +243,11 @@ impl Gateway {
 
     /// Blocks the thread until nothing is in flight, `limit` at most; tells whether that was reached.
     pub fn wait_idle(&self, limit: Duration) -> bool {
-        let guard = self.shared.idle_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self
+            .shared
+            .idle_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let busy = |_: &mut ()| self.in_flight() > 0;
         let waited = self.shared.idle.wait_timeout_while(guard, limit, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
@@ -216,7 +255,9 @@ impl Gateway {
 }
 
 fn overloaded(in_flight_max: usize) -> Failure {
-    let cause = format!("{in_flight_max} requests are in flight, which is limits.in_flight_max; try again later");
+    let cause = format!(
+        "{in_flight_max} requests are in flight, which is limits.in_flight_max; try again later"
+    );
     Failure::new(FailureKind::Overloaded, cause)
 }
 
@@ -235,7 +276,11 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _guard = self.0.idle_lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let _guard = self
+                .0
+                .idle_lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             self.0.idle.notify_all();
         }
     }
@@ -249,7 +294,10 @@ impl Future for Ticket {
         polled.map(|received| {
             self.answered = true;
             received.unwrap_or_else(|_| {
-                Err(Failure::new(FailureKind::ShuttingDown, "the gateway stopped before the request was answered"))
+                Err(Failure::new(
+                    FailureKind::ShuttingDown,
+                    "the gateway stopped before the request was answered",
+                ))
             })
         })
     }
@@ -265,7 +313,9 @@ impl Drop for Ticket {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("in_flight", &self.in_flight).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
     }
 }
 

@@ -45,7 +45,15 @@ impl Open {
     ) -> Self {
         let outputs = (0..outputs).map(|_| None).collect();
         metrics.in_flight.add(1);
-        Self { pipeline, started, deadline, outputs, reply, slot, metrics }
+        Self {
+            pipeline,
+            started,
+            deadline,
+            outputs,
+            reply,
+            slot,
+            metrics,
+        }
     }
 
     /// Tells whether the client has gone away.
@@ -71,7 +79,10 @@ impl Open {
 
     /// Answers with the outputs, which are complete.
     pub(super) fn succeed(mut self) {
-        let outputs = std::mem::take(&mut self.outputs).into_iter().flatten().collect();
+        let outputs = std::mem::take(&mut self.outputs)
+            .into_iter()
+            .flatten()
+            .collect();
         self.answer(Ok(InferReply { outputs }));
     }
 }
@@ -88,14 +99,22 @@ impl Pending {
 
     /// Adds outputs to a request; returns it once none is missing. Outputs of a request that is no longer open are
     /// late and ignored.
-    pub(super) fn add_outputs(&mut self, id: RequestId, outputs: Vec<(u16, Tensor)>) -> Option<Open> {
+    pub(super) fn add_outputs(
+        &mut self,
+        id: RequestId,
+        outputs: Vec<(u16, Tensor)>,
+    ) -> Option<Open> {
         let open = self.open.get_mut(&id)?;
         for (port, tensor) in outputs {
             if let Some(slot) = open.outputs.get_mut(usize::from(port)) {
                 *slot = Some(tensor);
             }
         }
-        if open.outputs.iter().any(Option::is_none) { None } else { self.open.remove(&id) }
+        if open.outputs.iter().any(Option::is_none) {
+            None
+        } else {
+            self.open.remove(&id)
+        }
     }
 
     /// Removes the requests whose deadline has passed.
@@ -114,7 +133,9 @@ impl Pending {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.peek().map(|Reverse((deadline, _))| *deadline)
+        self.deadlines
+            .peek()
+            .map(|Reverse((deadline, _))| *deadline)
     }
 
     pub(super) fn drain(&mut self) -> Vec<(RequestId, Open)> {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
+use crate::cli::compose;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::image::ImageFlags;
 use crate::cli::output::{self, Format};
 use crate::cli::request::{self, OwnPipeline};
-use crate::cli::compose;
 use crate::cli::tensors::{self, NamedFile};
 use crate::types::{Signature, Tensor};
 

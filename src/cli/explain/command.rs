@@ -8,7 +8,7 @@ use super::{dot, json, mermaid, text};
 use crate::cli::args::ConfigArgument;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::{output, compose};
+use crate::cli::{compose, output};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExplainArguments {

@@ -7,7 +7,7 @@ use crate::app::Loaded;
 use crate::cli::bench::Histogram;
 use crate::cli::error::CliError;
 use crate::cli::request::{self, OwnPipeline};
-use crate::cli::{npy, compose, tensors};
+use crate::cli::{compose, npy, tensors};
 use crate::engine::Session;
 use crate::graph::Graph;
 use crate::types::{Signature, Tensor};
@@ -139,8 +139,7 @@ fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, C
         .map(|file| file.name.clone())
         .zip(inputs.iter().cloned())
         .collect();
-    let prepared =
-        compose::prepare_torchscript(path, &named, arguments.threads, arguments.device)?;
+    let prepared = compose::prepare_torchscript(path, &named, arguments.threads, arguments.device)?;
     let session = prepared.session().map_err(|source| CliError::Prepare {
         path: path.to_owned(),
         source,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::outputs::check_outputs;
 use crate::engine::{EngineError, Prepared, Session};
-use crate::types::{DType, Signature, Tensor};
+use crate::types::{DType, ShapeSpec, Signature, Tensor, TensorSpec};
 
 use super::cause::Cause;
 use super::ffi::{Module, export, is_sole_owner, set_threads, view};
@@ -68,6 +68,42 @@ impl TorchScriptPrepared {
     }
 }
 
+impl TorchScriptPrepared {
+    /// Loads a file that nobody declared a signature for: takes it from one run on `inputs`, whose names and shapes
+    /// become those of the signature. Outputs are called `output_0`, `output_1`, ….
+    pub fn observe(
+        path: &Path,
+        inputs: &[(String, Tensor)],
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let spec = |name: String, tensor: &Tensor| {
+            TensorSpec::new(name, tensor.dtype(), ShapeSpec::fixed(tensor.shape()))
+        };
+        let declared = inputs
+            .iter()
+            .map(|(name, tensor)| spec(name.clone(), tensor));
+        let mut signature = Signature {
+            inputs: declared.collect(),
+            outputs: Vec::new(),
+        };
+        let unchecked = Self::new(path, signature.clone(), threads)?;
+        let tensors: Vec<_> = inputs.iter().map(|(_, tensor)| tensor.clone()).collect();
+        set_threads(threads.max(1));
+        let mut session = TorchScriptSession {
+            shared: unchecked.shared,
+            lends_inputs: false,
+        };
+        let outputs = session
+            .compute(&tensors)
+            .map_err(|cause| session.failed(&cause))?;
+        let named = outputs.iter().enumerate();
+        signature.outputs = named
+            .map(|(index, tensor)| spec(format!("output_{index}"), tensor))
+            .collect();
+        Self::new(path, signature, threads)
+    }
+}
+
 impl Prepared for TorchScriptPrepared {
     fn signature(&self) -> &Signature {
         &self.shared.signature
@@ -93,6 +129,15 @@ struct TorchScriptSession {
 }
 
 impl TorchScriptSession {
+    fn failed(&self, cause: &Cause) -> EngineError {
+        let file = self.shared.path.file_name().unwrap_or_default();
+        EngineError::Operator {
+            node: file.to_string_lossy().into_owned(),
+            op: "TorchScript".to_owned(),
+            cause: cause.to_string(),
+        }
+    }
+
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Cause> {
         let _mode = tch::no_grad_guard();
         let lends = self.lends_inputs;
@@ -143,19 +188,7 @@ fn own(tensor: tch::Tensor) -> Result<tch::Tensor, Cause> {
 impl Session for TorchScriptSession {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         let bindings = self.shared.signature.bind(inputs)?;
-        let outputs = self
-            .compute(inputs)
-            .map_err(|cause| EngineError::Operator {
-                node: self
-                    .shared
-                    .path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                op: "TorchScript".to_owned(),
-                cause: cause.to_string(),
-            })?;
+        let outputs = self.compute(inputs).map_err(|cause| self.failed(&cause))?;
         check_outputs(&self.shared.signature, &outputs, &bindings)?;
         Ok(outputs)
     }

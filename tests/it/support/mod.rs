@@ -19,16 +19,25 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 pub(crate) fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
     let spec = |name: String| TensorSpec::new(name, DType::U8, shape.clone());
     let signature = Signature {
-        inputs: (0..inputs).map(|index| spec(format!("in{index}"))).collect(),
+        inputs: (0..inputs)
+            .map(|index| spec(format!("in{index}")))
+            .collect(),
         outputs: vec![spec("out".into())],
     };
     BlockSpec {
         name: name.into(),
-        source: SourceSpec::Mock(MockSpec { signature, latency: Duration::ZERO, failure: None }),
+        source: SourceSpec::Mock(MockSpec {
+            signature,
+            latency: Duration::ZERO,
+            failure: None,
+        }),
         device: Device::Cpu,
         threads: 1,
         instances: 1,
-        batch: BatchSpec { rows_max: 1, wait: Duration::ZERO },
+        batch: BatchSpec {
+            rows_max: 1,
+            wait: Duration::ZERO,
+        },
         restart: RestartSpec {
             budget: 10_000,
             window: Duration::from_secs(60),
@@ -39,7 +48,11 @@ pub(crate) fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
     }
 }
 
-pub(crate) fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<MockFailure>) -> BlockSpec {
+pub(crate) fn behaving(
+    mut block: BlockSpec,
+    latency: Duration,
+    failure: Option<MockFailure>,
+) -> BlockSpec {
     if let SourceSpec::Mock(mock) = &mut block.source {
         mock.latency = latency;
         mock.failure = failure;
@@ -49,7 +62,11 @@ pub(crate) fn behaving(mut block: BlockSpec, latency: Duration, failure: Option<
 
 pub(crate) fn chain(name: &str, blocks: &[&str], deadline: Duration) -> PipelineSpec {
     let flow = blocks.iter().map(|&block| block.to_owned()).collect();
-    PipelineSpec { name: name.into(), flow: FlowSpec::Chain(flow), deadline }
+    PipelineSpec {
+        name: name.into(),
+        flow: FlowSpec::Chain(flow),
+        deadline,
+    }
 }
 
 pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
@@ -61,7 +78,10 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
             drain: Duration::from_secs(1),
         },
         limits: LimitsSpec { in_flight_max: 64 },
-        log: LogSpec { filter: "off".into(), format: LogFormat::Text },
+        log: LogSpec {
+            filter: "off".into(),
+            format: LogFormat::Text,
+        },
         blocks,
         pipelines,
     }
@@ -77,18 +97,33 @@ pub(crate) fn row(bytes: &[u8]) -> Tensor {
     Tensor::copy_of(DType::U8, vec![1, bytes.len()], bytes).unwrap()
 }
 
-pub(crate) fn submit(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Ticket, Failure> {
-    gateway.submit(InferRequest { pipeline, inputs, deadline: None })
+pub(crate) fn submit(
+    gateway: &Gateway,
+    pipeline: usize,
+    inputs: Vec<Tensor>,
+) -> Result<Ticket, Failure> {
+    gateway.submit(InferRequest {
+        pipeline,
+        inputs,
+        deadline: None,
+    })
 }
 
 /// Waits for a reply; panics if there is none in time.
 pub(crate) fn wait(ticket: Ticket) -> Result<InferReply, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let reply = runtime.block_on(async { tokio::time::timeout(WATCHDOG, ticket).await });
     reply.expect("a request was never answered")
 }
 
-pub(crate) fn ask(gateway: &Gateway, pipeline: usize, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, Failure> {
+pub(crate) fn ask(
+    gateway: &Gateway,
+    pipeline: usize,
+    inputs: Vec<Tensor>,
+) -> Result<Vec<Tensor>, Failure> {
     wait(submit(gateway, pipeline, inputs)?).map(|reply| reply.outputs)
 }
 

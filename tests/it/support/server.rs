@@ -28,20 +28,38 @@ impl Server {
     /// Starts on a free port and waits until it listens.
     pub(crate) fn start(config: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blockflow"));
-        command.arg("run").arg(config).args(["--http", "127.0.0.1:0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .arg("run")
+            .arg(config)
+            .args(["--http", "127.0.0.1:0"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = collect(child.stderr.take().unwrap());
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = stdout
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.split("http://").nth(1)?.split_whitespace().next()?.parse().ok());
+        let address = stdout.by_ref().map_while(Result::ok).find_map(|line| {
+            line.split("http://")
+                .nth(1)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        });
         std::thread::spawn(move || stdout.for_each(drop));
         let Some(address) = address else {
             let status = child.wait().unwrap();
-            panic!("the server ended with {status}: {:#?}", log.iter().collect::<Vec<_>>());
+            panic!(
+                "the server ended with {status}: {:#?}",
+                log.iter().collect::<Vec<_>>()
+            );
         };
-        Self { child, address, log }
+        Self {
+            child,
+            address,
+            log,
+        }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -49,7 +67,10 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -67,14 +88,27 @@ impl Server {
 
     pub(crate) fn get(&self, path: &str) -> Response {
         let mut stream = self.connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
         read_response(stream).unwrap()
     }
 
     /// Posts an inference request with one binary FP32 or UINT8 input and asks for binary outputs.
-    pub(crate) fn infer(&self, pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Response {
+    pub(crate) fn infer(
+        &self,
+        pipeline: &str,
+        input: &str,
+        datatype: &str,
+        shape: &[usize],
+        data: &[u8],
+    ) -> Response {
         let mut stream = self.connect();
-        stream.write_all(&infer_request(pipeline, input, datatype, shape, data)).unwrap();
+        stream
+            .write_all(&infer_request(pipeline, input, datatype, shape, data))
+            .unwrap();
         read_response(stream).unwrap()
     }
 
@@ -87,7 +121,10 @@ impl Server {
     /// Returns the resident set in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -98,7 +135,11 @@ impl Response {
         let length = self
             .head
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("inference-header-content-length:").map(str::to_owned))
+            .find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("inference-header-content-length:")
+                    .map(str::to_owned)
+            })
             .expect("a binary response");
         &self.body[length.trim().parse::<usize>().unwrap()..]
     }
@@ -116,7 +157,13 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn infer_request(pipeline: &str, input: &str, datatype: &str, shape: &[usize], data: &[u8]) -> Vec<u8> {
+pub(crate) fn infer_request(
+    pipeline: &str,
+    input: &str,
+    datatype: &str,
+    shape: &[usize],
+    data: &[u8],
+) -> Vec<u8> {
     let json = format!(
         "{{\"inputs\":[{{\"name\":{input:?},\"datatype\":{datatype:?},\"shape\":{shape:?},\
          \"parameters\":{{\"binary_data_size\":{}}}}}],\"parameters\":{{\"binary_data_output\":true}}}}",
@@ -137,17 +184,31 @@ pub(crate) fn read_response(mut stream: TcpStream) -> std::io::Result<Response> 
     stream.read_to_end(&mut bytes)?;
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
     let Some(end) = end else {
-        return Err(std::io::Error::other(format!("no response, only {} bytes", bytes.len())));
+        return Err(std::io::Error::other(format!(
+            "no response, only {} bytes",
+            bytes.len()
+        )));
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-    Ok(Response { status, head, body: bytes[end + 4..].to_vec() })
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_default();
+    Ok(Response {
+        status,
+        head,
+        body: bytes[end + 4..].to_vec(),
+    })
 }
 
 fn collect(stream: impl Read + Send + 'static) -> Receiver<String> {
     let (lines, log) = channel();
     std::thread::spawn(move || {
-        BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
+        BufReader::new(stream)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| lines.send(line))
     });
     log
 }
