@@ -16,6 +16,7 @@ mod config_environment;
 mod config_reference;
 mod digits;
 mod engine_conformance;
+mod engine_digits;
 mod engine_failures;
 mod engine_memory;
 mod engine_operators;
