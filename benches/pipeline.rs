@@ -256,7 +256,7 @@ impl Bench {
             for turn in 0..2 {
                 let side = (round + turn) % 2;
                 let (took, ()) = timed(|| match side {
-                    0 => self.whole_on_all(cores),
+                    0 => whole_on_all(&self.whole, &self.input, cores),
                     _ => in_flight(self.split.gateway(), &self.input),
                 })?;
                 if round > 0 {
@@ -278,29 +278,29 @@ impl Bench {
             "split_over_whole": ratio(&whole, &split),
         }))
     }
+}
 
-    /// Runs a round on as many sessions of the whole model as there are cores.
-    fn whole_on_all(&self, cores: usize) -> Result<(), Failed> {
-        let run = |share: usize| -> Result<(), String> {
-            let mut session = self.whole.session().map_err(|error| error.to_string())?;
-            for _ in 0..share {
-                session
-                    .run(std::slice::from_ref(&self.input))
-                    .map_err(|error| error.to_string())?;
-            }
-            Ok(())
-        };
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..cores)
-                .map(|core| (REQUESTS_PER_ROUND + core) / cores)
-                .map(|share| scope.spawn(move || run(share)))
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread.join().map_err(|_| "a session panicked".to_owned())?
-            })
-        })?;
+/// Runs a round on as many sessions of the whole model as there are cores.
+fn whole_on_all(whole: &Arc<dyn Prepared>, input: &Tensor, cores: usize) -> Result<(), Failed> {
+    let run = |share: usize| -> Result<(), String> {
+        let mut session = whole.session().map_err(|error| error.to_string())?;
+        for _ in 0..share {
+            session
+                .run(std::slice::from_ref(input))
+                .map_err(|error| error.to_string())?;
+        }
         Ok(())
-    }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|core| (REQUESTS_PER_ROUND + core) / cores)
+            .map(|share| scope.spawn(move || run(share)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a session panicked".to_owned())?)
+    })?;
+    Ok(())
 }
 
 fn waiter() -> tokio::runtime::Runtime {

@@ -12,7 +12,6 @@ mod prepare;
 mod seam;
 pub mod torch;
 
-pub use builtin::signature as decode_image_signature;
 pub use error::EngineError;
 pub use mock::MockPrepared;
 pub use prepare::{BlockSource, prepare, warm};

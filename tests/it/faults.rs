@@ -92,7 +92,7 @@ fn a_block_that_hangs_past_the_deadline_costs_a_504_and_not_the_server() {
         .replace("20000", "200");
     std::fs::write(&path, text).unwrap();
     let server = Server::start(&path);
-    assert_eq!(ask(&server), 504);
+    assert_eq!([ask(&server), ask(&server)], [200, 504]);
     until("the block answers again", || ask(&server) == 200);
 }
 

@@ -241,12 +241,8 @@ fn a_batch_that_fails_is_run_again_one_by_one() {
 
 #[test]
 fn a_block_is_given_up_loudly_after_its_budget() {
-    let failure = Some(MockFailure::Error { every: 1 });
-    // The first run is the warm-up, so a block that always fails does not start: fail from the second run on.
+    let failure = Some(MockFailure::Error { every: 2 });
     let mut block = behaving(mock("hopeless", 1, fixed()), Duration::ZERO, failure);
-    if let blockflow::types::SourceSpec::Mock(mock) = &mut block.source {
-        mock.failure = Some(MockFailure::Error { every: 2 });
-    }
     block.restart = RestartSpec {
         budget: 1,
         ..block.restart
