@@ -15,6 +15,7 @@
 //! takes it out of the table to use it. `REQ-3` requests in flight are bounded by `limits.in_flight_max`, envelopes in
 //! queues by the windows. A block launches nothing while an earlier result still waits for credit.
 
+mod alarm;
 mod block;
 mod board;
 mod error;

@@ -76,6 +76,15 @@ impl Supervisor {
         }
     }
 
+    /// The node has started once the supervisor knows its actors and all are up.
+    fn check_started(&mut self) {
+        let instances = self.plan.blocks.iter().map(|block| block.spec.instances);
+        let adopted = self.blocks.len() == instances.sum::<usize>();
+        if adopted && self.board.all_up() {
+            self.tell_started(Ok(()));
+        }
+    }
+
     fn tell_started(&mut self, outcome: Result<(), NodeError>) {
         if let Some(started) = self.started.take() {
             // The starter waits on the other end; if it is gone nobody is left to tell.
@@ -93,9 +102,7 @@ impl Handler<Adopt> for Supervisor {
 
     fn handle(&mut self, Adopt(blocks): Adopt, _: &mut Self::Context) {
         self.blocks = blocks;
-        if self.plan.blocks.is_empty() {
-            self.tell_started(Ok(()));
-        }
+        self.check_started();
     }
 }
 
@@ -132,9 +139,7 @@ impl Handler<Up> for Supervisor {
             }
         }
         metrics::block(&spec.name).instances_up.add(1);
-        if self.board.all_up() {
-            self.tell_started(Ok(()));
-        }
+        self.check_started();
     }
 }
 

@@ -323,11 +323,7 @@ fn requests_beyond_the_bound_are_refused_and_the_others_answered() {
 
 #[test]
 fn a_dropped_ticket_frees_its_place_before_the_block_is_done() {
-    let failure = Some(MockFailure::Hang {
-        every: 2,
-        time: Duration::from_millis(400),
-    });
-    let block = behaving(mock("slow", 1, fixed()), Duration::ZERO, failure);
+    let block = behaving(mock("slow", 1, fixed()), Duration::from_millis(400), None);
     let runtime = start(&spec(vec![block], vec![chain("p", &["slow"], LONG)]));
     let gateway = runtime.gateway();
     let running = submit(gateway, 0, vec![row(&[0; WIDTH])]).unwrap();

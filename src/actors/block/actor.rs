@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tracing::{debug, error, trace, warn};
 
+use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
 use crate::engine::{Prepared, Session};
@@ -50,7 +51,7 @@ pub(in crate::actors) struct GiveUp {
 /// Continue after the mailbox had its turn.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-struct Pump;
+struct Continue;
 
 #[derive(Debug)]
 enum State {
@@ -70,7 +71,7 @@ pub(in crate::actors) struct BlockActor {
     state: State,
     run_time: Duration,
     metrics: Arc<BlockMetrics>,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl BlockActor {
@@ -88,7 +89,7 @@ impl BlockActor {
             links: None,
             state: State::Rebuilding,
             run_time: Duration::ZERO,
-            timer: None,
+            alarm: Alarm::default(),
             config,
         }
     }
@@ -102,8 +103,7 @@ impl BlockActor {
             instance,
             ..
         } = &self.config;
-        let links = Links::open(context, plan, wiring.clone(), *block, *instance);
-        let links = links?;
+        let links = Links::open(context, plan, wiring.clone(), *block, *instance)?;
         for edges in links.edges()? {
             ctx.add_stream(wakes(edges));
         }
@@ -148,24 +148,6 @@ impl BlockActor {
         });
     }
 
-    /// Does everything that can be done now, but at most one run, then lets the mailbox have its turn.
-    fn pump(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut links) = self.links.take() else {
-            return;
-        };
-        let worked = self.work(&mut links);
-        self.links = Some(links);
-        match worked {
-            Ok(true) => ctx.notify(Pump),
-            Ok(false) => self.arm(ctx),
-            Err(error) => {
-                error!(block = %self.name, %error, "link failed");
-                self.links = None;
-                self.report(format!("link failed: {error}"), FaultKind::Links);
-            }
-        }
-    }
-
     /// Returns whether a run was made, so that there may be more to do.
     fn work(&mut self, links: &mut Links) -> Result<bool, LinkError> {
         loop {
@@ -187,6 +169,7 @@ impl BlockActor {
             if let State::GivenUp(cause) = &self.state {
                 let cause = cause.clone();
                 for waiting in self.queue.batcher.remove(|_| true) {
+                    progress = true;
                     self.refuse(links, waiting, FailureKind::Unavailable, &cause)?;
                 }
             }
@@ -333,7 +316,7 @@ impl BlockActor {
     }
 
     /// Notes how many requests wait, and arms the timer for the next moment at which something is to be done unasked.
-    fn arm(&mut self, ctx: &mut Context<Self>) {
+    fn rest(&mut self, ctx: &mut Context<Self>) {
         self.metrics.queued.set(self.queue.batcher.len() as i64);
         let now = Instant::now();
         let close = match (&self.state, &self.links) {
@@ -349,18 +332,7 @@ impl BlockActor {
         let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() else {
             return;
         };
-        if let Some((armed, handle)) = self.timer.take() {
-            if armed <= at && armed > now {
-                self.timer = Some((armed, handle));
-                return;
-            }
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(time_left(at, now), |actor, ctx| {
-            actor.timer = None;
-            actor.pump(ctx);
-        });
-        self.timer = Some((at, handle));
+        arm(self, ctx, at);
     }
 }
 
@@ -371,6 +343,30 @@ fn release(links: &mut Links, waiting: &mut Waiting) -> Result<(), LinkError> {
         .credit
         .take()
         .map_or(Ok(()), |peer| links.release(peer))
+}
+
+impl Pump for BlockActor {
+    fn alarm(&mut self) -> &mut Alarm {
+        &mut self.alarm
+    }
+
+    /// Does everything that can be done now, but at most one run, then lets the mailbox have its turn.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut links) = self.links.take() else {
+            return;
+        };
+        let worked = self.work(&mut links);
+        self.links = Some(links);
+        match worked {
+            Ok(true) => ctx.notify(Continue),
+            Ok(false) => self.rest(ctx),
+            Err(error) => {
+                error!(block = %self.name, %error, "link failed");
+                self.links = None;
+                self.report(format!("link failed: {error}"), FaultKind::Links);
+            }
+        }
+    }
 }
 
 impl Actor for BlockActor {
@@ -393,10 +389,10 @@ impl StreamHandler<Wake> for BlockActor {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl Handler<Pump> for BlockActor {
+impl Handler<Continue> for BlockActor {
     type Result = ();
 
-    fn handle(&mut self, _: Pump, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Continue, ctx: &mut Self::Context) {
         self.pump(ctx);
     }
 }
@@ -405,8 +401,10 @@ impl Handler<Rebuild> for BlockActor {
     type Result = ();
 
     fn handle(&mut self, _: Rebuild, ctx: &mut Self::Context) {
-        self.rebuild();
-        self.pump(ctx);
+        if matches!(self.state, State::Rebuilding) {
+            self.rebuild();
+            self.pump(ctx);
+        }
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) fn run(
             })
             .collect::<Result<_, _>>()?;
         let outputs = session.run(&joined)?;
+        let rows = requests.iter().map(|inputs| rows_of(inputs)).sum();
+        check_rows(signature, &outputs, rows)?;
         let mut start = 0;
         let mut split = Vec::with_capacity(requests.len());
         for inputs in requests {
@@ -70,6 +72,21 @@ pub(super) fn run(
             split.push(own.collect::<Result<_, _>>()?);
         }
         Ok(split)
+    })
+}
+
+/// Checks that a batch of `rows` rows came out with as many, so that it can be split again.
+fn check_rows(signature: &Signature, outputs: &[Tensor], rows: usize) -> Result<(), EngineError> {
+    let odd = outputs
+        .iter()
+        .zip(&signature.outputs)
+        .find(|(output, _)| output.rows() != rows);
+    odd.map_or(Ok(()), |(output, spec)| {
+        Err(EngineError::Output {
+            name: spec.name.clone(),
+            seen: format!("{output:?}"),
+            expected: format!("{rows} rows, as many as the batch has"),
+        })
     })
 }
 

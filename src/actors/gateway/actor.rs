@@ -9,6 +9,7 @@ use actix::prelude::*;
 use futures_util::stream;
 use tracing::{debug, error, warn};
 
+use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::block::{Instances, gateway_endpoint, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
 use crate::plan::{Plan, Receiver, Wiring};
@@ -58,7 +59,7 @@ pub(in crate::actors) struct GatewayActor {
     pending: Pending,
     /// By pipeline.
     metrics: Vec<Arc<PipelineMetrics>>,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl Links {
@@ -97,7 +98,7 @@ impl GatewayActor {
             links: None,
             pending: Pending::default(),
             metrics,
-            timer: None,
+            alarm: Alarm::default(),
         }
     }
 
@@ -114,30 +115,6 @@ impl GatewayActor {
         }));
         self.links = Some(links);
         Ok(())
-    }
-
-    fn pump(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut links) = self.links.take() else {
-            return;
-        };
-        match self.work(&mut links) {
-            Ok(()) => {
-                self.links = Some(links);
-                self.arm(ctx);
-            }
-            Err(error) => {
-                error!(%error, "gateway links failed, refusing all requests");
-                self.config.handle.close();
-                let failure = Failure::new(
-                    FailureKind::Unavailable,
-                    format!("the gateway failed: {error}"),
-                );
-                self.pending
-                    .drain()
-                    .into_iter()
-                    .for_each(|(_, open)| open.fail(failure.clone()));
-            }
-        }
     }
 
     fn work(&mut self, links: &mut Links) -> Result<(), LinkError> {
@@ -291,24 +268,37 @@ impl GatewayActor {
         }
         Ok(())
     }
+}
 
-    fn arm(&mut self, ctx: &mut Context<Self>) {
-        let Some(at) = self.pending.next_deadline() else {
+impl Pump for GatewayActor {
+    fn alarm(&mut self) -> &mut Alarm {
+        &mut self.alarm
+    }
+
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut links) = self.links.take() else {
             return;
         };
-        let now = Instant::now();
-        if let Some((armed, handle)) = self.timer.take() {
-            if armed <= at && armed > now {
-                self.timer = Some((armed, handle));
-                return;
+        match self.work(&mut links) {
+            Ok(()) => {
+                self.links = Some(links);
+                if let Some(deadline) = self.pending.next_deadline() {
+                    arm(self, ctx, deadline);
+                }
             }
-            ctx.cancel_future(handle);
+            Err(error) => {
+                error!(%error, "gateway links failed, refusing all requests");
+                self.config.handle.close();
+                let failure = Failure::new(
+                    FailureKind::Unavailable,
+                    format!("the gateway failed: {error}"),
+                );
+                self.pending
+                    .drain()
+                    .into_iter()
+                    .for_each(|(_, open)| open.fail(failure.clone()));
+            }
         }
-        let handle = ctx.run_later(time_left(at, now), |actor, ctx| {
-            actor.timer = None;
-            actor.pump(ctx);
-        });
-        self.timer = Some((at, handle));
     }
 }
 
@@ -329,6 +319,12 @@ impl StreamHandler<Wake> for GatewayActor {
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Drop for GatewayActor {
+    fn drop(&mut self) {
+        self.config.handle.shared.end();
+    }
 }
 
 impl Handler<Abandon> for GatewayActor {

@@ -74,6 +74,8 @@ pub(super) struct Shared {
     next_id: AtomicU64,
     in_flight: AtomicUsize,
     stopping: AtomicBool,
+    /// The gateway actor is gone: nobody takes submissions any more.
+    ended: AtomicBool,
     idle_lock: Mutex<()>,
     idle: Condvar,
     pub submissions: ArrayQueue<Submission>,
@@ -114,6 +116,7 @@ impl Gateway {
             next_id: AtomicU64::new(1),
             in_flight: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             idle_lock: Mutex::new(()),
             idle: Condvar::new(),
             submissions: ArrayQueue::new(in_flight_max),
@@ -228,6 +231,9 @@ impl Gateway {
             return Err(overloaded(shared.plan.limits.in_flight_max));
         }
         shared.wake.notify_one();
+        if shared.ended.load(Ordering::SeqCst) {
+            shared.refuse_submissions();
+        }
         Ok(Ticket {
             id,
             reply: receiver,
@@ -251,6 +257,23 @@ impl Gateway {
         let busy = |_: &mut ()| self.in_flight() > 0;
         let waited = self.shared.idle.wait_timeout_while(guard, limit, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+}
+
+impl Shared {
+    /// Answers what was submitted and not taken. To be called when the gateway actor ends.
+    pub(super) fn end(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.ended.store(true, Ordering::SeqCst);
+        self.refuse_submissions();
+    }
+
+    fn refuse_submissions(&self) {
+        while let Some(Submission { reply, .. }) = self.submissions.pop() {
+            let failure = Failure::new(FailureKind::ShuttingDown, "the gateway has stopped");
+            // A client that has gone away wants no reply.
+            let _ = reply.send(Err(failure));
+        }
     }
 }
 
