@@ -21,7 +21,9 @@
 
 use std::time::Duration;
 
-use crate::types::{DType, Epoch, Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
+use crate::types::{
+    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, Tensor,
+};
 
 use super::LinkError;
 
@@ -30,8 +32,6 @@ pub(super) const VERSION: u8 = 1;
 
 /// Tensors of one envelope at most.
 pub const TENSORS_MAX: usize = 1024;
-/// Dimensions of one tensor at most.
-pub const RANK_MAX: usize = 32;
 /// Bytes of one header at most.
 pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (4 + 8 * RANK_MAX);
 

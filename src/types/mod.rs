@@ -24,7 +24,7 @@ pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
 pub use problem::Problem;
-pub use shape::{Dim, Shape, ShapeError, ShapeSpec, byte_count, element_count};
+pub use shape::{Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, byte_count, element_count};
 pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
     BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphSpec, ImageLayout, ImageSpec,

@@ -8,6 +8,9 @@ use super::DType;
 /// Sizes of a tensor's dimensions, outermost first. Row-major and contiguous everywhere in this program.
 pub type Shape = Vec<usize>;
 
+/// Dimensions of one tensor at most.
+pub const RANK_MAX: usize = 32;
+
 /// One dimension of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dim {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use blockflow::tensormq::{
-    Addressed, Body, Envelope, HEADER_BYTES_MAX, LinkError, RANK_MAX, TENSORS_MAX, decode, encode,
+    Addressed, Body, Envelope, HEADER_BYTES_MAX, LinkError, TENSORS_MAX, decode, encode,
 };
 use blockflow::types::{
-    DType, Epoch, Failure, FailureKind, PipelineId, RequestId, StepId, Tensor, byte_count,
+    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, Tensor, byte_count,
 };
 use proptest::prelude::*;
 
