@@ -41,12 +41,17 @@ impl Board {
         }
     }
 
-    pub(super) fn was_serving(&self, block: usize, instance: usize) -> bool {
+    pub(super) fn is_given_up(&self, block: usize, instance: usize) -> bool {
+        matches!(self.get(block, instance), Some(BlockState::GivenUp { .. }))
+    }
+
+    pub(super) fn is_serving(&self, block: usize, instance: usize) -> bool {
+        self.get(block, instance) == Some(BlockState::Serving)
+    }
+
+    fn get(&self, block: usize, instance: usize) -> Option<BlockState> {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        states
-            .get(block)
-            .and_then(|instances| instances.get(instance))
-            == Some(&BlockState::Serving)
+        states.get(block)?.get(instance).cloned()
     }
 
     /// Returns the state of the instance that is worst off.

@@ -20,6 +20,7 @@ mod block;
 mod board;
 mod error;
 mod gateway;
+mod links;
 mod node;
 mod reactor;
 mod supervisor;

@@ -118,6 +118,9 @@ impl Handler<Up> for Supervisor {
         }: Up,
         _: &mut Self::Context,
     ) {
+        if self.board.is_given_up(block, instance) {
+            return;
+        }
         self.board.set(block, instance, BlockState::Serving);
         let spec = &self.plan.blocks[block].spec;
         match self.policies.get(&(block, instance)) {
@@ -169,7 +172,7 @@ impl Handler<Fault> for Supervisor {
             FaultKind::Links => Restart::GiveUp,
         };
         let attempt = policy.attempts();
-        if self.board.was_serving(block, instance) {
+        if self.board.is_serving(block, instance) {
             metrics::block(&name).instances_up.sub(1);
         }
         let Some(actor) = self.blocks.get(&(block, instance)).cloned() else {
@@ -197,7 +200,12 @@ impl Handler<Fault> for Supervisor {
                     attempt,
                 }
                 .emit();
-                let cause = format!("given up after {} rebuilds: {cause}", spec.budget);
+                let cause = match kind {
+                    FaultKind::Session => {
+                        format!("given up after {} rebuilds: {cause}", spec.budget)
+                    }
+                    FaultKind::Links => format!("given up: {cause}"),
+                };
                 self.board.set(
                     block,
                     instance,

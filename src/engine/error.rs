@@ -39,4 +39,13 @@ impl EngineError {
     pub fn is_callers(&self) -> bool {
         matches!(self, Self::Input(_) | Self::Signature(_))
     }
+
+    /// Tells whether the session that returned this is sound: the run failed on what it was given.
+    pub fn keeps_session(&self) -> bool {
+        self.is_callers()
+            || matches!(
+                self,
+                Self::Operator { .. } | Self::Output { .. } | Self::Tensor(_)
+            )
+    }
 }

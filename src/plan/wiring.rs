@@ -18,8 +18,8 @@ pub enum Receiver {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     pub to: Receiver,
-    /// Step addressed; for the gateway its own address.
-    pub step: Option<StepId>,
+    /// Step addressed, [`StepId::GATEWAY`] for the gateway.
+    pub step: StepId,
     /// Pairs of own output (or pipeline input) and the port it is for: input of the step, output of the pipeline.
     pub ports: Vec<(usize, u16)>,
     /// Whether the step gets envelopes of other producers too, so that all of a request must meet at one instance.
@@ -62,7 +62,7 @@ impl Wiring {
                     to: consumer.map_or(Receiver::Gateway, |step| {
                         Receiver::Block(pipeline.steps[step].block)
                     }),
-                    step: consumer.map(|step| StepId(small(step))),
+                    step: consumer.map_or(StepId::GATEWAY, |step| StepId(small(step))),
                     ports: ports.clone(),
                     joined: grouped
                         .values()

@@ -1,18 +1,24 @@
 //! When a batch closes, and what goes into it.
 //!
-//! A batch is the longest run of waiting items, oldest first, that share the oldest one's key and fit in `rows_max`
-//! together. It closes when it is full, when its oldest item has waited long enough, or when waiting longer would make
-//! an item miss its deadline. Items past their deadline are handed back, never run. Order among items of one key is
-//! kept.
+//! A batch is made of waiting items of one key, oldest first, that fit in `rows_max` rows together. Each key has a batch
+//! in the making: it closes when it is full, when its oldest item has waited long enough, or when waiting longer would
+//! make one of its items miss its deadline. Items that are not eligible now (their results could not be sent on) are
+//! passed over. Items past their deadline are handed back, never run. Order among items of one key is kept.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+/// How late a timer may ring.
+const TIMER_TICK: Duration = Duration::from_millis(2);
 
 /// A request waiting at a block. Only items of equal key may share a run.
 #[derive(Debug, Clone)]
 pub struct Item<K, T> {
     pub key: K,
+    /// 0 counts as 1.
     pub rows: usize,
+    /// Runs at once and on its own.
+    pub solo: bool,
     pub arrived: Instant,
     pub deadline: Instant,
     pub content: T,
@@ -29,8 +35,8 @@ pub struct Limits {
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Call [`Batcher::take`].
-    Run,
+    /// Call [`Batcher::take`] with this place.
+    Run(usize),
     /// Nothing before then, unless something arrives.
     Wait(Instant),
     Idle,
@@ -53,6 +59,11 @@ impl<K: PartialEq, T> Batcher<K, T> {
 
     pub fn push(&mut self, item: Item<K, T>) {
         self.waiting.push_back(item);
+    }
+
+    /// Puts an item before all others.
+    pub fn push_front(&mut self, item: Item<K, T>) {
+        self.waiting.push_front(item);
     }
 
     pub fn len(&self) -> usize {
@@ -79,24 +90,43 @@ impl<K: PartialEq, T> Batcher<K, T> {
     }
 
     /// Decides at `now`, given how long a run is expected to take.
-    pub fn decide(&self, now: Instant, run_time: Duration) -> Decision {
-        let Some(oldest) = self.waiting.front() else {
-            return Decision::Idle;
-        };
-        let mut rows = 0_usize;
-        let mut close_at = oldest.arrived + self.limits.wait;
-        for item in self.waiting.iter().filter(|item| item.key == oldest.key) {
-            rows = rows.saturating_add(item.rows);
-            if rows >= self.limits.rows_max {
-                return Decision::Run;
+    pub fn decide(
+        &self,
+        now: Instant,
+        run_time: Duration,
+        eligible: impl Fn(&T) -> bool,
+    ) -> Decision {
+        let mut forming: Vec<Forming<'_, K>> = Vec::new();
+        let items = self.waiting.iter().enumerate();
+        for (place, item) in items.filter(|(_, item)| eligible(&item.content)) {
+            let close_at = (item.arrived + self.limits.wait).min(latest_start(item, run_time, now));
+            let rows = item.rows.max(1);
+            let batch = match forming
+                .iter_mut()
+                .find(|batch| *batch.key == item.key && !item.solo)
+            {
+                Some(batch) => {
+                    batch.rows = batch.rows.saturating_add(rows);
+                    batch.close_at = batch.close_at.min(close_at);
+                    batch
+                }
+                None => {
+                    let key = &item.key;
+                    forming.push(Forming {
+                        key,
+                        place,
+                        rows,
+                        close_at,
+                    });
+                    forming.last_mut().expect("one was pushed")
+                }
+            };
+            if item.solo || batch.rows >= self.limits.rows_max || batch.close_at <= now {
+                return Decision::Run(batch.place);
             }
-            close_at = close_at.min(item.deadline.checked_sub(run_time).unwrap_or(now));
         }
-        if close_at <= now {
-            Decision::Run
-        } else {
-            Decision::Wait(close_at)
-        }
+        let next = forming.iter().map(|batch| batch.close_at).min();
+        next.map_or(Decision::Idle, Decision::Wait)
     }
 
     /// Returns when the next deadline of a waiting item passes.
@@ -104,26 +134,45 @@ impl<K: PartialEq, T> Batcher<K, T> {
         self.waiting.iter().map(|item| item.deadline).min()
     }
 
-    /// Removes the batch at the front.
-    pub fn take(&mut self) -> Vec<Item<K, T>> {
-        let Some(oldest) = self.waiting.pop_front() else {
+    /// Removes the batch whose oldest item stands at `place`.
+    pub fn take(&mut self, place: usize, eligible: impl Fn(&T) -> bool) -> Vec<Item<K, T>> {
+        let Some(oldest) = self.waiting.remove(place) else {
             return Vec::new();
         };
-        let mut rows = oldest.rows;
+        let mut rows = oldest.rows.max(1);
+        let mut index = if oldest.solo {
+            self.waiting.len()
+        } else {
+            place
+        };
         let mut batch = vec![oldest];
-        let mut index = 0;
-        while index < self.waiting.len() {
-            let item = &self.waiting[index];
-            if item.key != batch[0].key {
+        while let Some(item) = self.waiting.get(index) {
+            if item.key != batch[0].key || item.solo || !eligible(&item.content) {
                 index += 1;
                 continue;
             }
-            if rows.saturating_add(item.rows) > self.limits.rows_max {
+            rows = rows.saturating_add(item.rows.max(1));
+            if rows > self.limits.rows_max {
                 break;
             }
-            rows += item.rows;
             batch.extend(self.waiting.remove(index));
         }
         batch
     }
+}
+
+/// A batch in the making.
+struct Forming<'a, K> {
+    key: &'a K,
+    /// Of its oldest item.
+    place: usize,
+    rows: usize,
+    close_at: Instant,
+}
+
+/// Returns when an item must start to be done in time, with as much time again and a tick of the timer to spare.
+fn latest_start<K, T>(item: &Item<K, T>, run_time: Duration, now: Instant) -> Instant {
+    item.deadline
+        .checked_sub(2 * run_time + TIMER_TICK)
+        .unwrap_or(now)
 }

@@ -89,16 +89,7 @@ pub(super) struct Description {
     pub shape: Vec<u64>,
 }
 
-impl StepId {
-    /// The address of the gateway.
-    pub const GATEWAY: Self = Self(u16::MAX);
-}
-
 impl Body {
-    pub(super) const fn needs_credit(&self) -> bool {
-        matches!(self, Self::Tensors(_))
-    }
-
     fn kind(&self) -> u8 {
         match self {
             Self::Hello => KIND_HELLO,
@@ -217,11 +208,9 @@ pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64)
         step: StepId(reader.u16()?),
         time_left: Duration::from_micros(reader.u64()?),
     };
-    if count > if kind == KIND_TENSORS { TENSORS_MAX } else { 0 } {
-        return Err(LinkError::Tensors {
-            seen: count,
-            max: TENSORS_MAX,
-        });
+    let max = if kind == KIND_TENSORS { TENSORS_MAX } else { 0 };
+    if count > max {
+        return Err(LinkError::Tensors { seen: count, max });
     }
     let announced = match kind {
         KIND_HELLO => Announced::Hello,

@@ -9,6 +9,8 @@ pub enum LinkError {
     Bind { endpoint: Endpoint, cause: String },
     #[error("cannot connect to {endpoint}: {cause}")]
     Connect { endpoint: Endpoint, cause: String },
+    #[error("{0} leads out of this process, where tensors cannot travel as handles")]
+    Carrier(Endpoint),
     #[error("socket failed: {0}")]
     Socket(String),
     #[error("message has {seen} frames, expected {expected}")]

@@ -9,7 +9,10 @@ use super::socket::{Context, Edges, Socket};
 use super::{Envelope, Grant, LinkError, Window};
 
 /// Control messages that may wait beside a full window.
-const CONTROL_MESSAGES_MAX: u32 = 1 << 16;
+const CONTROL_MESSAGES_MAX: u32 = 1 << 14;
+
+/// Grants in which a window is handed back.
+const GRANTS_PER_WINDOW: u32 = 16;
 
 /// Index of a producer at one consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,8 +92,8 @@ impl Inbound {
     /// Gives a producer back the credit of one envelope that left this consumer's queue.
     pub fn release(&mut self, peer: Peer) -> Result<(), LinkError> {
         self.producers[peer.0].owed += 1;
-        // Few large grants are cheaper than many small ones; a quarter of the window keeps the producer running.
-        if self.producers[peer.0].owed >= self.window.0.div_ceil(4) {
+        // Few grants wake the producer less often; small ones keep its picture of this consumer true.
+        if self.producers[peer.0].owed >= self.window.0.div_ceil(GRANTS_PER_WINDOW) {
             self.grant(peer)
         } else {
             Ok(())

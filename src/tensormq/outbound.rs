@@ -9,7 +9,10 @@ use super::envelope::{Addressed, Body, encode};
 use super::socket::{Context, Edges, Socket};
 use super::{Envelope, Grant, LinkError};
 
-const HIGH_WATER_MARK: i32 = 1 << 20;
+/// Messages in the pipe to the consumer. Credits bound those with tensors.
+const HIGH_WATER_MARK: i32 = 1 << 14;
+/// Cancellations that wait behind a full pipe; further ones are dropped.
+const CANCELLATIONS_MAX: usize = 1 << 14;
 
 /// Sends envelopes to one consumer.
 #[derive(Debug)]
@@ -53,12 +56,12 @@ impl Outbound {
 
     /// Sends as soon as credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
     pub fn send(&mut self, envelope: Envelope) -> Result<(), LinkError> {
-        let queue = if envelope.body.needs_credit() {
-            &mut self.waiting
-        } else {
-            &mut self.urgent
-        };
-        queue.push_back(envelope);
+        match envelope.body {
+            Body::Tensors(_) => self.waiting.push_back(envelope),
+            // A peer that takes nothing any more would have them pile up; its requests end by their deadlines anyway.
+            Body::Cancel if self.urgent.len() >= CANCELLATIONS_MAX => {}
+            _ => self.urgent.push_back(envelope),
+        }
         self.flush()
     }
 
@@ -130,7 +133,7 @@ fn transmit(
     } else {
         &[]
     };
-    let sent = socket.send_handles(header, tensors)?;
+    let sent = socket.send_handles(&header, tensors)?;
     if sent {
         *sequence += 1;
     }

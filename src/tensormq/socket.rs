@@ -40,17 +40,12 @@ struct Handle {
     tensor: Tensor,
 }
 
-/// One end of a link.
-pub(super) struct Socket {
-    socket: zmq::Socket,
-    inproc: bool,
-}
+/// One end of a link within this process.
+pub(super) struct Socket(zmq::Socket);
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("inproc", &self.inproc)
-            .finish_non_exhaustive()
+        f.write_str("Socket")
     }
 }
 
@@ -78,6 +73,31 @@ fn failed(error: zmq::Error) -> LinkError {
     LinkError::Socket(error.to_string())
 }
 
+/// Repeats a call that a signal handler interrupted.
+fn patient<T>(mut call: impl FnMut() -> zmq::Result<T>) -> zmq::Result<T> {
+    loop {
+        match call() {
+            Err(zmq::Error::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Tells whether a send was taken; `false` is a full queue.
+fn took(sent: zmq::Result<()>) -> Result<bool, LinkError> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(zmq::Error::EAGAIN) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Returns the error of the libzmq call that just failed on this thread.
+fn last_error() -> zmq::Error {
+    let code = std::io::Error::last_os_error().raw_os_error();
+    zmq::Error::from_raw(code.unwrap_or_default())
+}
+
 impl Context {
     pub fn new() -> Self {
         Self::default()
@@ -89,7 +109,7 @@ impl Context {
         endpoint: &Endpoint,
         high_water_mark: i32,
     ) -> Result<Socket, LinkError> {
-        let socket = self.socket(zmq::ROUTER, high_water_mark)?;
+        let socket = self.socket(zmq::ROUTER, endpoint, high_water_mark)?;
         socket.set_router_mandatory(true).map_err(failed)?;
         socket
             .bind(&endpoint.to_string())
@@ -97,10 +117,7 @@ impl Context {
                 endpoint: endpoint.clone(),
                 cause: error.to_string(),
             })?;
-        Ok(Socket {
-            socket,
-            inproc: matches!(endpoint, Endpoint::Inproc(_)),
-        })
+        Ok(Socket(socket))
     }
 
     /// Connects a DEALER that calls itself `identity`.
@@ -110,7 +127,7 @@ impl Context {
         identity: &str,
         high_water_mark: i32,
     ) -> Result<Socket, LinkError> {
-        let socket = self.socket(zmq::DEALER, high_water_mark)?;
+        let socket = self.socket(zmq::DEALER, endpoint, high_water_mark)?;
         socket.set_identity(identity.as_bytes()).map_err(failed)?;
         socket
             .connect(&endpoint.to_string())
@@ -118,17 +135,18 @@ impl Context {
                 endpoint: endpoint.clone(),
                 cause: error.to_string(),
             })?;
-        Ok(Socket {
-            socket,
-            inproc: matches!(endpoint, Endpoint::Inproc(_)),
-        })
+        Ok(Socket(socket))
     }
 
     fn socket(
         &self,
         kind: zmq::SocketType,
+        endpoint: &Endpoint,
         high_water_mark: i32,
     ) -> Result<zmq::Socket, LinkError> {
+        if !matches!(endpoint, Endpoint::Inproc(_)) {
+            return Err(LinkError::Carrier(endpoint.clone()));
+        }
         let socket = self.0.socket(kind).map_err(failed)?;
         let set = || {
             socket.set_linger(0)?;
@@ -147,28 +165,22 @@ impl Socket {
     /// Sends a header and a handle per tensor. `false` means the queue is full and nothing was sent.
     pub(super) fn send_handles(
         &mut self,
-        header: Vec<u8>,
+        header: &[u8],
         tensors: &[(u16, Tensor)],
     ) -> Result<bool, LinkError> {
-        debug_assert!(self.inproc, "a handle names memory of this process");
-        let more = if tensors.is_empty() { 0 } else { zmq::SNDMORE };
-        match self.socket.send(header, zmq::DONTWAIT | more) {
-            Ok(()) => {}
-            Err(zmq::Error::EAGAIN) => return Ok(false),
-            Err(error) => return Err(failed(error)),
+        let flags = |last: bool| zmq::DONTWAIT | if last { 0 } else { zmq::SNDMORE };
+        if !took(patient(|| self.0.send(header, flags(tensors.is_empty()))))? {
+            return Ok(false);
         }
+        let mut whole = true;
         for (index, (_, tensor)) in tensors.iter().enumerate() {
-            let more = if index + 1 < tensors.len() {
-                zmq::SNDMORE
-            } else {
-                0
-            };
-            self.send_handle(tensor.clone(), zmq::DONTWAIT | more)?;
+            // When the peer goes away in the middle, libzmq takes the message back and swallows the rest of it.
+            whole &= self.send_handle(tensor.clone(), flags(index + 1 == tensors.len()))?;
         }
-        Ok(true)
+        Ok(whole)
     }
 
-    fn send_handle(&mut self, tensor: Tensor, flags: c_int) -> Result<(), LinkError> {
+    fn send_handle(&mut self, tensor: Tensor, flags: c_int) -> Result<bool, LinkError> {
         let handle = Box::into_raw(Box::new(Handle {
             mark: HANDLE_MARK,
             tensor,
@@ -190,31 +202,32 @@ impl Socket {
             drop(unsafe { Box::from_raw(handle) });
             return Err(LinkError::Socket("out of memory for a message".into()));
         }
-        // SAFETY: `message` is initialised; the socket is open because `self` owns it. On success libzmq owns the
-        // content; on failure we still do and close it, which frees the handle.
-        let sent =
-            unsafe { zmq_sys::zmq_msg_send(&raw mut message, self.socket.as_mut_ptr(), flags) };
-        if sent < 0 {
-            let error = std::io::Error::last_os_error();
-            // SAFETY: `message` is initialised and was not sent.
+        let socket = self.0.as_mut_ptr();
+        let sent = patient(|| {
+            // SAFETY: `message` is initialised; the socket is open because `self` owns it. On success libzmq owns the
+            // content; on failure we still do.
+            let sent = unsafe { zmq_sys::zmq_msg_send(&raw mut message, socket, flags) };
+            if sent < 0 { Err(last_error()) } else { Ok(()) }
+        });
+        if sent.is_err() {
+            // SAFETY: `message` is initialised and was not sent; closing it frees the handle.
             unsafe { zmq_sys::zmq_msg_close(&raw mut message) };
-            return Err(LinkError::Socket(error.to_string()));
         }
-        Ok(())
+        took(sent)
     }
 
     /// Sends a small frame to the peer of that identity. `false` means that its queue is full or the peer is gone.
     pub(super) fn send_to(&mut self, identity: &[u8], frame: &[u8]) -> Result<bool, LinkError> {
-        match self.socket.send_multipart([identity, frame], zmq::DONTWAIT) {
-            Ok(()) => Ok(true),
-            Err(zmq::Error::EAGAIN | zmq::Error::EHOSTUNREACH) => Ok(false),
-            Err(error) => Err(failed(error)),
+        let sent = patient(|| self.0.send(identity, zmq::DONTWAIT | zmq::SNDMORE));
+        if matches!(sent, Err(zmq::Error::EHOSTUNREACH)) || !took(sent)? {
+            return Ok(false);
         }
+        took(patient(|| self.0.send(frame, zmq::DONTWAIT)))
     }
 
     /// Receives a small frame of a DEALER, if one waits.
     pub(super) fn try_receive_frame(&mut self) -> Result<Option<zmq::Message>, LinkError> {
-        match self.socket.recv_msg(zmq::DONTWAIT) {
+        match patient(|| self.0.recv_msg(zmq::DONTWAIT)) {
             Ok(message) => Ok(Some(message)),
             Err(zmq::Error::EAGAIN) => Ok(None),
             Err(error) => Err(failed(error)),
@@ -229,7 +242,7 @@ impl Socket {
         let mut frames = Vec::new();
         let mut more = identity.get_more();
         while more {
-            let frame = self.socket.recv_msg(zmq::DONTWAIT).map_err(failed)?;
+            let frame = patient(|| self.0.recv_msg(zmq::DONTWAIT)).map_err(failed)?;
             more = frame.get_more();
             frames.push(frame);
         }
@@ -243,7 +256,7 @@ impl Socket {
         };
         let tensors: Result<Vec<_>, _> = frames
             .enumerate()
-            .map(|(index, frame)| self.handle(index, &frame))
+            .map(|(index, frame)| handle(index, &frame))
             .collect();
         Ok(Some(tensors.map(|tensors| Message {
             identity,
@@ -254,7 +267,7 @@ impl Socket {
 
     /// Returns the edges of the descriptor that libzmq signals on. Must be called within a tokio runtime.
     pub(super) fn edges(&self) -> Result<Edges, LinkError> {
-        let descriptor = self.socket.get_fd().map_err(failed)?;
+        let descriptor = self.0.get_fd().map_err(failed)?;
         // SAFETY: libzmq keeps the descriptor open for as long as the socket lives, and `self` owns the socket.
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         let watched = borrowed.try_clone_to_owned().and_then(|owned| {
@@ -266,23 +279,22 @@ impl Socket {
             .map(Edges)
             .map_err(|error| LinkError::Socket(error.to_string()))
     }
+}
 
-    fn handle(&self, index: usize, frame: &zmq::Message) -> Result<Tensor, LinkError> {
-        let start = frame.as_ptr();
-        let fits = self.inproc
-            && frame.len() == size_of::<Handle>()
-            && start.cast::<Handle>().is_aligned();
-        // SAFETY: an inproc socket receives from sockets of its own context alone, and that context is private to
-        // this program; the frame has the size of a `Handle`, is aligned, and `mark` is its first field, so reading
-        // eight bytes is in bounds whatever the frame is.
-        if !fits || unsafe { start.cast::<u64>().read() } != HANDLE_MARK {
-            return Err(LinkError::NoHandle { index });
-        }
-        // SAFETY: only `send_handle` makes frames with this mark; libzmq passes an inproc message by reference, so
-        // these are the bytes of the live `Handle` that this message owns until it is closed, and nobody writes them.
-        let handle = unsafe { &*start.cast::<Handle>() };
-        Ok(handle.tensor.clone())
+/// Returns the tensor that a frame is the handle of.
+fn handle(index: usize, frame: &zmq::Message) -> Result<Tensor, LinkError> {
+    let start = frame.as_ptr();
+    let fits = frame.len() == size_of::<Handle>() && start.cast::<Handle>().is_aligned();
+    // SAFETY: a socket here is inproc, which receives from sockets of its own context alone, and that context is private to
+    // this program; the frame has the size of a `Handle`, is aligned, and `mark` is its first field, so reading
+    // eight bytes is in bounds whatever the frame is.
+    if !fits || unsafe { start.cast::<u64>().read() } != HANDLE_MARK {
+        return Err(LinkError::NoHandle { index });
     }
+    // SAFETY: only `send_handle` makes frames with this mark; libzmq passes an inproc message by reference, so
+    // these are the bytes of the live `Handle` that this message owns until it is closed, and nobody writes them.
+    let handle = unsafe { &*start.cast::<Handle>() };
+    Ok(handle.tensor.clone())
 }
 
 unsafe extern "C" fn free_handle(_data: *mut c_void, hint: *mut c_void) {

@@ -32,3 +32,8 @@ id! {
     /// Index of a step in its pipeline.
     StepId(u16)
 }
+
+impl StepId {
+    /// The address of the gateway; no pipeline has as many steps.
+    pub const GATEWAY: Self = Self(u16::MAX);
+}

@@ -7,6 +7,7 @@ use actix::prelude::*;
 use tracing::{debug, error, trace, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
+use crate::actors::links::time_left;
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
 use crate::engine::{Prepared, Session};
@@ -16,8 +17,8 @@ use crate::telemetry::metrics::{self, BlockMetrics};
 use crate::tensormq::{Body, Context as MqContext, LinkError, Received};
 use crate::types::{Failure, FailureKind, Tensor};
 
-use super::links::{Links, time_left};
-use super::queue::{Accepted, Queue, Waiting};
+use super::links::Links;
+use super::queue::{Accepted, Job, Queue, Waiting};
 use super::session::{self, RunError};
 
 /// The newest run counts for one in that many in the expected run time.
@@ -48,11 +49,6 @@ pub(in crate::actors) struct GiveUp {
     pub cause: String,
 }
 
-/// Continue after the mailbox had its turn.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Continue;
-
 #[derive(Debug)]
 enum State {
     Serving(Box<dyn Session>),
@@ -71,6 +67,10 @@ pub(in crate::actors) struct BlockActor {
     state: State,
     run_time: Duration,
     metrics: Arc<BlockMetrics>,
+    /// What this instance added to the gauge of waiting requests.
+    queued: i64,
+    /// A continuation is on its way.
+    continuing: bool,
     alarm: Alarm,
 }
 
@@ -89,6 +89,8 @@ impl BlockActor {
             links: None,
             state: State::Rebuilding,
             run_time: Duration::ZERO,
+            queued: 0,
+            continuing: false,
             alarm: Alarm::default(),
             config,
         }
@@ -133,7 +135,9 @@ impl BlockActor {
     }
 
     fn report(&mut self, cause: String, kind: FaultKind) {
-        self.state = State::Rebuilding;
+        if !matches!(self.state, State::GivenUp(_)) {
+            self.state = State::Rebuilding;
+        }
         let BlockConfig {
             block,
             instance,
@@ -173,9 +177,10 @@ impl BlockActor {
                     self.refuse(links, waiting, FailureKind::Unavailable, &cause)?;
                 }
             }
-            let ready = matches!(self.state, State::Serving(_)) && !links.blocked();
-            if ready && self.queue.batcher.decide(now, self.run_time) == Decision::Run {
-                self.launch(links)?;
+            if let State::Serving(_) = self.state
+                && let Decision::Run(place) = self.decide(links, now)
+            {
+                self.launch(links, place)?;
                 return Ok(true);
             }
             if !progress {
@@ -208,9 +213,9 @@ impl BlockActor {
             Body::Cancel => {
                 trace!(block = %self.name, %request, "cancelled");
                 links.forget(request);
-                for mut waiting in self.queue.cancel(request) {
+                for waiting in self.queue.cancel(request) {
                     self.metrics.envelopes_dropped.add(1);
-                    release(links, &mut waiting)?;
+                    links.release(waiting.content.peer)?;
                 }
             }
             Body::Hello | Body::Failure(_) => {
@@ -223,26 +228,28 @@ impl BlockActor {
     fn refuse(
         &self,
         links: &mut Links,
-        mut waiting: Waiting,
+        waiting: Waiting,
         kind: FailureKind,
         cause: &str,
     ) -> Result<(), LinkError> {
-        release(links, &mut waiting)?;
+        links.release(waiting.content.peer)?;
         links.fail(
             waiting.content.address,
             Failure::in_block(kind, &self.name, cause),
         )
     }
 
-    fn launch(&mut self, links: &mut Links) -> Result<(), LinkError> {
-        let mut batch = self.queue.batcher.take();
+    fn decide(&self, links: &Links, now: Instant) -> Decision {
+        let eligible = |job: &Job| links.clear_for(job.address);
+        self.queue.batcher.decide(now, self.run_time, eligible)
+    }
+
+    fn launch(&mut self, links: &mut Links, place: usize) -> Result<(), LinkError> {
         let State::Serving(session) = &mut self.state else {
             return Ok(());
         };
-        for item in &mut batch {
-            // Producers may send more while this runs.
-            release(links, item)?;
-        }
+        let eligible = |job: &Job| links.clear_for(job.address);
+        let batch = self.queue.batcher.take(place, eligible);
         let signature = &self.config.plan.blocks[self.config.block].signature;
         let started = Instant::now();
         let requests: Vec<&[Tensor]> = batch
@@ -268,14 +275,22 @@ impl BlockActor {
             Ok(outputs) => {
                 self.learn(took);
                 for (item, outputs) in batch.into_iter().zip(outputs) {
-                    let address = item.content.address;
-                    drop(item.content.inputs);
+                    let Job {
+                        address,
+                        inputs,
+                        peer,
+                    } = item.content;
+                    drop(inputs);
+                    links.release(peer)?;
                     let sent = links.deliver(address, &outputs, time_left(item.deadline, now))?;
                     self.metrics.envelopes_sent.add(sent);
                 }
             }
             Err(RunError::Request(cause)) => {
                 self.part(links, batch, FailureKind::Invalid, &cause)?
+            }
+            Err(RunError::Run(cause)) => {
+                self.part(links, batch, FailureKind::BlockFailed, &cause)?
             }
             Err(RunError::Block(cause)) => {
                 self.part(links, batch, FailureKind::BlockFailed, &cause)?;
@@ -304,8 +319,8 @@ impl BlockActor {
         cause: &str,
     ) -> Result<(), LinkError> {
         let single = batch.len() == 1;
-        for item in batch {
-            if single || item.key.is_alone() {
+        for item in batch.into_iter().rev() {
+            if single {
                 debug!(block = %self.name, request = %item.content.address.request, cause, "request failed");
                 self.refuse(links, item, kind, cause)?;
             } else {
@@ -315,34 +330,38 @@ impl BlockActor {
         Ok(())
     }
 
-    /// Notes how many requests wait, and arms the timer for the next moment at which something is to be done unasked.
+    /// Tells how many requests wait; instances of a block share the gauge.
+    fn report_queue(&mut self) {
+        let queued = self.queue.batcher.len() as i64;
+        self.metrics.queued.add(queued - self.queued);
+        self.queued = queued;
+    }
+
+    /// Goes on once the mailbox, the timers and the reactor of this thread had their turn.
+    fn continue_later(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.continuing, true) {
+            let turn = actix::fut::wrap_future::<_, Self>(tokio::task::yield_now());
+            ctx.spawn(turn.map(|(), actor, ctx| {
+                actor.continuing = false;
+                actor.pump(ctx);
+            }));
+        }
+    }
+
+    /// Arms the alarm for the next moment at which something is to be done unasked.
     fn rest(&mut self, ctx: &mut Context<Self>) {
-        self.metrics.queued.set(self.queue.batcher.len() as i64);
-        let now = Instant::now();
         let close = match (&self.state, &self.links) {
-            (State::Serving(_), Some(links)) if !links.blocked() => {
-                match self.queue.batcher.decide(now, self.run_time) {
-                    Decision::Wait(until) => Some(until),
-                    Decision::Run => Some(now),
-                    Decision::Idle => None,
-                }
-            }
+            (State::Serving(_), Some(links)) => match self.decide(links, Instant::now()) {
+                Decision::Wait(until) => Some(until),
+                Decision::Run(_) => Some(Instant::now()),
+                Decision::Idle => None,
+            },
             _ => None,
         };
-        let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() else {
-            return;
-        };
-        arm(self, ctx, at);
+        if let Some(at) = close.into_iter().chain(self.queue.next_expiry()).min() {
+            arm(self, ctx, at);
+        }
     }
-}
-
-/// Gives back the credit that a job holds, if it still does.
-fn release(links: &mut Links, waiting: &mut Waiting) -> Result<(), LinkError> {
-    waiting
-        .content
-        .credit
-        .take()
-        .map_or(Ok(()), |peer| links.release(peer))
 }
 
 impl Pump for BlockActor {
@@ -357,8 +376,9 @@ impl Pump for BlockActor {
         };
         let worked = self.work(&mut links);
         self.links = Some(links);
+        self.report_queue();
         match worked {
-            Ok(true) => ctx.notify(Continue),
+            Ok(true) => self.continue_later(ctx),
             Ok(false) => self.rest(ctx),
             Err(error) => {
                 error!(block = %self.name, %error, "link failed");
@@ -389,11 +409,11 @@ impl StreamHandler<Wake> for BlockActor {
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-impl Handler<Continue> for BlockActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Continue, ctx: &mut Self::Context) {
-        self.pump(ctx);
+impl Drop for BlockActor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.report("the actor panicked".into(), FaultKind::Links);
+        }
     }
 }
 
@@ -401,7 +421,7 @@ impl Handler<Rebuild> for BlockActor {
     type Result = ();
 
     fn handle(&mut self, _: Rebuild, ctx: &mut Self::Context) {
-        if matches!(self.state, State::Rebuilding) {
+        if matches!(self.state, State::Rebuilding) && self.links.is_some() {
             self.rebuild();
             self.pump(ctx);
         }

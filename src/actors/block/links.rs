@@ -2,67 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::actors::links::{Instances, block_endpoint, ported};
 use crate::plan::{Delivery, Plan, Receiver, Wiring};
 use crate::tensormq::{
-    Addressed, Body, Context, Edges, Envelope, Inbound, LinkError, Outbound, Peer, Received, Window,
+    Addressed, Body, Context, Edges, Envelope, Inbound, LinkError, Peer, Received, Window,
 };
-use crate::types::{Endpoint, Epoch, Failure, RequestId, StepId, Tensor};
-
-/// Returns where an instance of a block receives.
-pub(in crate::actors) fn block_endpoint(epoch: Epoch, block: &str, instance: usize) -> Endpoint {
-    Endpoint::Inproc(format!("epoch-{epoch}/block/{block}/{instance}"))
-}
-
-/// Returns where the gateway receives.
-pub(in crate::actors) fn gateway_endpoint(epoch: Epoch) -> Endpoint {
-    Endpoint::Inproc(format!("epoch-{epoch}/gateway"))
-}
-
-/// Links to every instance of one receiver.
-#[derive(Debug)]
-pub(in crate::actors) struct Instances(pub(in crate::actors) Vec<Outbound>);
-
-impl Instances {
-    /// Connects to all instances of a block.
-    pub(in crate::actors) fn of_block(
-        context: &Context,
-        plan: &Plan,
-        block: usize,
-        identity: &str,
-    ) -> Result<Self, LinkError> {
-        let spec = &plan.blocks[block].spec;
-        let connect = |instance| {
-            Outbound::connect(
-                context,
-                &block_endpoint(plan.epoch, &spec.name, instance),
-                identity,
-            )
-        };
-        (0..spec.instances)
-            .map(connect)
-            .collect::<Result<_, _>>()
-            .map(Self)
-    }
-
-    /// Picks the instance for an envelope: the same one for all producers of a joined step, else the one with most
-    /// credit.
-    pub(in crate::actors) fn pick(
-        &mut self,
-        request: RequestId,
-        joined: bool,
-    ) -> Option<&mut Outbound> {
-        if joined {
-            let count = self.0.len().max(1) as u64;
-            return self.0.get_mut((request.0 % count) as usize);
-        }
-        self.0
-            .iter_mut()
-            .rev()
-            .max_by_key(|link| (link.credits(), usize::MAX - link.backlog()))
-    }
-}
+use crate::types::{Failure, RequestId, StepId, Tensor};
 
 /// All sockets of a block instance.
 #[derive(Debug)]
@@ -80,24 +27,16 @@ impl Links {
         block: usize,
         instance: usize,
     ) -> Result<Self, LinkError> {
-        let spec = &plan.blocks[block].spec;
-        let identity = format!("{}/{instance}", spec.name);
+        let name = &plan.blocks[block].spec.name;
+        let identity = format!("{name}/{instance}");
         let window = Window(u32::try_from(wiring.windows[block]).unwrap_or(u32::MAX));
-        let inbound = Inbound::bind(
-            context,
-            &block_endpoint(plan.epoch, &spec.name, instance),
-            window,
-        )?;
+        let inbound = Inbound::bind(context, &block_endpoint(plan.epoch, name, instance), window)?;
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
         let connect = |receiver| {
             let instances = match receiver {
                 Receiver::Block(to) => Instances::of_block(context, plan, to, &identity)?,
-                Receiver::Gateway => Instances(vec![Outbound::connect(
-                    context,
-                    &gateway_endpoint(plan.epoch),
-                    &identity,
-                )?]),
+                Receiver::Gateway => Instances::of_gateway(context, plan, &identity)?,
             };
             Ok((receiver, instances))
         };
@@ -114,9 +53,9 @@ impl Links {
 
     /// Returns the edges of every socket, for the reactor to watch.
     pub(super) fn edges(&self) -> Result<Vec<Edges>, LinkError> {
-        let outbound = self.outbound.values().flat_map(|instances| &instances.0);
+        let outbound = self.outbound.values().flat_map(Instances::edges);
         std::iter::once(self.inbound.edges())
-            .chain(outbound.map(Outbound::edges))
+            .chain(outbound)
             .collect()
     }
 
@@ -131,31 +70,24 @@ impl Links {
     /// Takes arrived credits and sends what they allow; tells whether any arrived.
     pub(super) fn poll(&mut self) -> Result<bool, LinkError> {
         let mut arrived = false;
-        for link in self
-            .outbound
-            .values_mut()
-            .flat_map(|instances| &mut instances.0)
-        {
-            arrived |= link.poll()?;
+        for instances in self.outbound.values_mut() {
+            arrived |= instances.poll()?;
         }
         Ok(arrived)
     }
 
-    /// Tells whether an earlier result still waits for credit.
-    pub(super) fn blocked(&self) -> bool {
-        self.outbound
-            .values()
-            .flat_map(|instances| &instances.0)
-            .any(|link| link.backlog() > 0)
+    /// Tells whether results of this request could be sent on at once: nothing waits for credit before them.
+    pub(super) fn clear_for(&self, of: Addressed) -> bool {
+        let blocked = |delivery: &Delivery| {
+            let instances = self.outbound.get(&delivery.to);
+            instances.is_some_and(|all| all.blocked(of.request, delivery.joined))
+        };
+        !deliveries(&self.wiring, of).iter().any(blocked)
     }
 
     pub(super) fn forget(&mut self, request: RequestId) {
-        for link in self
-            .outbound
-            .values_mut()
-            .flat_map(|instances| &mut instances.0)
-        {
-            link.forget(request);
+        for instances in self.outbound.values_mut() {
+            instances.forget(request);
         }
     }
 
@@ -166,62 +98,40 @@ impl Links {
         outputs: &[Tensor],
         time_left: Duration,
     ) -> Result<u64, LinkError> {
-        let wiring = self.wiring.clone();
-        let deliveries = wiring
-            .finished
-            .get(&(done.pipeline, done.step))
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let deliveries = deliveries(&self.wiring, done);
         for delivery in deliveries {
-            let address = Addressed {
-                step: delivery.step.unwrap_or(StepId::GATEWAY),
-                time_left,
-                ..done
-            };
-            let Some(link) = self
-                .outbound
-                .get_mut(&delivery.to)
-                .and_then(|all| all.pick(done.request, delivery.joined))
-            else {
-                continue;
-            };
-            link.send(Envelope {
-                address,
+            let envelope = Envelope {
+                address: Addressed {
+                    step: delivery.step,
+                    time_left,
+                    ..done
+                },
                 body: Body::Tensors(ported(delivery, outputs)),
-            })?;
+            };
+            if let Some(instances) = self.outbound.get_mut(&delivery.to) {
+                instances.send(envelope, delivery.joined)?;
+            }
         }
         Ok(deliveries.len() as u64)
     }
 
     /// Answers a request with an error.
     pub(super) fn fail(&mut self, of: Addressed, failure: Failure) -> Result<(), LinkError> {
-        let address = Addressed {
-            step: StepId::GATEWAY,
-            time_left: Duration::ZERO,
-            ..of
+        let envelope = Envelope {
+            address: Addressed {
+                step: StepId::GATEWAY,
+                time_left: Duration::ZERO,
+                ..of
+            },
+            body: Body::Failure(failure),
         };
-        match self
-            .outbound
-            .get_mut(&Receiver::Gateway)
-            .and_then(|all| all.pick(of.request, false))
-        {
-            Some(link) => link.send(Envelope {
-                address,
-                body: Body::Failure(failure),
-            }),
-            None => Ok(()),
-        }
+        let gateway = self.outbound.get_mut(&Receiver::Gateway);
+        gateway.map_or(Ok(()), |gateway| gateway.send(envelope, false))
     }
 }
 
-/// Addresses a producer's tensors to the ports of one delivery.
-pub(in crate::actors) fn ported(delivery: &Delivery, tensors: &[Tensor]) -> Vec<(u16, Tensor)> {
-    let tensor =
-        |&(from, port): &(usize, u16)| tensors.get(from).map(|tensor| (port, tensor.clone()));
-    delivery.ports.iter().filter_map(tensor).collect()
-}
-
-/// Returns the time from `now` to `deadline`, zero if it has passed.
-pub(in crate::actors) fn time_left(deadline: Instant, now: Instant) -> Duration {
-    deadline.saturating_duration_since(now)
+/// Returns what follows when a step of a request is done.
+fn deliveries(wiring: &Wiring, done: Addressed) -> &[Delivery] {
+    let deliveries = wiring.finished.get(&(done.pipeline, done.step));
+    deliveries.map(Vec::as_slice).unwrap_or_default()
 }

@@ -8,4 +8,3 @@ mod queue;
 mod session;
 
 pub(super) use actor::{BlockActor, BlockConfig, GiveUp, Rebuild};
-pub(super) use links::{Instances, gateway_endpoint, ported, time_left};

@@ -7,22 +7,18 @@ use crate::sched::{Batcher, Item, Joiner, Limits, Recent};
 use crate::tensormq::{Addressed, Peer};
 use crate::types::{BlockSpec, DType, RequestId, Shape, StepId, Tensor};
 
-/// Requests that may share a run have equal keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    /// Dtype and trailing shape of every input.
-    trailing: Vec<(DType, Shape)>,
-    /// Set on a request that has to run alone, because a run it was part of failed.
-    alone: Option<(RequestId, StepId)>,
-}
+use super::session::rows_of;
+
+/// Requests that may share a run have equal keys: dtype and trailing shape of every input.
+pub(super) type Key = Vec<(DType, Shape)>;
 
 /// One use of the block by one request.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub address: Addressed,
     pub inputs: Vec<Tensor>,
-    /// Whose credit to release when the job leaves the queue; `None` once that is done.
-    pub credit: Option<Peer>,
+    /// Whose credit to release when the job is done with, one way or the other.
+    pub peer: Peer,
 }
 
 /// A job in the batcher.
@@ -86,32 +82,27 @@ impl Queue {
                 tensor.shape().get(1..).unwrap_or_default().to_vec(),
             )
         };
-        let key = Key {
-            trailing: inputs.iter().map(trailing).collect(),
-            alone: None,
-        };
-        let rows = super::session::rows_of(&inputs);
         self.batcher.push(Item {
-            key,
-            rows,
+            key: inputs.iter().map(trailing).collect(),
+            rows: rows_of(&inputs),
+            solo: false,
             arrived: now,
             deadline,
             content: Job {
                 address,
                 inputs,
-                credit: Some(peer),
+                peer,
             },
         });
         Accepted::Queued
     }
 
-    /// Puts a job back, to run alone.
-    pub(super) fn retry_alone(&mut self, mut waiting: Waiting) {
-        waiting.key.alone = Some((
-            waiting.content.address.request,
-            waiting.content.address.step,
-        ));
-        self.batcher.push(waiting);
+    /// Puts a job back, to run next and alone.
+    pub(super) fn retry_alone(&mut self, waiting: Waiting) {
+        self.batcher.push_front(Item {
+            solo: true,
+            ..waiting
+        });
     }
 
     /// Forgets a request wherever it waits; returns what held a credit.
@@ -137,12 +128,5 @@ impl Queue {
     pub(super) fn next_expiry(&self) -> Option<Instant> {
         let incomplete = self.incomplete.values().copied();
         incomplete.chain(self.batcher.next_expiry()).min()
-    }
-}
-
-impl Key {
-    /// Tells whether the request already had its second chance.
-    pub(super) const fn is_alone(&self) -> bool {
-        self.alone.is_some()
     }
 }

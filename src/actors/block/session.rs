@@ -9,25 +9,31 @@ use crate::types::{Signature, Tensor};
 /// Why a run gave no outputs.
 #[derive(Debug)]
 pub(super) enum RunError {
-    /// The request is at fault; the session is sound.
+    /// The request is at fault.
     Request(String),
+    /// The run failed on what it was given; the session is sound.
+    Run(String),
     /// The block is at fault; the session must be rebuilt.
     Block(String),
+}
+
+/// What stays of a panic.
+fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message")
 }
 
 fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.is_callers() => Err(RunError::Request(error.to_string())),
+        Ok(Err(error)) if error.keeps_session() => Err(RunError::Run(error.to_string())),
         Ok(Err(error)) => Err(RunError::Block(error.to_string())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(RunError::Block(format!(
-                "panicked: {}",
-                text.unwrap_or_else(|| "no message".into())
-            )))
-        }
+        Err(panic) => Err(RunError::Block(format!(
+            "panicked: {}",
+            message_of(&*panic)
+        ))),
     }
 }
 
@@ -38,7 +44,9 @@ pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, St
         warm(session.as_mut(), prepared.signature())?;
         Ok(session)
     });
-    built.map_err(|(RunError::Request(cause) | RunError::Block(cause))| cause)
+    built.map_err(|error| match error {
+        RunError::Request(cause) | RunError::Run(cause) | RunError::Block(cause) => cause,
+    })
 }
 
 /// Runs requests of equal trailing shapes as one batch; returns the outputs of each.
@@ -50,6 +58,10 @@ pub(super) fn run(
     fence(|| {
         if let [inputs] = requests {
             return Ok(vec![session.run(inputs)?]);
+        }
+        for inputs in requests {
+            // Together they could fit where one of them does not.
+            signature.bind(inputs)?;
         }
         let joined: Vec<_> = (0..signature.inputs.len())
             .map(|port| {

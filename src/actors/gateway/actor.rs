@@ -10,18 +10,18 @@ use futures_util::stream;
 use tracing::{debug, error, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
-use crate::actors::block::{Instances, gateway_endpoint, ported, time_left};
+use crate::actors::links::{Instances, gateway_endpoint, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
 use crate::plan::{Plan, Receiver, Wiring};
 use crate::telemetry::metrics::{self, PipelineMetrics};
 use crate::telemetry::{Event, Straggler};
 use crate::tensormq::{
-    Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Outbound, Received, Window,
+    Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Received, Window,
 };
 use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
-use super::handle::Submission;
+use super::handle::{Submission, stopped};
 use super::pending::{Open, Pending};
 
 const IDENTITY: &str = "gateway";
@@ -75,12 +75,8 @@ impl Links {
 
     fn poll(&mut self) -> Result<bool, LinkError> {
         let mut arrived = false;
-        for link in self
-            .blocks
-            .iter_mut()
-            .flat_map(|instances| &mut instances.0)
-        {
-            arrived |= link.poll()?;
+        for instances in &mut self.blocks {
+            arrived |= instances.poll()?;
         }
         Ok(arrived)
     }
@@ -104,8 +100,8 @@ impl GatewayActor {
 
     fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
         let links = Links::open(&self.config)?;
-        let outbound = links.blocks.iter().flat_map(|instances| &instances.0);
-        for edges in outbound.map(Outbound::edges).chain([links.inbound.edges()]) {
+        let outbound = links.blocks.iter().flat_map(Instances::edges);
+        for edges in outbound.chain([links.inbound.edges()]) {
             ctx.add_stream(wakes(edges?));
         }
         let shared = self.config.handle.shared.clone();
@@ -185,21 +181,18 @@ impl GatewayActor {
         };
         let wiring = self.config.wiring.clone();
         for delivery in &wiring.admitted[pipeline] {
-            let tensors = ported(delivery, &inputs);
+            // A plan has no edge from an input of a pipeline to an output.
             let Receiver::Block(block) = delivery.to else {
-                self.finish(id, tensors);
                 continue;
             };
-            let address = Addressed {
-                step: delivery.step.unwrap_or(StepId::GATEWAY),
-                ..base
+            let envelope = Envelope {
+                address: Addressed {
+                    step: delivery.step,
+                    ..base
+                },
+                body: Body::Tensors(ported(delivery, &inputs)),
             };
-            if let Some(link) = links.blocks[block].pick(id, delivery.joined) {
-                link.send(Envelope {
-                    address,
-                    body: Body::Tensors(tensors),
-                })?;
-            }
+            links.blocks[block].send(envelope, delivery.joined)?;
         }
         Ok(())
     }
@@ -257,14 +250,13 @@ impl GatewayActor {
             step: StepId::GATEWAY,
             time_left: Duration::ZERO,
         };
+        let envelope = Envelope {
+            address,
+            body: Body::Cancel,
+        };
         for block in blocks {
-            for link in &mut links.blocks[block].0 {
-                link.forget(request);
-                link.send(Envelope {
-                    address,
-                    body: Body::Cancel,
-                })?;
-            }
+            links.blocks[block].forget(request);
+            links.blocks[block].send_to_all(&envelope)?;
         }
         Ok(())
     }
@@ -288,15 +280,12 @@ impl Pump for GatewayActor {
             }
             Err(error) => {
                 error!(%error, "gateway links failed, refusing all requests");
-                self.config.handle.close();
-                let failure = Failure::new(
-                    FailureKind::Unavailable,
-                    format!("the gateway failed: {error}"),
-                );
-                self.pending
-                    .drain()
-                    .into_iter()
-                    .for_each(|(_, open)| open.fail(failure.clone()));
+                let cause = format!("the gateway failed: {error}");
+                let failure = Failure::new(FailureKind::Unavailable, cause);
+                self.config.handle.shared.end(failure.clone());
+                for (_, open) in self.pending.drain() {
+                    open.fail(failure.clone());
+                }
             }
         }
     }
@@ -323,7 +312,7 @@ impl StreamHandler<Wake> for GatewayActor {
 
 impl Drop for GatewayActor {
     fn drop(&mut self) {
-        self.config.handle.shared.end();
+        self.config.handle.shared.end(stopped());
     }
 }
 
@@ -336,20 +325,22 @@ impl Handler<Abandon> for GatewayActor {
         for (id, open) in self.pending.drain() {
             let pipeline = &self.config.plan.pipelines[open.pipeline].name;
             let waited = now - open.started;
-            Straggler {
+            let straggler = Straggler {
                 pipeline,
                 request: id,
                 waited,
-            }
-            .emit();
+            };
+            straggler.emit();
             names.push(format!(
                 "request {id} of pipeline {pipeline:?}, {} ms old",
                 waited.as_millis()
             ));
-            open.fail(Failure::new(
-                FailureKind::ShuttingDown,
-                "the server stopped before the request was answered",
-            ));
+            if let Some(mut links) = self.links.take() {
+                // Blocks that do not run it need not run it now. If that fails, it runs for nobody.
+                let _ = self.cancel(&mut links, id, open.pipeline);
+                self.links = Some(links);
+            }
+            open.fail(stopped());
         }
         names.sort();
         // Whoever asked has a bound on its patience and may be gone.

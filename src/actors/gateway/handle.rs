@@ -5,7 +5,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,9 @@ pub(super) struct Shared {
     board: Board,
     next_id: AtomicU64,
     in_flight: AtomicUsize,
-    stopping: AtomicBool,
-    /// The gateway actor is gone: nobody takes submissions any more.
+    /// Why no request is admitted any more.
+    closed: RwLock<Option<Failure>>,
+    /// Nobody takes submissions any more.
     ended: AtomicBool,
     idle_lock: Mutex<()>,
     idle: Condvar,
@@ -115,7 +116,7 @@ impl Gateway {
             board,
             next_id: AtomicU64::new(1),
             in_flight: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
+            closed: RwLock::new(None),
             ended: AtomicBool::new(false),
             idle_lock: Mutex::new(()),
             idle: Condvar::new(),
@@ -136,9 +137,9 @@ impl Gateway {
 
     /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
     pub fn state(&self, pipeline: usize) -> PipelineState {
-        if self.shared.stopping.load(Ordering::Acquire) {
+        if let Some(failure) = self.closed() {
             return PipelineState::NotReady {
-                reason: "the server is shutting down".into(),
+                reason: failure.cause,
             };
         }
         let Some(planned) = self.shared.plan.pipelines.get(pipeline) else {
@@ -163,11 +164,6 @@ impl Gateway {
             }
         }
         PipelineState::Ready
-    }
-
-    /// Returns how a block is doing; the worst of its instances counts.
-    pub fn block_state(&self, block: usize) -> BlockState {
-        self.shared.board.worst(block)
     }
 
     /// Returns the number of requests admitted and not yet answered.
@@ -202,14 +198,11 @@ impl Gateway {
             .signature
             .bind(&request.inputs)
             .map_err(|error| invalid(error.to_string()))?;
+        if let Some(failure) = self.closed() {
+            return Err(failure);
+        }
         if let PipelineState::NotReady { reason } = self.state(request.pipeline) {
-            let stopping = shared.stopping.load(Ordering::Acquire);
-            let kind = if stopping {
-                FailureKind::ShuttingDown
-            } else {
-                FailureKind::Unavailable
-            };
-            return Err(Failure::new(kind, reason));
+            return Err(Failure::new(FailureKind::Unavailable, reason));
         }
         let slot = Slot::take(shared)?;
         let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
@@ -242,9 +235,15 @@ impl Gateway {
         })
     }
 
-    /// Refuses every further request.
+    /// Refuses every further request, because the program is stopping.
     pub fn close(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
+        let failure = Failure::new(FailureKind::ShuttingDown, "the server is shutting down");
+        self.shared.close(failure);
+    }
+
+    /// Returns why the gateway takes no requests any more, if it does not.
+    pub fn closed(&self) -> Option<Failure> {
+        self.shared.closed()
     }
 
     /// Blocks the thread until nothing is in flight, `limit` at most; tells whether that was reached.
@@ -261,20 +260,35 @@ impl Gateway {
 }
 
 impl Shared {
-    /// Answers what was submitted and not taken. To be called when the gateway actor ends.
-    pub(super) fn end(&self) {
-        self.stopping.store(true, Ordering::Release);
+    /// The first reason given is the one that stays.
+    fn close(&self, failure: Failure) {
+        let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
+        closed.get_or_insert(failure);
+    }
+
+    fn closed(&self) -> Option<Failure> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        closed.clone()
+    }
+
+    /// Closes, and answers what was submitted and not taken. From now on nobody takes submissions.
+    pub(super) fn end(&self, failure: Failure) {
+        self.close(failure);
         self.ended.store(true, Ordering::SeqCst);
         self.refuse_submissions();
     }
 
     fn refuse_submissions(&self) {
         while let Some(Submission { reply, .. }) = self.submissions.pop() {
-            let failure = Failure::new(FailureKind::ShuttingDown, "the gateway has stopped");
             // A client that has gone away wants no reply.
-            let _ = reply.send(Err(failure));
+            let _ = reply.send(self.closed().map_or_else(|| Err(stopped()), Err));
         }
     }
+}
+
+pub(super) fn stopped() -> Failure {
+    let cause = "the gateway stopped before the request was answered";
+    Failure::new(FailureKind::ShuttingDown, cause)
 }
 
 fn overloaded(in_flight_max: usize) -> Failure {
@@ -316,18 +330,15 @@ impl Future for Ticket {
         let polled = Pin::new(&mut self.reply).poll(ctx);
         polled.map(|received| {
             self.answered = true;
-            received.unwrap_or_else(|_| {
-                Err(Failure::new(
-                    FailureKind::ShuttingDown,
-                    "the gateway stopped before the request was answered",
-                ))
-            })
+            received.unwrap_or_else(|_| Err(stopped()))
         })
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        // First, so that a submission the gateway has not taken yet is seen to be abandoned.
+        self.reply.close();
         if !self.answered && self.shared.cancellations.push(self.id).is_ok() {
             self.shared.wake.notify_one();
         }

@@ -2,8 +2,7 @@
 //!
 //! `REQ-1` lives here: a reply channel leaves the table exactly once, together with the entry.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,7 +29,7 @@ pub(super) struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     open: HashMap<RequestId, Open>,
-    deadlines: BinaryHeap<Reverse<(Instant, RequestId)>>,
+    deadlines: BTreeSet<(Instant, RequestId)>,
 }
 
 impl Open {
@@ -89,12 +88,14 @@ impl Open {
 
 impl Pending {
     pub(super) fn insert(&mut self, id: RequestId, open: Open) {
-        self.deadlines.push(Reverse((open.deadline, id)));
+        self.deadlines.insert((open.deadline, id));
         self.open.insert(id, open);
     }
 
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
-        self.open.remove(&id)
+        let open = self.open.remove(&id)?;
+        self.deadlines.remove(&(open.deadline, id));
+        Some(open)
     }
 
     /// Adds outputs to a request; returns it once none is missing. Outputs of a request that is no longer open are
@@ -111,31 +112,25 @@ impl Pending {
             }
         }
         if open.outputs.iter().any(Option::is_none) {
-            None
-        } else {
-            self.open.remove(&id)
+            return None;
         }
+        self.remove(id)
     }
 
     /// Removes the requests whose deadline has passed.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<(RequestId, Open)> {
-        let mut late = Vec::new();
-        while let Some(Reverse((deadline, id))) = self.deadlines.peek().copied() {
-            if deadline > now && self.open.contains_key(&id) {
-                break;
-            }
-            self.deadlines.pop();
-            if let Some(open) = self.open.remove(&id) {
-                late.push((id, open));
-            }
-        }
-        late
+        let late = self
+            .deadlines
+            .iter()
+            .take_while(|(deadline, _)| *deadline <= now);
+        let late: Vec<_> = late.map(|(_, id)| *id).collect();
+        late.into_iter()
+            .filter_map(|id| Some((id, self.remove(id)?)))
+            .collect()
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines
-            .peek()
-            .map(|Reverse((deadline, _))| *deadline)
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
     pub(super) fn drain(&mut self) -> Vec<(RequestId, Open)> {
