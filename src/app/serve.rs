@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{Loaded, Runtime, StartError, StopReport};
 use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
 use crate::telemetry::{DrainStarted, Event, metrics};
+use crate::types::Failure;
 
 /// How long responses may take to be written once every request has its answer.
 const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
@@ -35,6 +36,8 @@ pub enum ServeFailure {
     Signals(io::Error),
     #[error("the HTTP server ended by itself")]
     Ended,
+    #[error("{0}")]
+    Gateway(Failure),
 }
 
 /// Either signal that asks a process to stop.
@@ -89,6 +92,7 @@ async fn run(
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
     let bound = bind(options, runtime.gateway().clone())?;
     let stop = bound.stop_handle();
+    let gateway = runtime.gateway().clone();
     announce(&Announcement {
         http: bound.address(),
     });
@@ -96,9 +100,9 @@ async fn run(
     tokio::pin!(http);
     let name = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
+        failure = gateway.closed() => return Err(ServeFailure::Gateway(failure)),
         name = signals.next() => name,
     };
-    let gateway = runtime.gateway().clone();
     info!(signal = name, "stopping");
     gateway.close();
     DrainStarted {

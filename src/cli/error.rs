@@ -69,7 +69,7 @@ impl CliError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Configuration(_) => Exit::Configuration,
-            Self::Serve(ServeFailure::Ended) => Exit::Failed,
+            Self::Serve(ServeFailure::Ended | ServeFailure::Gateway(_)) => Exit::Failed,
             Self::Start(_) | Self::Serve(_) | Self::Model(_) | Self::Prepare { .. } => {
                 Exit::CannotStart
             }

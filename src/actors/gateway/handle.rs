@@ -82,6 +82,8 @@ pub(super) struct Shared {
     pub submissions: ArrayQueue<Submission>,
     pub cancellations: ArrayQueue<RequestId>,
     pub wake: Notify,
+    /// Rung when `closed` is set.
+    closing: Notify,
 }
 
 /// A place among the requests in flight, given back when dropped.
@@ -124,6 +126,7 @@ impl Gateway {
             // A cancellation outlives its request's slot for a moment, hence the room.
             cancellations: ArrayQueue::new(in_flight_max.saturating_mul(4)),
             wake: Notify::new(),
+            closing: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -137,7 +140,7 @@ impl Gateway {
 
     /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
     pub fn state(&self, pipeline: usize) -> PipelineState {
-        if let Some(failure) = self.closed() {
+        if let Some(failure) = self.shared.closed() {
             return PipelineState::NotReady {
                 reason: failure.cause,
             };
@@ -198,7 +201,7 @@ impl Gateway {
             .signature
             .bind(&request.inputs)
             .map_err(|error| invalid(error.to_string()))?;
-        if let Some(failure) = self.closed() {
+        if let Some(failure) = self.shared.closed() {
             return Err(failure);
         }
         if let PipelineState::NotReady { reason } = self.state(request.pipeline) {
@@ -241,9 +244,15 @@ impl Gateway {
         self.shared.close(failure);
     }
 
-    /// Returns why the gateway takes no requests any more, if it does not.
-    pub fn closed(&self) -> Option<Failure> {
-        self.shared.closed()
+    /// Waits until the gateway takes no requests any more; returns why.
+    pub async fn closed(&self) -> Failure {
+        loop {
+            let closing = self.shared.closing.notified();
+            if let Some(failure) = self.shared.closed() {
+                return failure;
+            }
+            closing.await;
+        }
     }
 
     /// Blocks the thread until nothing is in flight, `limit` at most; tells whether that was reached.
@@ -264,6 +273,8 @@ impl Shared {
     fn close(&self, failure: Failure) {
         let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
         closed.get_or_insert(failure);
+        drop(closed);
+        self.closing.notify_waiters();
     }
 
     fn closed(&self) -> Option<Failure> {
