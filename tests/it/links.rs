@@ -287,3 +287,50 @@ async fn an_edge_wakes_a_consumer_that_has_drained() {
         .expect("an edge was lost");
     producer.join().unwrap();
 }
+
+/// Both ends write to the sockets that they wait on, so an edge may pass while they write.
+#[tokio::test(flavor = "current_thread")]
+async fn edges_wake_both_ends_while_credits_flow_back() {
+    const COUNT: u64 = 500;
+    let mut pair = Pair::new(2);
+    let edges = pair.inbound.edges().unwrap();
+    let mut outbound = pair.outbound;
+    let producer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let edges = outbound.edges().unwrap();
+            for request in 0..COUNT {
+                outbound.send(tensors(request, small())).unwrap();
+            }
+            let all = async {
+                while outbound.backlog() > 0 {
+                    edges.next().await.unwrap();
+                    while outbound.poll().unwrap() {}
+                }
+            };
+            tokio::time::timeout(WATCHDOG, all)
+                .await
+                .expect("an edge of a credit was lost");
+        });
+        outbound
+    });
+    let mut seen = Vec::new();
+    let all = async {
+        while (seen.len() as u64) < COUNT {
+            edges.next().await.unwrap();
+            while let Some(received) = pair.inbound.try_receive().unwrap() {
+                let received = received.unwrap();
+                seen.push(received.envelope.address.request.0);
+                pair.inbound.release(received.peer).unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(WATCHDOG, all)
+        .await
+        .expect("an edge of a tensor was lost");
+    assert_eq!(seen, (0..COUNT).collect::<Vec<_>>());
+    producer.join().unwrap();
+}

@@ -15,6 +15,8 @@ fn load(server: &Server, requests: u32) {
             "digit",
         ])
         .args(["--requests", &requests.to_string(), "--concurrency", "4"])
+        // No requests beyond those that are counted.
+        .args(["--warmup", "0s"])
         .output()
         .unwrap();
     assert!(

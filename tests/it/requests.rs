@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use blockflow::actors::{InferRequest, PipelineState};
+use blockflow::telemetry::metrics;
 use blockflow::types::{
-    BatchSpec, Dim, EdgeSpec, FailureKind, FlowSpec, GraphSpec, MockFailure, PipelineSpec,
-    RestartSpec, ShapeSpec, Spec,
+    BatchSpec, DType, Dim, Failure, FailureKind, MockFailure, RestartSpec, ShapeSpec, Signature,
+    Spec, Tensor, TensorSpec,
 };
 use proptest::prelude::*;
 
-use crate::support::{ask, behaving, chain, mock, row, spec, start, submit, until, wait};
+use crate::support::{
+    ask, behaving, chain, graph, mock, mock_of, row, spec, start, submit, until, wait,
+};
 
 const WIDTH: usize = 8;
 const LONG: Duration = Duration::from_secs(20);
+/// Longer than any test waits.
+const HOPELESS: Duration = Duration::from_secs(40);
 
 fn fixed() -> ShapeSpec {
     ShapeSpec::fixed(&[1, WIDTH])
@@ -20,6 +25,11 @@ fn fixed() -> ShapeSpec {
 
 fn batched() -> ShapeSpec {
     ShapeSpec(vec![Dim::symbol("batch"), Dim::Fixed(WIDTH)])
+}
+
+/// Returns how many envelopes the instances of a block have taken off their sockets.
+fn received(block: &str) -> u64 {
+    metrics::block(block).envelopes_received.get()
 }
 
 /// A random block of a random pipeline.
@@ -81,31 +91,17 @@ fn dag(nodes: &[Node]) -> (Spec, Vec<u8>) {
                 // A mock's output repeats its first input.
                 depth.push(1 + from.map_or(0, |from| depth[from]));
             }
-            edges.push(EdgeSpec {
-                from: from.map_or((None, "x".into()), |from| {
-                    (Some(format!("b{from}")), "out".into())
-                }),
-                to: (Some(name.clone()), format!("in{port}")),
-            });
+            let from = from.map_or("x".into(), |from| format!("b{from}.out"));
+            edges.push(format!("{from} -> {name}.in{port}"));
         }
     }
     let mut expected = Vec::new();
     for (index, _) in used.iter().enumerate().filter(|(_, used)| !**used) {
-        edges.push(EdgeSpec {
-            from: (Some(format!("b{index}")), "out".into()),
-            to: (None, format!("y{index}")),
-        });
+        edges.push(format!("b{index}.out -> y{index}"));
         expected.push(depth[index]);
     }
-    let flow = FlowSpec::Graph(GraphSpec {
-        steps: Vec::new(),
-        edges,
-    });
-    let pipeline = PipelineSpec {
-        name: "dag".into(),
-        flow,
-        deadline: LONG,
-    };
+    let edges: Vec<_> = edges.iter().map(String::as_str).collect();
+    let pipeline = graph("dag", &edges, LONG);
     (spec(blocks, vec![pipeline]), expected)
 }
 
@@ -171,8 +167,7 @@ proptest! {
             .iter()
             .map(|&(rows, value)| {
                 let bytes = vec![value; rows * WIDTH];
-                let tensor = blockflow::types::Tensor::copy_of(
-                    blockflow::types::DType::U8, vec![rows, WIDTH], &bytes).unwrap();
+                let tensor = Tensor::copy_of(DType::U8, vec![rows, WIDTH], &bytes).unwrap();
                 submit(runtime.gateway(), 0, vec![tensor]).unwrap()
             })
             .collect();
@@ -322,15 +317,20 @@ fn requests_beyond_the_bound_are_refused_and_the_others_answered() {
 }
 
 #[test]
-fn a_dropped_ticket_frees_its_place_before_the_block_is_done() {
-    let block = behaving(mock("slow", 1, fixed()), Duration::from_millis(400), None);
-    let runtime = start(&spec(vec![block], vec![chain("p", &["slow"], LONG)]));
+fn dropped_tickets_free_their_places_while_the_block_runs() {
+    // Neither the end of the run nor the deadline can free a place while this test waits.
+    let name = "slow_of_dropped_tickets";
+    let block = behaving(mock(name, 1, fixed()), 2 * HOPELESS, None);
+    let runtime = start(&spec(vec![block], vec![chain("p", &[name], 4 * HOPELESS)]));
     let gateway = runtime.gateway();
     let running = submit(gateway, 0, vec![row(&[0; WIDTH])]).unwrap();
+    until("the first request runs", || received(name) == 1);
     let waiting = submit(gateway, 0, vec![row(&[0; WIDTH])]).unwrap();
+    assert_eq!(gateway.in_flight(), 2);
     drop(waiting);
-    until("the cancelled request is gone", || gateway.in_flight() == 1);
-    wait(running).unwrap();
+    until("the waiting request is gone", || gateway.in_flight() == 1);
+    drop(running);
+    until("the running request is gone", || gateway.in_flight() == 0);
 }
 
 #[test]
@@ -392,4 +392,214 @@ fn pipelines_that_use_blocks_in_opposite_orders_do_not_block_each_other() {
             assert_eq!(wait(ticket).unwrap().outputs[0].bytes(), [2; WIDTH]);
         }
     }
+}
+
+/// A step `pair` with two inputs of as many rows, of which the second has one row whatever the request has.
+fn unequal(rows_max: usize) -> Spec {
+    let tensor = |name: &str, rows: Dim| {
+        TensorSpec::new(name, DType::U8, ShapeSpec(vec![rows, Dim::Fixed(WIDTH)]))
+    };
+    let one_row = mock_of(
+        "one_row",
+        Signature {
+            inputs: vec![tensor("in0", Dim::symbol("batch"))],
+            outputs: vec![tensor("out", Dim::Any)],
+        },
+    );
+    let mut pair = mock("pair", 2, batched());
+    pair.restart.budget = 0;
+    pair.batch = BatchSpec {
+        rows_max,
+        wait: Duration::from_millis(50),
+    };
+    let edges = [
+        "x -> one_row.in0",
+        "x -> pair.in0",
+        "one_row.out -> pair.in1",
+        "pair.out -> y",
+    ];
+    spec(vec![one_row, pair], vec![graph("p", &edges, LONG)])
+}
+
+fn rows_of(rows: usize, value: u8) -> Tensor {
+    Tensor::copy_of(DType::U8, vec![rows, WIDTH], &vec![value; rows * WIDTH]).unwrap()
+}
+
+type Outcome = Result<(Vec<usize>, Vec<u8>), FailureKind>;
+
+fn outcome(reply: Result<Vec<Tensor>, Failure>) -> Outcome {
+    reply
+        .map(|outputs| (outputs[0].shape().to_vec(), outputs[0].bytes().to_vec()))
+        .map_err(|failure| failure.kind)
+}
+
+/// Sends requests of so many rows, the value of each its number, one after the other or all at once.
+fn outcomes(spec: &Spec, requests: &[usize], at_once: bool) -> Vec<Outcome> {
+    let runtime = start(spec);
+    let gateway = runtime.gateway();
+    let inputs = requests.iter().zip(0..);
+    let inputs = inputs.map(|(&rows, value)| vec![rows_of(rows, value)]);
+    if at_once {
+        let tickets: Vec<_> = inputs.map(|inputs| submit(gateway, 0, inputs)).collect();
+        let replies = tickets
+            .into_iter()
+            .map(|ticket| wait(ticket?).map(|reply| reply.outputs));
+        replies.map(outcome).collect()
+    } else {
+        inputs
+            .map(|inputs| outcome(ask(gateway, 0, inputs)))
+            .collect()
+    }
+}
+
+#[test]
+fn req_4_inputs_of_unequal_rows_are_never_evened_out_by_another_request() {
+    // Two rows and one, none and one: together the inputs have as many rows, and none of them fits.
+    let requests = [2, 0, 1, 2, 0, 1, 1];
+    let alone = outcomes(&unequal(1), &requests, false);
+    for (value, (rows, outcome)) in (0_u8..).zip(requests.iter().zip(&alone)) {
+        if *rows == 1 {
+            assert_eq!(*outcome, Ok((vec![1, WIDTH], vec![value + 1; WIDTH])));
+        } else {
+            assert!(outcome.is_err(), "{rows} rows: {outcome:?}");
+        }
+    }
+    assert_eq!(outcomes(&unequal(64), &requests, true), alone);
+}
+
+#[test]
+fn req_4_requests_without_rows_get_in_a_batch_what_they_get_alone() {
+    let spec = |rows_max| {
+        let mut block = mock("a", 1, batched());
+        block.batch = BatchSpec {
+            rows_max,
+            wait: Duration::from_millis(50),
+        };
+        spec(vec![block], vec![chain("p", &["a"], LONG)])
+    };
+    for requests in [&[0, 0, 0][..], &[0, 2, 0, 1, 0]] {
+        let alone = outcomes(&spec(1), requests, false);
+        assert_eq!(outcomes(&spec(64), requests, true), alone);
+    }
+}
+
+#[test]
+fn requests_that_do_not_fit_cost_a_block_nothing() {
+    let runtime = start(&unequal(1));
+    let gateway = runtime.gateway();
+    for _ in 0..100 {
+        let failure = ask(gateway, 0, vec![rows_of(2, 0)]).unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Invalid, "{failure}");
+        assert_eq!(failure.block.as_deref(), Some("pair"), "{failure}");
+    }
+    assert_eq!(gateway.state(0), PipelineState::Ready);
+    assert!(ask(gateway, 0, vec![rows_of(1, 0)]).is_ok());
+}
+
+#[test]
+fn a_block_that_errs_within_its_budget_fails_those_requests_and_no_more() {
+    let failure = Some(MockFailure::Error { every: 2 });
+    let block = behaving(mock("moody", 1, fixed()), Duration::ZERO, failure);
+    let runtime = start(&spec(vec![block], vec![chain("p", &["moody"], LONG)]));
+    let gateway = runtime.gateway();
+    let mut failed = 0;
+    for _ in 0..100 {
+        if let Err(failure) = ask(gateway, 0, vec![row(&[0; WIDTH])]) {
+            assert_eq!(failure.kind, FailureKind::BlockFailed, "{failure}");
+            assert!(failure.cause.contains("as declared"), "{failure}");
+            failed += 1;
+        }
+    }
+    assert_eq!(failed, 50);
+    assert_eq!(gateway.state(0), PipelineState::Ready);
+}
+
+#[test]
+fn a_second_request_goes_to_the_instance_that_is_free() {
+    let name = "one_of_two_instances";
+    let mut block = behaving(mock(name, 1, fixed()), 2 * HOPELESS, None);
+    block.instances = 2;
+    block.queue_max = 1;
+    let pipelines = vec![
+        chain("p", &[name], 4 * HOPELESS),
+        chain("quick", &["quick"], LONG),
+    ];
+    let runtime = start(&spec(vec![block, mock("quick", 1, fixed())], pipelines));
+    let gateway = runtime.gateway();
+    let _first = submit(gateway, 0, vec![row(&[0; WIDTH])]).unwrap();
+    until("one instance runs", || received(name) == 1);
+    // The gateway takes up whatever credit has come back by now.
+    ask(gateway, 1, vec![row(&[0; WIDTH])]).unwrap();
+    let _second = submit(gateway, 0, vec![row(&[0; WIDTH])]).unwrap();
+    // An instance in a run takes nothing off its socket, so this is the other one.
+    until("the other instance runs too", || received(name) == 2);
+}
+
+#[test]
+fn req_1_submissions_that_race_a_stop_are_answered_or_refused() {
+    for round in 0..30 {
+        let block = behaving(mock("racer", 1, fixed()), Duration::from_micros(200), None);
+        let runtime = start(&spec(vec![block], vec![chain("p", &["racer"], LONG)]));
+        let gateway = runtime.gateway().clone();
+        let submitting = || {
+            let mut tickets = Vec::new();
+            loop {
+                match submit(&gateway, 0, vec![row(&[0; WIDTH])]) {
+                    Ok(ticket) => tickets.push(ticket),
+                    Err(failure) if failure.kind == FailureKind::Overloaded => {
+                        std::thread::yield_now();
+                    }
+                    Err(failure) => {
+                        assert_eq!(failure.kind, FailureKind::ShuttingDown, "{failure}");
+                        return tickets;
+                    }
+                }
+            }
+        };
+        let (tickets, report) = std::thread::scope(|scope| {
+            let clients: Vec<_> = (0..4).map(|_| scope.spawn(submitting)).collect();
+            until("requests are in flight", || gateway.in_flight() > 0);
+            let report = runtime.stop(Duration::from_millis(round % 3));
+            let tickets = clients.into_iter().map(|client| client.join().unwrap());
+            (tickets.flatten().collect::<Vec<_>>(), report)
+        });
+        assert!(!tickets.is_empty());
+        for ticket in tickets {
+            if let Err(failure) = wait(ticket) {
+                assert_eq!(failure.kind, FailureKind::ShuttingDown, "{failure}");
+            }
+        }
+        assert_eq!(gateway.in_flight(), 0);
+        assert!(report.threads_ended);
+    }
+}
+
+#[test]
+fn a_stop_does_not_work_off_a_deep_backlog() {
+    let latency = Duration::from_millis(150);
+    let blocks: Vec<_> = ["deep_a", "deep_b", "deep_c"]
+        .map(|name| {
+            let mut block = behaving(mock(name, 1, fixed()), latency, None);
+            block.queue_max = 64;
+            block
+        })
+        .into();
+    let runtime = start(&spec(
+        blocks,
+        vec![chain("p", &["deep_a", "deep_b", "deep_c"], LONG)],
+    ));
+    let gateway = runtime.gateway().clone();
+    let tickets: Vec<_> = (0..64)
+        .map(|_| submit(&gateway, 0, vec![row(&[0; WIDTH])]).unwrap())
+        .collect();
+    until("the backlog has reached the first block", || {
+        received("deep_a") >= 1
+    });
+    let report = runtime.stop(Duration::ZERO);
+    assert_eq!(report.stragglers.len(), tickets.len());
+    assert!(report.threads_ended, "{report:?}");
+    for ticket in tickets {
+        assert_eq!(wait(ticket).unwrap_err().kind, FailureKind::ShuttingDown);
+    }
+    assert_eq!(gateway.in_flight(), 0);
 }

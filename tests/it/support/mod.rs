@@ -2,14 +2,16 @@
 
 pub(crate) mod server;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
 use blockflow::app::{Loaded, Runtime};
+use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Failure, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
-    Spec, Tensor, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphSpec, LimitsSpec,
+    LogFormat, LogSpec, MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, ShapeSpec,
+    Signature, SourceSpec, Spec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -18,19 +20,31 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(30);
 /// A mock block over UINT8 tensors of one shape, with inputs `in0`, `in1`, … and one output `out`.
 pub(crate) fn mock(name: &str, inputs: usize, shape: ShapeSpec) -> BlockSpec {
     let spec = |name: String| TensorSpec::new(name, DType::U8, shape.clone());
-    let signature = Signature {
-        inputs: (0..inputs)
-            .map(|index| spec(format!("in{index}")))
-            .collect(),
-        outputs: vec![spec("out".into())],
+    mock_of(
+        name,
+        Signature {
+            inputs: (0..inputs)
+                .map(|index| spec(format!("in{index}")))
+                .collect(),
+            outputs: vec![spec("out".into())],
+        },
+    )
+}
+
+pub(crate) fn mock_of(name: &str, signature: Signature) -> BlockSpec {
+    let mock = MockSpec {
+        signature,
+        latency: Duration::ZERO,
+        failure: None,
     };
+    block(name, SourceSpec::Mock(mock))
+}
+
+/// A block that runs one request at a time and is rebuilt at once, as often as it fails.
+pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
     BlockSpec {
         name: name.into(),
-        source: SourceSpec::Mock(MockSpec {
-            signature,
-            latency: Duration::ZERO,
-            failure: None,
-        }),
+        source,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -67,6 +81,54 @@ pub(crate) fn chain(name: &str, blocks: &[&str], deadline: Duration) -> Pipeline
         flow: FlowSpec::Chain(flow),
         deadline,
     }
+}
+
+/// A pipeline of edges as a configuration writes them: `x -> a.in0`, `a.out -> y`.
+pub(crate) fn graph(name: &str, edges: &[&str], deadline: Duration) -> PipelineSpec {
+    let end = |text: &str| match text.split_once('.') {
+        Some((step, tensor)) => (Some(step.to_owned()), tensor.to_owned()),
+        None => (None, text.to_owned()),
+    };
+    let edge = |text: &&str| {
+        let (from, to) = text.split_once(" -> ").expect("an arrow");
+        EdgeSpec {
+            from: end(from),
+            to: end(to),
+        }
+    };
+    let flow = FlowSpec::Graph(GraphSpec {
+        steps: Vec::new(),
+        edges: edges.iter().map(edge).collect(),
+    });
+    PipelineSpec {
+        name: name.into(),
+        flow,
+        deadline,
+    }
+}
+
+/// The model at `path`, which `graph` was read from, as a pipeline `model` of one block per segment between `cuts`.
+pub(crate) fn cut(path: &Path, graph: &Graph, cuts: &[String], deadline: Duration) -> Spec {
+    let segments = graph.chain(cuts).unwrap_or_else(|error| panic!("{error}"));
+    let blocks: Vec<_> = segments
+        .iter()
+        .enumerate()
+        .map(|(index, segment)| {
+            let names = |ids: &[ValueId]| {
+                let names = ids.iter().map(|&id| segment.value(id).name.clone());
+                Some(names.collect())
+            };
+            let source = SourceSpec::Onnx {
+                path: path.to_owned(),
+                inputs: names(&segment.inputs),
+                outputs: names(&segment.outputs),
+            };
+            block(&format!("part_{index}"), source)
+        })
+        .collect();
+    let names: Vec<_> = blocks.iter().map(|block| block.name.as_str()).collect();
+    let pipeline = chain("model", &names, deadline);
+    spec(blocks, vec![pipeline])
 }
 
 pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec {
