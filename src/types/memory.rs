@@ -13,21 +13,24 @@ pub trait HostMemory: Send + Sync + fmt::Debug {
 }
 
 /// Bytes whose first one lies on a [`MEMORY_ALIGNMENT`] boundary.
-#[derive(Clone)]
+///
+/// Aligned by hand: an aligned allocation leaves holes in the heap that the next one of that size does not fit into.
 pub struct AlignedBytes {
-    lines: Vec<Line>,
+    bytes: Vec<u8>,
+    start: usize,
     length: usize,
 }
-
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; MEMORY_ALIGNMENT]);
 
 impl AlignedBytes {
     /// Returns `length` zero bytes.
     pub fn zeroed(length: usize) -> Self {
-        let lines = vec![Line([0; MEMORY_ALIGNMENT]); length.div_ceil(MEMORY_ALIGNMENT)];
-        Self { lines, length }
+        let bytes = vec![0; length + MEMORY_ALIGNMENT - 1];
+        let start = bytes.as_ptr().align_offset(MEMORY_ALIGNMENT);
+        Self {
+            bytes,
+            start,
+            length,
+        }
     }
 
     pub fn copy_of(bytes: &[u8]) -> Self {
@@ -37,21 +40,13 @@ impl AlignedBytes {
     }
 
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut flatten_mut(&mut self.lines)[..self.length]
+        &mut self.bytes[self.start..][..self.length]
     }
-}
-
-fn flatten(lines: &[Line]) -> &[u8] {
-    bytemuck::cast_slice(lines)
-}
-
-fn flatten_mut(lines: &mut [Line]) -> &mut [u8] {
-    bytemuck::cast_slice_mut(lines)
 }
 
 impl HostMemory for AlignedBytes {
     fn bytes(&self) -> &[u8] {
-        &flatten(&self.lines)[..self.length]
+        &self.bytes[self.start..][..self.length]
     }
 }
 

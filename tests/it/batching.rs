@@ -139,7 +139,7 @@ fn items_that_are_not_eligible_are_passed_over_and_keep_their_place() {
     for content in 1..=4 {
         batcher.push(item(0, 1, now, now + 1000 * MS, content));
     }
-    let even = |content: &u32| content % 2 == 0;
+    let even = |content: &u32| content.is_multiple_of(2);
     assert_eq!(batcher.decide(now, MS, even), Decision::Run(1));
     assert_eq!(contents(batcher.take(1, even)), [2, 4]);
     assert_eq!(batcher.decide(now, MS, |_| false), Decision::Idle);

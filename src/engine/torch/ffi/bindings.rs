@@ -37,6 +37,7 @@ unsafe extern "C" {
     pub(super) fn blockflow_inference_enter() -> *mut Guard;
     pub(super) fn blockflow_inference_leave(guard: *mut Guard);
     pub(super) fn blockflow_set_threads(threads: c_int, error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_set_allocator();
     pub(super) fn blockflow_threads() -> c_int;
     pub(super) fn blockflow_set_jit_optimize(enabled: bool);
 }

@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
+#include <c10/core/CPUAllocator.h>
 #include <c10/core/InferenceMode.h>
 
 #include <cstdint>
@@ -30,6 +31,38 @@ template <typename Result, typename Body> Result guarded(char **error, Result fa
   }
   return failed;
 }
+
+// Memory of libtorch's CPU tensors: plain `malloc`, aligned by hand. glibc's `posix_memalign` asks for more than it
+// keeps and gives the rest back; a small allocation settles there, and the hole that the tensor leaves is too small for
+// the next tensor of that size. So the heap would grow with every block a tensor passes through.
+class Allocator final : public c10::Allocator {
+public:
+  at::DataPtr allocate(size_t bytes) override {
+    if (bytes == 0) {
+      return {nullptr, nullptr, &release, at::Device(at::kCPU)};
+    }
+    TORCH_CHECK(bytes <= SIZE_MAX - kAlignment - kAlignment, "cannot allocate ", bytes, " bytes");
+    void *base = std::malloc(bytes + kAlignment + sizeof(void *));
+    TORCH_CHECK(base != nullptr, "out of memory: cannot allocate ", bytes, " bytes");
+    auto first = reinterpret_cast<uintptr_t>(base) + sizeof(void *) + kAlignment - 1;
+    void *data = reinterpret_cast<void *>(first & ~(uintptr_t{kAlignment} - 1));
+    static_cast<void **>(data)[-1] = base;
+    return {data, data, &release, at::Device(at::kCPU)};
+  }
+
+  at::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  void copy_data(void *to, const void *from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+
+private:
+  static constexpr size_t kAlignment = 64;
+
+  static void release(void *data) {
+    if (data != nullptr) {
+      std::free(static_cast<void **>(data)[-1]);
+    }
+  }
+};
 
 } // namespace
 
@@ -68,6 +101,12 @@ bool blockflow_sole_owner(const at::Tensor *tensor, void (*release)(void *)) noe
   } catch (...) {
     return false;
   }
+}
+
+// For the start of the process, before the first tensor.
+void blockflow_set_allocator() noexcept {
+  static Allocator allocator;
+  c10::SetCPUAllocator(&allocator, /*priority=*/UINT8_MAX);
 }
 
 c10::InferenceMode *blockflow_inference_enter() noexcept { return new (std::nothrow) c10::InferenceMode(true); }

@@ -7,18 +7,22 @@ use std::marker::PhantomData;
 
 use super::super::cause::Cause;
 use super::bindings::{
-    Guard, blockflow_inference_enter, blockflow_inference_leave, blockflow_set_threads,
-    blockflow_threads, take_message,
+    Guard, blockflow_inference_enter, blockflow_inference_leave, blockflow_set_allocator,
+    blockflow_set_threads, blockflow_threads, take_message,
 };
 
 /// Makes all threads allocate from one arena of the C library, so that the activations one block has just freed, still
 /// in the cache, serve the next block on another thread. For the start of `main`; does nothing but under glibc.
+///
+/// Tensors get memory from `malloc` itself, not from its aligned sibling, which fragments the heap.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     // SAFETY: `mallopt` may be called at any time, from any thread; it changes no existing allocation.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
     }
+    // SAFETY: no preconditions; tensors made before keep the allocator they came from.
+    unsafe { blockflow_set_allocator() };
 }
 
 /// Sets how many threads the operators of this thread use. At least one.
