@@ -1,6 +1,6 @@
 //! `blockflow run`: serves until interrupted. What is served where goes to stdout, everything after it is logging.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
@@ -18,15 +18,17 @@ use super::{compose, output};
 pub(super) struct RunArguments {
     #[command(flatten)]
     source: ConfigArgument,
-    /// Address to serve HTTP on, in place of the configured one.
-    #[arg(long, value_name = "ADDR")]
+    /// Address and port to serve HTTP on, in place of the configured ones, such as localhost:8000.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
-    let (spec, locator) = compose::load_spec(&arguments.source.config)?;
-    telemetry::init(&log.over(&spec.log))?;
-    let loaded = compose::compile(&spec, &locator)?;
+    let read = compose::read(&arguments.source.config)?;
+    let log = log.over(&read.spec.log);
+    // A wrong filter of the file is told with all else that is wrong, before it is used.
+    let loaded = compose::compile(read)?;
+    telemetry::init(&log)?;
     let served = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
     let report = app::serve(loaded, arguments.http, |announcement: &Announcement| {
@@ -41,6 +43,14 @@ pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Ex
         address,
         stragglers: report.stragglers,
     })
+}
+
+/// Resolves a name; of several addresses one of this machine alone goes first.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let resolved = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    resolved
+        .min_by_key(|address| !address.ip().is_loopback())
+        .ok_or_else(|| "the name has no address".to_owned())
 }
 
 fn describe(plan: &Plan) -> String {
