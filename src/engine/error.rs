@@ -39,7 +39,8 @@ impl EngineError {
     /// any other error it has to be made anew.
     ///
     /// A session drops all tensors of a run whether or not it succeeds, and weights are never written to, so a failed
-    /// operator, on whatever inputs, leaves nothing behind.
+    /// operator, on whatever inputs, leaves nothing behind. What a TorchScript module keeps by itself it keeps beyond its
+    /// sessions, so making one anew would not help.
     pub fn keeps_session(&self) -> bool {
         match self {
             Self::Input(_)

@@ -44,24 +44,31 @@ fn an_operator_error_names_node_and_operator_and_has_one_line() {
 }
 
 #[test]
-fn a_session_works_after_an_operator_error() {
+fn a_session_gives_the_same_answers_after_an_operator_error() {
     let mut builder = Builder::new();
     let (a, b) = (builder.input(), builder.input());
-    let sum = builder.node(Op::Binary(Binary::Add), &[a, b]);
-    let graph = builder.finish(&[sum]);
+    let weight = builder.constant(f32s(&[3], &[0.5, -4.0, 2.0]));
+    let moved = builder.node(Op::Binary(Binary::Add), &[a, weight]);
+    let positive = builder.node(Op::Unary(Unary::Relu), &[moved]);
+    let sum = builder.node(Op::Binary(Binary::Add), &[positive, b]);
+    let product = builder.node(Op::Binary(Binary::Mul), &[sum, weight]);
+    let graph = builder.finish(&[product]);
     let n = [Dim::Any];
     let spec = signature(&[(DType::F32, &n), (DType::F32, &n)], &[(DType::F32, &n)]);
     let mut session = prepare_graph(&graph, spec).unwrap().session().unwrap();
-    let three = f32s(&[3], &[1.0; 3]);
-    assert!(
-        session
-            .run(&[three.clone(), f32s(&[2], &[1.0; 2])])
-            .is_err()
-    );
-    assert_eq!(
-        values_f32(&session.run(&[three.clone(), three]).unwrap()[0]),
-        [2.0; 3]
-    );
+    let sound = [f32s(&[3], &[1.0; 3]), f32s(&[3], &[0.25; 3])];
+    let unsound = [f32s(&[3], &[9.0; 3]), f32s(&[2], &[9.0; 2])];
+    let expected = [0.875, -1.0, 6.5];
+    for _ in 0..3 {
+        assert_eq!(
+            values_f32(&session.run(&sound).unwrap()[0]),
+            expected,
+            "keeps something of the failed run"
+        );
+        let error = session.run(&unsound).unwrap_err();
+        assert!(matches!(error, EngineError::Operator { .. }), "{error}");
+        assert!(error.keeps_session());
+    }
 }
 
 #[test]
