@@ -228,3 +228,24 @@ impl ModelFormat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_told_by_the_ending_in_any_case() {
+        for (name, format) in [
+            ("a.onnx", Some(ModelFormat::Onnx)),
+            ("b/a.ONNX", Some(ModelFormat::Onnx)),
+            ("a.Pt", Some(ModelFormat::TorchScript)),
+            ("a.pth", Some(ModelFormat::TorchScript)),
+            ("a.onnx.ts", Some(ModelFormat::TorchScript)),
+            ("a.tflite", None),
+            ("onnx", None),
+            ("", None),
+        ] {
+            assert_eq!(ModelFormat::of(Path::new(name)), format, "{name}");
+        }
+    }
+}
