@@ -62,3 +62,20 @@ fn describe(plan: &Plan) -> String {
         output::columns(0, &blocks)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_resolved_to_an_address_of_this_machine_alone() {
+        assert!(address("localhost:8000").is_ok_and(|one| one.ip().is_loopback()));
+        assert_eq!(
+            address("0.0.0.0:1").map(|one| one.to_string()).as_deref(),
+            Ok("0.0.0.0:1")
+        );
+        for text in ["localhost", "8000", ":", "localhost:65536"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+}
