@@ -1,12 +1,15 @@
 //! From a specification to a plan with its models at hand. Static: no device is touched, nothing is started.
 
 use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::engine::{BlockSource, builtin};
 use crate::graph::{Graph, GraphError};
-use crate::plan::{Plan, compile};
-use crate::types::{BlockSpec, Epoch, Problem, Signature, SourceSpec, Spec};
+use crate::plan::{Plan, compile_sound};
+use crate::telemetry::check_filter;
+use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
 /// A configuration that passed every static check, with the models it names read and cut.
 #[derive(Debug)]
@@ -19,11 +22,31 @@ pub struct Loaded {
 impl Loaded {
     /// Reads and cuts the models that `spec` names and compiles it. Returns every problem found.
     pub fn from_spec(spec: &Spec) -> Result<Self, Vec<Problem>> {
+        Self::from_sound(spec, &Unsound::default())
+    }
+
+    /// Does the same with a specification from which what was unsound has been left out. If that is anything, the
+    /// result is an error, perhaps with no further problem in it.
+    pub fn from_sound(spec: &Spec, unsound: &Unsound) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
+        if let Err(error) = check_filter(&spec.log.filter) {
+            problems.push(Problem::new(
+                "log.filter",
+                error.to_string(),
+                "expected one such as \"info,blockflow::actors=debug\"",
+            ));
+        }
         let mut files = HashMap::new();
         let mut graphs = Vec::new();
         let mut signatures = Vec::new();
         for block in &spec.blocks {
+            if block.device != Device::Cpu {
+                problems.push(Problem::new(
+                    format!("blocks.{}.device", block.name),
+                    format!("is \"{}\"", block.device),
+                    "this version runs blocks on \"cpu\" only",
+                ));
+            }
             let (graph, signature) = match examine(block, &mut files) {
                 Ok((graph, signature)) => (graph, Some(signature)),
                 Err(problem) => {
@@ -34,7 +57,7 @@ impl Loaded {
             graphs.push(graph);
             signatures.push(signature);
         }
-        match compile(spec, &signatures, Epoch(1)) {
+        match compile_sound(spec, &signatures, unsound, Epoch(1)) {
             Ok(plan) if problems.is_empty() => Ok(Self { plan, graphs }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -66,6 +89,10 @@ impl Loaded {
     }
 }
 
+/// What a local file of a ZIP archive begins with.
+const ZIP: &[u8] = b"PK\x03\x04";
+
+type Cut = Option<Vec<String>>;
 type Files = HashMap<PathBuf, Result<Graph, String>>;
 
 fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signature), Problem> {
@@ -84,39 +111,98 @@ fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signa
                     "expected a readable ONNX model",
                 )
             })?;
-            let cut = |error: GraphError| {
-                let field = if outputs.is_some() || inputs.is_none() {
-                    "outputs"
-                } else {
-                    "inputs"
-                };
-                let field = if inputs.is_none() && outputs.is_none() {
-                    "model"
-                } else {
-                    field
-                };
-                Problem::new(
-                    key(field),
-                    error.to_string(),
-                    "expected names of tensors of the model",
-                )
-            };
+            let cut = |error| cut_problem(&block.name, [inputs, outputs], &error);
             let segment = graph
                 .segment(inputs.as_deref(), outputs.as_deref())
                 .map_err(cut)?;
             let signature = segment.signature().map_err(cut)?;
             Ok((Some(segment), signature))
         }
-        SourceSpec::TorchScript { path, signature } => match std::fs::File::open(path) {
-            Ok(_) => Ok((None, signature.clone())),
-            Err(error) => Err(Problem::new(
+        SourceSpec::TorchScript { path, signature } => match archive(path) {
+            Ok(()) => Ok((None, signature.clone())),
+            Err(cause) => Err(Problem::new(
                 key("model"),
-                format!("cannot read {}: {error}", path.display()),
-                "expected a readable TorchScript file",
+                format!("{}: {cause}", path.display()),
+                "expected a TorchScript file",
             )),
         },
         SourceSpec::DecodeImage(image) => Ok((None, builtin::signature(image))),
         SourceSpec::Mock(mock) => Ok((None, mock.signature.clone())),
+    }
+}
+
+/// Says what is wrong with a cut, at the name that is to blame.
+fn cut_problem(block: &str, [inputs, outputs]: [&Cut; 2], error: &GraphError) -> Problem {
+    let place = |list: &Cut, name: &String| {
+        let names = list.as_ref()?;
+        names.iter().position(|known| known == name)
+    };
+    let at = |field: &str, index: Option<usize>| match index {
+        Some(index) => format!("{field}[{index}]"),
+        None => field.to_owned(),
+    };
+    let (field, expected) = match error {
+        GraphError::UnknownTensor { name, .. }
+        | GraphError::CutAtInitializer { name, .. }
+        | GraphError::CutAtInput { name, .. }
+        | GraphError::RepeatedTensor { name, .. } => {
+            let input = place(inputs, name).map(|index| at("inputs", Some(index)));
+            let field = input.unwrap_or_else(|| at("outputs", place(outputs, name)));
+            (field, "expected names of tensors of the model")
+        }
+        GraphError::NoOutputs { .. } => ("outputs".to_owned(), "expected at least one tensor"),
+        GraphError::MissingInput { .. } if inputs.is_some() => (
+            "inputs".to_owned(),
+            "expected all tensors that the outputs are computed from",
+        ),
+        GraphError::MissingInput { output, .. } => (
+            at("outputs", place(outputs, output)),
+            "expected tensors that the inputs suffice for",
+        ),
+        GraphError::UnusedInput { input, .. } if inputs.is_some() => (
+            at("inputs", place(inputs, input)),
+            "expected only tensors that the outputs are computed from",
+        ),
+        GraphError::UnknownDType { tensor, .. } | GraphError::UnknownRank { tensor, .. } => {
+            let input = place(inputs, tensor).map(|index| at("inputs", Some(index)));
+            let output = || place(outputs, tensor).map(|index| at("outputs", Some(index)));
+            let field = input.or_else(output).unwrap_or_else(|| "model".to_owned());
+            (field, "expected tensors of known datatype and rank")
+        }
+        _ => (
+            "model".to_owned(),
+            "expected an ONNX model that can be cut so",
+        ),
+    };
+    Problem::new(
+        format!("blocks.{block}.{field}"),
+        error.to_string(),
+        expected,
+    )
+}
+
+/// Tells whether a file is a ZIP archive, which every TorchScript file is, and if not, what it is.
+fn archive(path: &Path) -> Result<(), String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let kind = fs::metadata(path).map_err(unreadable)?.file_type();
+    if kind.is_dir() {
+        return Err("is a directory".to_owned());
+    }
+    // Opening a pipe would wait for whoever writes to it.
+    if !kind.is_file() {
+        return Err("is no regular file".to_owned());
+    }
+    let mut beginning = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(ZIP.len() as u64).read_to_end(&mut beginning))
+        .map_err(unreadable)?;
+    match beginning.as_slice() {
+        ZIP => Ok(()),
+        [] => Err("is empty".to_owned()),
+        other => Err(format!(
+            "begins with {:?}, not like a ZIP archive",
+            String::from_utf8_lossy(other)
+        )),
     }
 }
 

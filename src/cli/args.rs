@@ -16,7 +16,7 @@ use super::run::RunArguments;
 /// Filter of commands that are not servers.
 const QUIET_FILTER: &str = "warn";
 
-/// Runs deep neural networks as hot-swappable blocks that exchange tensors over ZeroMQ.
+/// Runs deep neural networks as blocks that exchange tensors over ZeroMQ.
 #[derive(Debug, Parser)]
 #[command(name = "blockflow", version, after_help = exit::HELP, max_term_width = 100)]
 pub(super) struct Arguments {

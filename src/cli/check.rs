@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::args::ConfigArgument;
-use super::error::CliError;
+use super::compose;
+use super::error::{self, CliError};
 use super::exit::Exit;
 use super::output::{self, Format};
-use super::{compose, problems};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -32,7 +32,7 @@ pub(super) fn execute(arguments: &CheckArguments) -> Result<Exit, CliError> {
             )
         }
         Err(CliError::Configuration(found)) => {
-            let summary = problems::lines(&found);
+            let summary = error::lines(&found);
             (found, summary)
         }
         Err(error) => return Err(error),

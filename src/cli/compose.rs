@@ -4,56 +4,34 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::app::Loaded;
-use crate::config::{ConfigError, Locator, load as load_config};
+use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, ImageSpec, Problem, Signature, Spec, Tensor};
+use crate::types::{Device, ImageSpec, Signature, Spec, Tensor};
 
 use super::error::CliError;
-use super::problems::Located;
 
 /// Reads and checks a configuration and the models it names.
 pub(super) fn load(path: &Path) -> Result<Loaded, CliError> {
-    let (spec, locator) = load_spec(path)?;
-    compile(&spec, &locator)
+    compile(read(path)?)
 }
 
-/// Reads a configuration and checks its form.
-pub(super) fn load_spec(path: &Path) -> Result<(Spec, Locator), CliError> {
-    match load_config(Some(path), std::env::vars()) {
-        Ok(loaded) => Ok((loaded.spec, loaded.locator)),
-        Err(ConfigError::Invalid(invalid)) => Err(located(invalid.problems, &invalid.locator)),
-        Err(ConfigError::Read { cause, .. }) => Err(unreadable(
-            path,
-            None,
-            format!("cannot be read: {cause}"),
-            "expected a configuration file",
-        )),
-        Err(ConfigError::Syntax {
-            line,
-            column,
-            cause,
-            ..
-        }) => {
-            let seen = format!("column {column}: {cause}");
-            Err(unreadable(path, Some(line), seen, "expected TOML"))
-        }
+/// Reads a configuration. What is wrong with its form is told together with the rest, by [`compile`].
+pub(super) fn read(path: &Path) -> Result<Configuration, CliError> {
+    load_config(path, std::env::vars_os())
+        .map_err(|error| CliError::Configuration(vec![error.located()]))
+}
+
+/// Reads the models of a configuration and compiles it. Fails with everything that is wrong.
+pub(super) fn compile(read: Configuration) -> Result<Loaded, CliError> {
+    let mut problems = read.problems;
+    match Loaded::from_sound(&read.spec, &read.unsound) {
+        Ok(loaded) if problems.is_empty() => return Ok(loaded),
+        Ok(_) => {}
+        Err(more) => problems.extend(more),
     }
-}
-
-fn unreadable(path: &Path, line: Option<usize>, seen: String, expected: &str) -> CliError {
-    let file = path.display().to_string();
-    CliError::Configuration(vec![Located::new(
-        file,
-        line,
-        Problem::new("", seen, expected),
-    )])
-}
-
-/// Reads the models of a configuration and compiles it.
-pub(super) fn compile(spec: &Spec, locator: &Locator) -> Result<Loaded, CliError> {
-    Loaded::from_spec(spec).map_err(|problems| located(problems, locator))
+    Err(CliError::Configuration(read.locator.locate(problems)))
 }
 
 /// Compiles a configuration that was made for the model at `path` and stands in no file.
@@ -63,18 +41,6 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
         let place = |problem| Located::new(file.clone(), None, problem);
         CliError::Configuration(problems.into_iter().map(place).collect())
     })
-}
-
-/// Orders problems by their place and drops repeated ones.
-fn located(problems: Vec<Problem>, locator: &Locator) -> CliError {
-    let place = |problem: Problem| {
-        let (source, line) = locator.source_and_line(&problem.key);
-        Located::new(source, line, problem)
-    };
-    let mut problems: Vec<_> = problems.into_iter().map(place).collect();
-    problems.sort();
-    problems.dedup();
-    CliError::Configuration(problems)
 }
 
 /// Makes a whole model ready.
@@ -99,16 +65,12 @@ pub(super) fn prepare_torchscript(
     threads: usize,
     device: Device,
 ) -> Result<Arc<dyn Prepared>, CliError> {
-    let observed = TorchScriptPrepared::observe(path, inputs, threads);
-    let signature = observed
-        .map_err(|source| prepare_error(path, source))?
-        .signature()
-        .clone();
-    let source = BlockSource::TorchScript {
-        path,
-        signature: &signature,
-    };
-    engine::prepare(source, threads, device).map_err(|source| prepare_error(path, source))
+    let observed = engine::check_device(device)
+        .and_then(|()| TorchScriptPrepared::observe(path, inputs, threads));
+    match observed {
+        Ok(prepared) => Ok(Arc::new(prepared)),
+        Err(source) => Err(prepare_error(path, source)),
+    }
 }
 
 /// Makes the decode step ready.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::app::{ServeFailure, StartError};
+use crate::config::Located;
 use crate::engine::EngineError;
 use crate::graph::GraphError;
 use crate::telemetry::LogError;
@@ -11,12 +12,11 @@ use crate::types::{Failure, Signature, TensorError, TensorSpec};
 
 use super::exit::Exit;
 use super::npy::NpyError;
-use super::problems::{self, Located};
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    #[error("{}", problems::lines(.0).trim_end())]
+    #[error("{}", lines(.0).trim_end())]
     Configuration(Vec<Located>),
     #[error(transparent)]
     Start(#[from] StartError),
@@ -89,6 +89,14 @@ impl CliError {
             | Self::Client(_) => Exit::Failed,
         }
     }
+}
+
+/// Writes one problem per line.
+pub(super) fn lines(problems: &[Located]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
 }
 
 fn describe(signature: &Signature) -> String {

@@ -1,6 +1,6 @@
 //! `blockflow run`: serves until interrupted. What is served where goes to stdout, everything after it is logging.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
@@ -18,15 +18,17 @@ use super::{compose, output};
 pub(super) struct RunArguments {
     #[command(flatten)]
     source: ConfigArgument,
-    /// Address to serve HTTP on, in place of the configured one.
-    #[arg(long, value_name = "ADDR")]
+    /// Address and port to serve HTTP on, in place of the configured ones, such as localhost:8000.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
-    let (spec, locator) = compose::load_spec(&arguments.source.config)?;
-    telemetry::init(&log.over(&spec.log))?;
-    let loaded = compose::compile(&spec, &locator)?;
+    let read = compose::read(&arguments.source.config)?;
+    let log = log.over(&read.spec.log);
+    // A wrong filter of the file is told with all else that is wrong, before it is used.
+    let loaded = compose::compile(read)?;
+    telemetry::init(&log)?;
     let served = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
     let report = app::serve(loaded, arguments.http, |announcement: &Announcement| {
@@ -43,6 +45,14 @@ pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Ex
     })
 }
 
+/// Resolves a name; of several addresses one of this machine alone goes first.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let resolved = text.to_socket_addrs().map_err(|error| error.to_string())?;
+    resolved
+        .min_by_key(|address| !address.ip().is_loopback())
+        .ok_or_else(|| "the name has no address".to_owned())
+}
+
 fn describe(plan: &Plan) -> String {
     let pipelines: Vec<_> = plan.pipelines.iter().map(pipeline_line).collect();
     let blocks: Vec<_> = plan.blocks.iter().map(block_line).collect();
@@ -51,4 +61,21 @@ fn describe(plan: &Plan) -> String {
         output::columns(0, &pipelines),
         output::columns(0, &blocks)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_resolved_to_an_address_of_this_machine_alone() {
+        assert!(address("localhost:8000").is_ok_and(|one| one.ip().is_loopback()));
+        assert_eq!(
+            address("0.0.0.0:1").map(|one| one.to_string()).as_deref(),
+            Ok("0.0.0.0:1")
+        );
+        for text in ["localhost", "8000", ":", "localhost:65536"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
 }

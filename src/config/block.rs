@@ -20,7 +20,7 @@ const BACKOFF_MS_MAX: u32 = 600_000;
 pub(super) fn block(name: &str, section: Section<'_>, directory: &Path) -> Option<BlockSpec> {
     let mut section = section.with_defaults(defaults::table("block"));
     let source = source::source(&mut section, directory);
-    let device = section.parsed("device", "expected \"cpu\" or \"cuda:N\"");
+    let device = section.parsed("device", "expected \"cpu\"");
     let threads = section.size("threads", 1..=THREADS_MAX);
     let instances = section.size("instances", 1..=INSTANCES_MAX);
     let batch = section.section("batch").and_then(batch);

@@ -16,6 +16,11 @@ static DEFAULTS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
         .expect("the compiled defaults are TOML")
 });
 
+/// Returns the defaults of every table.
+pub(super) fn all() -> &'static Map<String, Value> {
+    &DEFAULTS
+}
+
 /// Returns the defaults of one table.
 pub(super) fn table(name: &str) -> &'static Map<String, Value> {
     let table = DEFAULTS.get(name).map(|value| &value.kind);

@@ -1,6 +1,7 @@
 //! Variables of the environment as one more layer of a configuration.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use config::{Map, Value, ValueKind};
 
@@ -12,13 +13,8 @@ use super::value::ENVIRONMENT;
 
 const PREFIX: &str = "BLOCKFLOW_";
 
-/// Variables with our prefix that are no keys: flags of the program and switches of its tests.
-const OTHERS: [&str; 4] = [
-    "BLOCKFLOW_CONFIG",
-    "BLOCKFLOW_URL",
-    "BLOCKFLOW_REQUIRE_GPU",
-    "BLOCKFLOW_LIBTORCH",
-];
+/// Variable with our prefix that is no key but a switch of the tests.
+const OTHER: &str = "BLOCKFLOW_REQUIRE_GPU";
 
 /// Sections whose tables bear names of the user's.
 const NAMED: [&str; 2] = ["blocks", "pipelines"];
@@ -26,18 +22,28 @@ const NAMED: [&str; 2] = ["blocks", "pipelines"];
 /// Reads the variables with our prefix, one layer for each, in the order of their names. Tells the locator which
 /// variable sets which key, and records those that name nothing.
 pub(super) fn layers(
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
     locator: &mut Locator,
     problems: &mut Vec<Problem>,
 ) -> Vec<Map<String, Value>> {
-    let ours =
-        |(name, _): &(String, String)| name.starts_with(PREFIX) && !OTHERS.contains(&name.as_str());
-    let variables: BTreeMap<String, String> = environment.filter(ours).collect();
+    // A name that is not UTF-8 names nothing, and is reported like any other such name.
+    let variables: BTreeMap<String, OsString> = environment
+        .map(|(name, text)| (name.to_string_lossy().into_owned(), text))
+        .filter(|(name, _)| name.starts_with(PREFIX) && name != OTHER)
+        .collect();
     let mut layers = Vec::new();
     for (variable, text) in variables {
         let rest = variable[PREFIX.len()..].to_lowercase();
-        match resolve(&rest, locator) {
-            Ok(path) => {
+        let resolved = resolve(&rest, locator).and_then(|path| match text.into_string() {
+            Ok(text) => Ok((path, text)),
+            Err(_) => Err(Problem::new(
+                path.join("."),
+                "is not UTF-8",
+                "expected text",
+            )),
+        });
+        match resolved {
+            Ok((path, text)) => {
                 locator.add_variable(&path.join("."), &variable);
                 layers.extend(nest(&path, text));
             }
@@ -65,29 +71,34 @@ fn resolve(rest: &str, locator: &Locator) -> Result<Vec<String>, Problem> {
     }
     let names = locator.names(section);
     let tail = tail.join("__");
-    let matches = |name: &&String| {
-        let name = name.to_lowercase().replace('-', "_");
-        tail.strip_prefix(&name)
-            .is_some_and(|key| key.starts_with("__"))
-    };
-    let longest = names.iter().filter(matches).map(String::len).max();
-    let chosen: Vec<&String> = names
+    // Each name that fits, with the key that is left over. The longest name leaves the shortest key.
+    let fitting: Vec<(&String, &str)> = names
         .iter()
-        .filter(matches)
-        .filter(|name| Some(name.len()) == longest)
+        .filter_map(|name| {
+            let key = tail.strip_prefix(&name.to_lowercase().replace('-', "_"))?;
+            Some((name, key.strip_prefix("__")?))
+        })
+        .collect();
+    let shortest = fitting.iter().map(|(_, key)| key.len()).min();
+    let chosen: Vec<_> = fitting
+        .into_iter()
+        .filter(|(_, key)| Some(key.len()) == shortest)
         .collect();
     match chosen.as_slice() {
-        [name] => {
+        [(name, key)] => {
             path.push((*name).clone());
-            path.extend(tail[name.len() + 2..].split("__").map(str::to_owned));
+            path.extend(key.split("__").map(str::to_owned));
             Ok(path)
         }
         [] => Err(unknown_name(section, &tail, names)),
-        several => Err(Problem::new(
-            format!("{section}.{tail}").replace("__", "."),
-            format!("may mean any of {several:?}"),
-            "rename all but one of them, or set the key in the file",
-        )),
+        several => {
+            let names: Vec<_> = several.iter().map(|(name, _)| name).collect();
+            Err(Problem::new(
+                format!("{section}.{tail}").replace("__", "."),
+                format!("may mean any of {names:?}"),
+                "rename all but one of them, or set the key in the file",
+            ))
+        }
     }
 }
 

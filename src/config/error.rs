@@ -1,50 +1,52 @@
-//! What can be wrong with a configuration.
+//! Why a configuration could not be read at all.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 use crate::types::Problem;
 
-use super::Locator;
+use super::Located;
 
-/// Why a configuration was refused.
+/// A file that could not be read as a table of keys, so that nothing more can be said about it.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.located())]
 pub enum ConfigError {
-    #[error("cannot read {path}: {cause}", path = path.display())]
-    Read { path: PathBuf, cause: io::Error },
+    Read {
+        path: PathBuf,
+        cause: io::Error,
+    },
     /// The file is not TOML. Lines and columns count from 1.
-    #[error("{path}:{line}:{column}: {cause}", path = path.display())]
     Syntax {
         path: PathBuf,
         line: usize,
         column: usize,
         cause: String,
     },
-    /// Everything that is wrong, one line each.
-    #[error("{0}")]
-    Invalid(Invalid),
-}
-
-/// Problems together with what knows their lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invalid {
-    pub problems: Vec<Problem>,
-    pub locator: Locator,
 }
 
 impl ConfigError {
-    /// Returns the single problems; empty for a file that could not be read at all.
-    pub fn problems(&self) -> &[Problem] {
-        match self {
-            Self::Invalid(invalid) => &invalid.problems,
-            Self::Read { .. } | Self::Syntax { .. } => &[],
-        }
-    }
-}
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.locator.render(&self.problems).trim_end())
+    /// Returns the error as a problem of the file.
+    pub fn located(&self) -> Located {
+        let (path, line, seen, expected) = match self {
+            Self::Read { path, cause } => (
+                path,
+                None,
+                format!("cannot be read: {cause}"),
+                "expected a configuration file",
+            ),
+            Self::Syntax {
+                path,
+                line,
+                column,
+                cause,
+            } => (
+                path,
+                Some(*line),
+                format!("column {column}: {cause}"),
+                "expected TOML",
+            ),
+        };
+        let problem = Problem::new("", seen, expected);
+        Located::new(path.display().to_string(), line, problem)
     }
 }

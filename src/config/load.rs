@@ -1,50 +1,70 @@
 //! Layers defaults, file and environment, and walks the result.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 
-use crate::types::{Problem, Spec, nearest};
+use crate::types::{Problem, Spec, Unsound, nearest};
 
 use super::defaults::{self, SECTIONS};
 use super::reader::{Problems, Section};
-use super::{ConfigError, Invalid, Locator, block, environment, pipeline, sections};
+use super::{ConfigError, Locator, block, environment, pipeline, sections};
 
-/// A configuration of sound form, and where each of its keys stands.
+/// What a configuration says, all that is wrong with its form, and where each of its keys stands.
+///
+/// Blocks and pipelines that could not be understood are left out of `spec` and named in `unsound`. There are problems
+/// wherever there is something unsound, but not only there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     pub spec: Spec,
+    pub unsound: Unsound,
+    pub problems: Vec<Problem>,
     pub locator: Locator,
 }
 
-/// Reads a configuration from a file and from those variables that begin with `BLOCKFLOW_`. Without a file, defaults
-/// and environment alone count. Relative model paths are taken from the directory of the file.
+/// Reads a configuration from a file and from those variables that begin with `BLOCKFLOW_`. Relative model paths are
+/// taken from the directory of the file.
 pub fn load(
-    path: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    path: &Path,
+    environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Loaded, ConfigError> {
     let mut found = Vec::new();
-    let (mut locator, file) = match path {
-        Some(path) => read(path, &mut found)?,
-        None => (Locator::default(), Map::new()),
-    };
-    let mut builder = Config::builder()
-        .add_source(Layer(defaults()))
-        .add_source(Layer(file));
+    let (mut locator, file) = read(path, &mut found)?;
+    let mut builder = Config::builder().add_source(Layer(file));
     for layer in environment::layers(environment, &mut locator, &mut found) {
         builder = builder.add_source(Layer(layer));
     }
     let merged = builder.build().expect("layers are read already").cache;
+    let ValueKind::Table(values) = merged.kind else {
+        unreachable!("layers of tables are a table")
+    };
 
     let problems = Problems::of(found);
-    let directory = path.and_then(Path::parent).unwrap_or(Path::new(""));
-    let spec = walk(merged, &locator, directory, &problems);
-    let problems = problems.into_inner();
-    match spec {
-        Some(spec) if problems.is_empty() => Ok(Loaded { spec, locator }),
-        _ => Err(ConfigError::Invalid(Invalid { problems, locator })),
-    }
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let mut root = Section::root(values, defaults::all(), &problems);
+    let (blocks, unsound_blocks) = named(&mut root, "blocks", &locator, |name, section| {
+        block::block(name, section, directory)
+    });
+    let (pipelines, unsound_pipelines) =
+        named(&mut root, "pipelines", &locator, pipeline::pipeline);
+    let spec = Spec {
+        server: once(&mut root, "server", sections::server),
+        limits: once(&mut root, "limits", sections::limits),
+        log: once(&mut root, "log", sections::log),
+        blocks,
+        pipelines,
+    };
+    Ok(Loaded {
+        spec,
+        unsound: Unsound {
+            blocks: unsound_blocks,
+            pipelines: unsound_pipelines,
+        },
+        problems: problems.into_inner(),
+        locator,
+    })
 }
 
 /// Reads the file. Keys that are no section are recorded and left out.
@@ -85,58 +105,37 @@ fn read(
     Ok((locator, file))
 }
 
-fn defaults() -> Map<String, Value> {
-    let section = |name: &str| {
-        let kind = ValueKind::Table(defaults::table(name).clone());
-        (name.to_owned(), Value::new(None, kind))
-    };
-    ["server", "limits", "log"]
-        .map(section)
-        .into_iter()
-        .collect()
+/// Reads a section that every configuration has, if only by default.
+fn once<T>(
+    root: &mut Section<'_>,
+    name: &'static str,
+    read: impl Fn(Section<'_>) -> Option<T>,
+) -> T {
+    let read = root.section(name).and_then(read);
+    read.expect("each of its keys has a sound default")
 }
 
-fn walk(merged: Value, locator: &Locator, directory: &Path, problems: &Problems) -> Option<Spec> {
-    let ValueKind::Table(values) = merged.kind else {
-        return None;
-    };
-    let mut root = Section::root(values, problems);
-    let server = root.section("server").and_then(sections::server);
-    let limits = root.section("limits").and_then(sections::limits);
-    let log = root.section("log").and_then(sections::log);
-    let blocks = named(&mut root, "blocks", locator, |name, section| {
-        block::block(name, section, directory)
-    });
-    let pipelines = named(&mut root, "pipelines", locator, pipeline::pipeline);
-    Some(Spec {
-        server: server?,
-        limits: limits?,
-        log: log?,
-        blocks: blocks?,
-        pipelines: pipelines?,
-    })
-}
-
-/// Reads every table of `blocks` or `pipelines`, in the order of the file.
+/// Reads every table of `blocks` or `pipelines`, in the order of the file. Returns them and the names of unsound ones.
 fn named<T>(
     root: &mut Section<'_>,
     kind: &'static str,
     locator: &Locator,
     read: impl Fn(&str, Section<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
-    if !root.has(kind) {
-        return Some(Vec::new());
-    }
-    let mut all = root.section(kind)?;
-    let mut sound = true;
-    let mut list = Vec::new();
+) -> (Vec<T>, Vec<String>) {
+    let (mut sound, mut unsound) = (Vec::new(), Vec::new());
+    let mut all = root.has(kind).then(|| root.section(kind)).flatten();
     for name in locator.names(kind) {
-        sound &= all.check_name(name, &all.path_of(name));
-        let read = all.section(name).and_then(|section| read(name, section));
-        sound &= read.is_some();
-        list.extend(read);
+        let read = all.as_mut().and_then(|all| {
+            let named = all.check_name(name, &all.path_of(name));
+            let read = all.section(name).and_then(|section| read(name, section));
+            read.filter(|_| named)
+        });
+        match read {
+            Some(read) => sound.push(read),
+            None => unsound.push(name.clone()),
+        }
     }
-    sound.then_some(list)
+    (sound, unsound)
 }
 
 /// Values that are read already, as a source of the `config` crate.

@@ -1,7 +1,6 @@
 //! Where each key stands: line of the file or variable of the environment.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +8,12 @@ use toml_edit::{Document, Item, TableLike, TomlError, Value};
 
 use crate::types::Problem;
 
-/// Finds the place of a key path such as `pipelines.digit.flow[1]`, and writes problems with their places.
+use super::Located;
+
+/// Finds the place of a key path such as `pipelines.digit.flow[1]` and gives problems their places.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Locator {
-    path: Option<PathBuf>,
+    path: PathBuf,
     lines: BTreeMap<String, usize>,
     variables: BTreeMap<String, String>,
     names: BTreeMap<String, Vec<String>>,
@@ -31,7 +32,7 @@ impl Locator {
     pub(super) fn of_text(path: &Path, text: &str) -> Result<Self, (usize, usize, String)> {
         let document = Document::parse(text).map_err(|error| syntax(text, &error))?;
         let mut locator = Self {
-            path: Some(path.to_owned()),
+            path: path.to_owned(),
             ..Self::default()
         };
         let mut walk = Walk {
@@ -51,31 +52,12 @@ impl Locator {
         self.names.get(table).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the file that was read.
-    pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
-    }
-
     /// Returns the line (from 1) of the key, or of the closest table or list around it that the file has.
     pub fn line(&self, key: &str) -> Option<usize> {
         match self.place(key) {
             Place::Line(line) => Some(line),
             Place::File | Place::Variable(_) => None,
         }
-    }
-
-    /// Returns what a key was read from, the file or `environment` and the variable, and its line if it is the file.
-    pub fn source_and_line(&self, key: &str) -> (String, Option<usize>) {
-        match self.place(key) {
-            Place::Line(line) => (self.file(), Some(line)),
-            Place::File => (self.file(), None),
-            Place::Variable(variable) => (format!("environment {variable}"), None),
-        }
-    }
-
-    fn file(&self) -> String {
-        let path = self.path.as_deref().unwrap_or(Path::new("configuration"));
-        path.display().to_string()
     }
 
     fn place(&self, key: &str) -> Place<'_> {
@@ -106,30 +88,23 @@ impl Locator {
         found.starts_with(&below).then_some(variable)
     }
 
-    /// Writes one line for each problem, in the order of the file, then of the environment. The same problem twice is
-    /// written once.
-    pub fn render(&self, problems: &[Problem]) -> String {
+    /// Puts problems in the order of the file, then of the environment, each once and with its place.
+    pub fn locate(&self, problems: Vec<Problem>) -> Vec<Located> {
         let mut placed: Vec<_> = problems
             .iter()
             .map(|problem| (self.place(&problem.key), problem))
             .collect();
         placed.sort();
         placed.dedup();
-        let mut text = String::new();
-        for (place, problem) in placed {
-            let file = self
-                .path
-                .as_deref()
-                .unwrap_or(Path::new("configuration"))
-                .display();
-            let written = match place {
-                Place::Line(line) => writeln!(text, "{file}:{line}: {problem}"),
-                Place::File => writeln!(text, "{file}: {problem}"),
-                Place::Variable(variable) => writeln!(text, "environment {variable}: {problem}"),
+        let located = placed.into_iter().map(|(place, problem)| {
+            let (file, line) = match place {
+                Place::Line(line) => (self.path.display().to_string(), Some(line)),
+                Place::File => (self.path.display().to_string(), None),
+                Place::Variable(variable) => (format!("environment {variable}"), None),
             };
-            written.expect("writing to a string cannot fail");
-        }
-        text
+            Located::new(file, line, problem.clone())
+        });
+        located.collect()
     }
 }
 

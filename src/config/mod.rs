@@ -8,8 +8,8 @@
 //! `BLOCKFLOW_BLOCKS__BACKBONE__BATCH__MAX`. A `-` in the name of a block is written `_`. Lists and tables are written
 //! as in TOML.
 //!
-//! Invariants: what [`load`] returns has every default applied and every bound kept; blocks and pipelines stand in the
-//! order of the file.
+//! Invariants: what [`load()`] returns has every default applied and every bound kept, a default standing for what was
+//! reported as wrong; blocks and pipelines stand in the order of the file.
 
 mod block;
 mod defaults;
@@ -17,6 +17,7 @@ mod edge;
 mod environment;
 mod error;
 mod load;
+mod located;
 mod locator;
 mod pipeline;
 mod reader;
@@ -25,6 +26,7 @@ mod source;
 mod tensors;
 mod value;
 
-pub use error::{ConfigError, Invalid};
+pub use error::ConfigError;
 pub use load::{Loaded, load};
+pub use located::Located;
 pub use locator::Locator;

@@ -63,18 +63,21 @@ fn flow(section: &mut Section<'_>) -> Option<FlowSpec> {
 
 fn chain(section: &mut Section<'_>) -> Option<FlowSpec> {
     let texts = section.texts("flow", "expected a list of block names, at least one")?;
+    let total = texts.len();
     let blocks: Vec<_> = texts
         .into_iter()
         .filter(|(path, name)| section.check_name(name, path))
         .map(|(_, name)| name)
         .collect();
-    Some(FlowSpec::Chain(blocks))
+    (blocks.len() == total).then_some(FlowSpec::Chain(blocks))
 }
 
 fn steps(section: &mut Section<'_>) -> Option<Vec<(String, String)>> {
     let mut section = section.section("steps")?;
+    let names = section.names();
+    let total = names.len();
     let mut steps = Vec::new();
-    for name in section.names() {
+    for name in names {
         let path = section.path_of(&name);
         let sound = section.check_name(&name, &path);
         let block = section.text(&name, "expected the name of a block");
@@ -82,12 +85,13 @@ fn steps(section: &mut Section<'_>) -> Option<Vec<(String, String)>> {
             steps.push((name, block));
         }
     }
-    Some(steps)
+    (steps.len() == total).then_some(steps)
 }
 
 fn edges(section: &mut Section<'_>) -> Option<Vec<EdgeSpec>> {
     let expected = "expected a list of texts such as \"backbone.features -> head.features\"";
     let texts = section.texts("edges", expected)?;
+    let total = texts.len();
     let mut edges = Vec::new();
     for (path, text) in texts {
         match edge(&text) {
@@ -95,5 +99,5 @@ fn edges(section: &mut Section<'_>) -> Option<Vec<EdgeSpec>> {
             Err((seen, expected)) => section.problems().add(&path, seen, expected),
         }
     }
-    Some(edges)
+    (edges.len() == total).then_some(edges)
 }

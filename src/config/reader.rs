@@ -1,7 +1,7 @@
 //! A table of a configuration, read key by key with every problem recorded.
 //!
-//! A method that finds something wrong records it and returns `None`, and the walk goes on, so that one look finds all
-//! there is. Keys that nobody asked for are reported when the section is finished.
+//! A method that finds something wrong records it and returns the default, or `None` where there is none, and the walk
+//! goes on, so that one look finds all there is. Keys that nobody asked for are reported when the section is finished.
 
 use std::cell::RefCell;
 use std::ops::RangeInclusive;
@@ -54,13 +54,15 @@ impl Problems {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn root(values: Map<String, Value>, problems: &'a Problems) -> Self {
+    pub(super) fn root(
+        values: Map<String, Value>,
+        defaults: &'a Map<String, Value>,
+        problems: &'a Problems,
+    ) -> Self {
         Self {
-            path: String::new(),
             values,
-            defaults: None,
-            known: Vec::new(),
-            problems,
+            defaults: Some(defaults),
+            ..Self::empty(String::new(), problems)
         }
     }
 
@@ -69,16 +71,23 @@ impl<'a> Section<'a> {
         let value = typed(value);
         match value.kind {
             ValueKind::Table(values) => Some(Self {
-                path,
                 values,
-                defaults: None,
-                known: Vec::new(),
-                problems,
+                ..Self::empty(path, problems)
             }),
             _ => {
                 problems.add(&path, show(&value), "expected a table");
                 None
             }
+        }
+    }
+
+    fn empty(path: String, problems: &'a Problems) -> Self {
+        Self {
+            path,
+            values: Map::new(),
+            defaults: None,
+            known: Vec::new(),
+            problems,
         }
     }
 
@@ -139,16 +148,22 @@ impl<'a> Section<'a> {
             range.start(),
             range.end()
         );
-        let value = typed(self.required(name, &expected)?);
-        let number = match value.kind {
-            ValueKind::I64(number) => u64::try_from(number).ok(),
+        let read = |value: &Value| match value.kind {
+            ValueKind::I64(number) => u64::try_from(number)
+                .ok()
+                .filter(|number| range.contains(number)),
             _ => None,
         };
-        let number = number.filter(|number| range.contains(number));
-        if number.is_none() {
+        let value = typed(self.required(name, &expected)?);
+        read(&value).or_else(|| {
             self.wrong(name, show(&value), expected);
-        }
-        number
+            read(self.default(name)?)
+        })
+    }
+
+    /// Returns what stands for a value that is wrong, so that what depends on it can be looked at.
+    fn default(&self, name: &str) -> Option<&'a Value> {
+        self.defaults?.get(name)
     }
 
     pub(super) fn size(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<usize> {
@@ -168,12 +183,13 @@ impl<'a> Section<'a> {
             "milliseconds"
         };
         let expected = format!("expected {word} from {} to {}", range.start(), range.end());
-        let value = typed(self.required(name, &expected)?);
         let bounds = f64::from(*range.start())..=f64::from(*range.end());
-        let Some(count) = decimal(&value).filter(|count| bounds.contains(count)) else {
+        let read = |value: &Value| decimal(value).filter(|count| bounds.contains(count));
+        let value = typed(self.required(name, &expected)?);
+        let count = read(&value).or_else(|| {
             self.wrong(name, show(&value), expected);
-            return None;
-        };
+            read(self.default(name)?)
+        })?;
         Some(Duration::from_secs_f64(if unit == Unit::Seconds {
             count
         } else {
@@ -187,19 +203,22 @@ impl<'a> Section<'a> {
             ValueKind::String(text) if !text.trim().is_empty() => Some(text),
             _ => {
                 self.wrong(name, show(&value), expected);
-                None
+                self.default_text(name)
             }
         }
+    }
+
+    fn default_text(&self, name: &str) -> Option<String> {
+        self.default(name)?.clone().into_string().ok()
     }
 
     /// Reads a text that prints and parses.
     pub(super) fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
         let text = self.text(name, expected)?;
-        let parsed = text.parse().ok();
-        if parsed.is_none() {
+        text.parse().ok().or_else(|| {
             self.wrong(name, format!("is {}", quoted(&text)), expected);
-        }
-        parsed
+            self.default_text(name)?.parse().ok()
+        })
     }
 
     /// Reads one of a few words.
@@ -207,18 +226,18 @@ impl<'a> Section<'a> {
         let listed: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         let expected = format!("expected {}", listed.join(" or "));
         let text = self.text(name, &expected)?;
-        let found = words
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, value)| *value);
-        if found.is_none() {
+        let find = |text: &str| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| *value)
+        };
+        find(&text).or_else(|| {
             let meant = nearest(&text, words.iter().map(|(word, _)| *word));
             let hint = meant
                 .map(|word| format!("did you mean {word:?}?"))
                 .unwrap_or(expected);
             self.wrong(name, format!("is {}", quoted(&text)), hint);
-        }
-        found
+            find(&self.default_text(name)?)
+        })
     }
 
     /// Reads a list; each element comes with its own key path.
@@ -267,10 +286,13 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        let section = Self::of(path, value, self.problems)?;
+        let section = Self::of(path.clone(), value, self.problems);
         match inner {
-            Some(ValueKind::Table(defaults)) => Some(section.with_defaults(defaults)),
-            _ => Some(section),
+            Some(ValueKind::Table(defaults)) => {
+                let empty = || Self::empty(path, self.problems);
+                Some(section.unwrap_or_else(empty).with_defaults(defaults))
+            }
+            _ => section,
         }
     }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use config::{Value, ValueKind};
 
-use crate::types::{ImageLayout, ImageSpec, MockFailure, MockSpec, Signature, SourceSpec};
+use crate::types::{
+    ImageLayout, ImageSpec, MockFailure, MockSpec, ModelFormat, Signature, SourceSpec,
+};
 
 use super::defaults;
 use super::reader::{Section, Unit, decimal};
@@ -53,7 +55,7 @@ pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<Source
 }
 
 fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
-    let expected = "expected the path of an .onnx or .pt file";
+    let expected = "expected the path of an .onnx, .pt, .pth or .ts file";
     let text = block.text("model", expected);
     let Some(text) = text else {
         block.know("inputs");
@@ -61,13 +63,10 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
         return None;
     };
     let path = PathBuf::from(&text);
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .map(str::to_lowercase);
+    let format = ModelFormat::of(&path);
     let path = directory.join(path);
-    match ending.as_deref() {
-        Some("onnx") => {
+    match format {
+        Some(ModelFormat::Onnx) => {
             let inputs = cut(block, "inputs");
             let outputs = cut(block, "outputs");
             Some(SourceSpec::Onnx {
@@ -76,11 +75,11 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
                 outputs: outputs?,
             })
         }
-        Some("pt" | "pth" | "ts") => {
+        Some(ModelFormat::TorchScript) => {
             let signature = signature(block)?;
             Some(SourceSpec::TorchScript { path, signature })
         }
-        _ => {
+        None => {
             block.know("inputs");
             block.know("outputs");
             block.wrong("model", format!("is {text:?}"), expected);

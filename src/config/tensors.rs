@@ -2,12 +2,11 @@
 
 use config::{Value, ValueKind};
 
-use crate::types::{DType, Dim, ShapeSpec, TensorSpec, nearest};
+use crate::types::{DType, Dim, RANK_MAX, ShapeSpec, TensorSpec, nearest};
 
 use super::reader::{Problems, Section, is_name};
 use super::value::{quoted, show, typed};
 
-const RANK_MAX: usize = 8;
 const SIZE_MAX: i64 = 1 << 40;
 const SHAPE: &str = "expected a list of sizes and names such as [\"batch\", 64]";
 const DIMENSION: &str = "expected a size from 1, a name such as \"batch\", or \"?\" for any size";

@@ -35,6 +35,23 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Tells whether the session that gave this error is as good as before: what failed is the run and nothing else. After
+    /// any other error it has to be made anew.
+    ///
+    /// A session drops all tensors of a run whether or not it succeeds, and weights are never written to, so a failed
+    /// operator, on whatever inputs, leaves nothing behind. What a TorchScript module keeps by itself it keeps beyond its
+    /// sessions, so making one anew would not help.
+    pub fn keeps_session(&self) -> bool {
+        match self {
+            Self::Input(_)
+            | Self::Signature(_)
+            | Self::Tensor(_)
+            | Self::Operator { .. }
+            | Self::Output { .. } => true,
+            Self::Load { .. } | Self::Device { .. } | Self::Fault(_) => false,
+        }
+    }
+
     /// Tells whether the request is at fault, so that the session is still sound.
     pub fn is_callers(&self) -> bool {
         matches!(self, Self::Input(_) | Self::Signature(_))

@@ -1,4 +1,4 @@
-//! Running blocks: the seam `Engine` → [`Prepared`] → [`Session`], and its implementations.
+//! Running blocks: [`prepare()`] makes a [`Prepared`] of a source, and that a [`Session`] for each thread.
 //!
 //! Never sees a socket, a pipeline or another block. Invariants: a [`Prepared`] is immutable and shared by all
 //! instances of its block; a [`Session`] belongs to one thread; inputs are never written to.
@@ -14,5 +14,5 @@ pub mod torch;
 
 pub use error::EngineError;
 pub use mock::MockPrepared;
-pub use prepare::{BlockSource, prepare, warm};
+pub use prepare::{BlockSource, check_device, prepare, warm};
 pub use seam::{Prepared, Session};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 use crate::types::{
-    AlignedBytes, DType, Device, Dim, ImageSpec, MockSpec, Shape, Signature, Tensor, TensorError,
-    byte_count,
+    AlignedBytes, DType, Device, ImageSpec, MockSpec, Shape, Signature, Tensor, TensorError,
+    TensorSpec, byte_count,
 };
 
 use super::builtin::DecodeImage;
@@ -32,6 +32,18 @@ pub enum BlockSource<'a> {
     Mock(&'a MockSpec),
 }
 
+/// Tells whether blocks can run on a device.
+pub fn check_device(device: Device) -> Result<(), EngineError> {
+    if device == Device::Cpu {
+        return Ok(());
+    }
+    let cause = format!(
+        "{}, but this version runs blocks on \"cpu\" only",
+        presence()
+    );
+    Err(EngineError::Device { device, cause })
+}
+
 /// Makes a block ready. `threads` is the number that the operators of one session use.
 ///
 /// May take long: files are read and weights copied. Nothing of the source is needed afterwards.
@@ -40,10 +52,7 @@ pub fn prepare(
     threads: usize,
     device: Device,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
-    if device != Device::Cpu {
-        let cause = format!("{}, but blocks run on \"cpu\" only so far", presence());
-        return Err(EngineError::Device { device, cause });
-    }
+    check_device(device)?;
     Ok(match source {
         BlockSource::Graph { graph, signature } => {
             Arc::new(AtenPrepared::new(graph, signature, threads)?)
@@ -59,29 +68,32 @@ pub fn prepare(
 /// Runs a session once on zeros, so that the first request does not pay for lazy initialisation, and a block whose
 /// results contradict its signature is found out before traffic. Symbolic dimensions are 1.
 ///
+/// An operator may refuse that size where it is a guess, as a convolution does an image smaller than its kernel, so then
+/// its failure is none of the block. A first dimension counts rows, of which one has to do.
+///
 /// Does nothing for a session that does not want it, or that takes BYTES, of which there is no zero.
 pub fn warm(session: &mut dyn Session, signature: &Signature) -> Result<(), EngineError> {
-    if !session.wants_warming()
-        || signature
-            .inputs
-            .iter()
-            .any(|spec| spec.dtype == DType::Bytes)
-    {
+    let inputs = &signature.inputs;
+    if !session.wants_warming() || inputs.iter().any(|spec| spec.dtype == DType::Bytes) {
         return Ok(());
     }
-    let inputs: Vec<Tensor> = signature
-        .inputs
+    let zeros = inputs.iter().map(zeros).collect::<Result<Vec<_>, _>>()?;
+    let guessed = inputs
         .iter()
-        .map(|spec| {
-            let shape: Shape = spec
-                .shape
-                .0
-                .iter()
-                .map(|dim| Dim::fixed(dim).unwrap_or(1))
-                .collect();
-            let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
-            Tensor::new(spec.dtype, shape, Arc::new(AlignedBytes::zeroed(length)))
-        })
-        .collect::<Result<_, _>>()?;
-    session.run(&inputs).map(drop)
+        .any(|spec| spec.shape.0.iter().skip(1).any(|dim| dim.fixed().is_none()));
+    match session.run(&zeros) {
+        Err(error @ EngineError::Operator { .. }) if guessed => {
+            tracing::debug!(%error, "warming on guessed sizes failed");
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}
+
+fn zeros(spec: &TensorSpec) -> Result<Tensor, EngineError> {
+    let dims = spec.shape.0.iter();
+    let shape: Shape = dims.map(|dim| dim.fixed().unwrap_or(1)).collect();
+    let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
+    let memory = Arc::new(AlignedBytes::zeroed(length));
+    Ok(Tensor::new(spec.dtype, shape, memory)?)
 }

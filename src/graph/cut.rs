@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::near::near;
+use crate::types::nearest;
+
 use super::{Graph, GraphError, ValueId, ValueOrigin};
 
 impl Graph {
@@ -113,11 +114,11 @@ impl Graph {
                     .values
                     .iter()
                     .filter(|value| !matches!(value.origin, ValueOrigin::Initializer(_)));
-                let near = near(name, computed.map(|value| value.name.as_str()));
+                let near = nearest(name, computed.map(|value| value.name.as_str()));
                 Err(GraphError::UnknownTensor {
                     path: self.path.clone(),
                     name: name.to_owned(),
-                    near,
+                    near: near.map(str::to_owned),
                 })
             }
         }

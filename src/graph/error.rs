@@ -22,11 +22,11 @@ pub enum GraphError {
     },
     #[error("{path}: {source}", path = path.display())]
     Model { path: PathBuf, source: Box<Defect> },
-    #[error("{path} has no tensor {name:?}{}", did_you_mean(near), path = path.display())]
+    #[error("{path} has no tensor {name:?}{}", did_you_mean(near.as_deref()), path = path.display())]
     UnknownTensor {
         path: PathBuf,
         name: String,
-        near: Vec<String>,
+        near: Option<String>,
     },
     #[error("{path}: tensor {name:?} is a weight, cut at a tensor that is computed", path = path.display())]
     CutAtInitializer { path: PathBuf, name: String },
@@ -287,11 +287,7 @@ fn list(operators: &[UnsupportedOperator]) -> String {
         .join(", ")
 }
 
-fn did_you_mean(near: &[String]) -> String {
-    let quoted: Vec<_> = near.iter().map(|name| format!("{name:?}")).collect();
-    if quoted.is_empty() {
-        String::new()
-    } else {
-        format!(", did you mean {}?", quoted.join(" or "))
-    }
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map(|name| format!(", did you mean {name:?}?"))
+        .unwrap_or_default()
 }

@@ -9,7 +9,6 @@ mod cut;
 mod error;
 mod infer;
 mod ir;
-mod near;
 mod onnx;
 mod op;
 mod signature;

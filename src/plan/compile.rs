@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::types::{Device, Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec};
+use crate::types::{Device, Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unsound};
 
 use super::draft::{Blocks, Draft};
 use super::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree,
-    chain, graph, order,
+    chain, graph, limits, order,
 };
 
 /// Ids of pipelines and steps are 16 bits wide on the wire.
@@ -21,9 +21,20 @@ pub fn compile(
     signatures: &[Option<Signature>],
     epoch: Epoch,
 ) -> Result<Plan, Vec<Problem>> {
-    let blocks = Blocks::new(&spec.blocks, signatures);
+    compile_sound(spec, signatures, &Unsound::default(), epoch)
+}
+
+/// Compiles what is sound of a specification. What refers to something unsound is not checked further, and the result
+/// is an error then, perhaps with no further problem in it.
+pub fn compile_sound(
+    spec: &Spec,
+    signatures: &[Option<Signature>],
+    unsound: &Unsound,
+    epoch: Epoch,
+) -> Result<Plan, Vec<Problem>> {
+    let blocks = Blocks::new(&spec.blocks, signatures, &unsound.blocks);
     let mut problems = Vec::new();
-    check_names(spec, &mut problems);
+    check_names(spec, unsound, &mut problems);
     check_batches(spec, blocks, &mut problems);
     let planned = plan_blocks(spec, blocks);
     let mut pipelines = Vec::new();
@@ -31,9 +42,13 @@ pub fn compile(
         pipelines.extend(compile_pipeline(pipeline, spec, blocks, &mut problems));
     }
     match planned {
-        Some(blocks) if problems.is_empty() && pipelines.len() == spec.pipelines.len() => {
+        Some(blocks)
+            if problems.is_empty()
+                && pipelines.len() == spec.pipelines.len()
+                && *unsound == Unsound::default() =>
+        {
             let (server, limits) = (spec.server.clone(), spec.limits.clone());
-            Ok(Plan {
+            limits::check(Plan {
                 epoch,
                 server,
                 limits,
@@ -49,8 +64,8 @@ pub fn compile(
     }
 }
 
-fn check_names(spec: &Spec, problems: &mut Vec<Problem>) {
-    if spec.pipelines.is_empty() {
+fn check_names(spec: &Spec, unsound: &Unsound, problems: &mut Vec<Problem>) {
+    if spec.pipelines.is_empty() && unsound.pipelines.is_empty() {
         let expected = "expected [pipelines.NAME] with flow or edges, once at least";
         problems.push(Problem::new("pipelines", "declares none", expected));
     }

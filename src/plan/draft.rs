@@ -4,11 +4,13 @@ use crate::types::{BlockSpec, Problem, Signature, TensorSpec, nearest};
 
 use super::{EdgeFrom, EdgeTo};
 
-/// Blocks of the configuration, with the signatures of those whose models could be read.
+/// Blocks of the configuration, with the signatures of those whose models could be read. After them come the unsound
+/// ones, of which nothing but the name is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Blocks<'a> {
     specs: &'a [BlockSpec],
     signatures: &'a [Option<Signature>],
+    unsound: &'a [String],
 }
 
 /// One use of a block.
@@ -38,16 +40,26 @@ pub(super) struct Draft {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(specs: &'a [BlockSpec], signatures: &'a [Option<Signature>]) -> Self {
-        Self { specs, signatures }
+    pub(super) fn new(
+        specs: &'a [BlockSpec],
+        signatures: &'a [Option<Signature>],
+        unsound: &'a [String],
+    ) -> Self {
+        debug_assert_eq!(specs.len(), signatures.len());
+        Self {
+            specs,
+            signatures,
+            unsound,
+        }
     }
 
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.specs.iter().position(|block| block.name == name)
+        self.names().position(|known| known == name)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.specs.iter().map(|block| block.name.as_str())
+        let sound = self.specs.iter().map(|block| block.name.as_str());
+        sound.chain(self.unsound.iter().map(String::as_str))
     }
 
     pub(super) fn signature(&self, block: usize) -> Option<&'a Signature> {

@@ -12,12 +12,13 @@ mod chain;
 mod compile;
 mod draft;
 mod graph;
+mod limits;
 mod model;
 mod order;
 mod route;
 mod wiring;
 
-pub use compile::compile;
+pub use compile::{compile, compile_sound};
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
 pub use wiring::{Delivery, Receiver, Wiring};

@@ -10,7 +10,7 @@ use super::{Backend, body};
 use crate::actors::{PipelineInfo, PipelineState};
 use crate::types::TensorSpec;
 
-/// The only version a pipeline has: a newer one replaces it by reload.
+/// The only version a pipeline has.
 pub(super) const VERSION: &str = "1";
 
 #[derive(Serialize)]

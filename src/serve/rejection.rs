@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::elements::DataError;
 use crate::types::{DType, Failure, FailureKind, SignatureError, TensorError};
 
-/// When a client may try again after a refusal that load or a restart caused.
+/// When a client may try again after a refusal that load, a restart or an end caused.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// nginx's status for a client that went away; nobody is there to read it but the log.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -195,7 +195,7 @@ impl ResponseError for Rejection {
         tracing::debug!(status = status.as_u16(), cause = %self, "request refused");
         let mut response = HttpResponse::build(status);
         if let Self::Failure(Failure {
-            kind: FailureKind::Overloaded | FailureKind::Unavailable,
+            kind: FailureKind::Overloaded | FailureKind::Unavailable | FailureKind::ShuttingDown,
             ..
         })
         | Self::NotReady { .. } = self

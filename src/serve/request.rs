@@ -14,10 +14,7 @@ use super::parameters::{
     InputParameters, Object, OutputParameters, RequestParameters, without_position,
 };
 use super::rejection::{Rejection, shown};
-use crate::types::{Bindings, DType, Shape, Signature, Tensor, TensorSpec};
-
-/// Sizes a shape may name; no library behind this server takes more.
-const RANK_MAX: usize = 64;
+use crate::types::{Bindings, DType, RANK_MAX, Shape, Signature, Tensor, TensorSpec};
 
 /// An inference request, understood.
 #[derive(Debug)]

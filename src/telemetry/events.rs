@@ -20,7 +20,7 @@ pub struct BlockStarted<'a> {
     pub block: &'a str,
     pub instance: usize,
     pub device: Device,
-    /// Loading, preparing and warming together.
+    /// Making and warming the session.
     pub took: Duration,
 }
 
@@ -146,7 +146,7 @@ impl Event for RequestRefused<'_> {
             kind,
             cause,
         } = self;
-        metrics::pipeline(pipeline).refused(*kind);
+        metrics::pipeline(pipeline).failed(*kind);
         debug!(pipeline, kind = kind.name(), cause, "request refused");
     }
 }

@@ -14,4 +14,4 @@ pub use events::{
     BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, RequestRefused,
     Straggler,
 };
-pub use log::init;
+pub use log::{check_filter, init};

@@ -61,3 +61,42 @@ impl FromStr for Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn endpoints() -> impl Strategy<Value = Endpoint> {
+        prop_oneof![
+            "[a-z0-9/_:-]{1,20}".prop_map(Endpoint::Inproc),
+            "/[a-z0-9/_ :-]{1,20}".prop_map(|path| Endpoint::Ipc(PathBuf::from(path))),
+            ("[a-z0-9.-]{1,12}|\\[::1\\]", any::<u16>())
+                .prop_map(|(host, port)| Endpoint::Tcp { host, port }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_endpoint_parses_as_it_prints(endpoint in endpoints()) {
+            prop_assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+        }
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_refused_with_what_was_seen() {
+        for text in [
+            "",
+            "inproc://",
+            "a",
+            "udp://a:1",
+            "tcp://:1",
+            "tcp://a",
+            "tcp://a:65536",
+        ] {
+            let error = text.parse::<Endpoint>().expect_err(text);
+            assert_eq!(error.seen, text);
+        }
+    }
+}

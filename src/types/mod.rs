@@ -23,12 +23,14 @@ pub use failure::{Failure, FailureKind};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
-pub use problem::Problem;
-pub use shape::{Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, byte_count, element_count};
+pub use problem::{Problem, Unsound};
+pub use shape::{
+    Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,
+};
 pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
     BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphSpec, ImageLayout, ImageSpec,
-    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec,
-    SourceSpec, Spec,
+    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat, PipelineSpec, RestartSpec,
+    ServerSpec, SourceSpec, Spec,
 };
 pub use tensor::{Tensor, TensorError};

@@ -2,6 +2,14 @@
 
 use std::fmt;
 
+/// Names of what a configuration declares in a form that could not be understood. That has been reported; what refers
+/// to them is not wrong for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unsound {
+    pub blocks: Vec<String>,
+    pub pipelines: Vec<String>,
+}
+
 /// One thing that is wrong with a configuration and what would be right.
 ///
 /// `key` is the dotted path as it stands in the file, for example `pipelines.digit.flow[1]`; the room that read the

@@ -11,6 +11,9 @@ pub type Shape = Vec<usize>;
 /// Dimensions of one tensor at most.
 pub const RANK_MAX: usize = 32;
 
+/// Tensors that one producer gives to one consumer for one request at most.
+pub const TENSORS_MAX: usize = 1024;
+
 /// One dimension of a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dim {

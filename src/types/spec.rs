@@ -3,7 +3,7 @@
 //! A specification is checked for form only. Whether names exist and signatures agree is `plan`'s to decide.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Device, Signature};
@@ -206,6 +206,46 @@ impl EngineChoice {
             Self::TorchScript => "torchscript",
             Self::Builtin => "builtin",
             Self::Mock => "mock",
+        }
+    }
+}
+
+/// Format of a model file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelFormat {
+    Onnx,
+    TorchScript,
+}
+
+impl ModelFormat {
+    /// Tells the format by how the file's name ends, whatever the case.
+    pub fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        match ending.as_str() {
+            "onnx" => Some(Self::Onnx),
+            "pt" | "pth" | "ts" => Some(Self::TorchScript),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_told_by_the_ending_in_any_case() {
+        for (name, format) in [
+            ("a.onnx", Some(ModelFormat::Onnx)),
+            ("b/a.ONNX", Some(ModelFormat::Onnx)),
+            ("a.Pt", Some(ModelFormat::TorchScript)),
+            ("a.pth", Some(ModelFormat::TorchScript)),
+            ("a.onnx.ts", Some(ModelFormat::TorchScript)),
+            ("a.tflite", None),
+            ("onnx", None),
+            ("", None),
+        ] {
+            assert_eq!(ModelFormat::of(Path::new(name)), format, "{name}");
         }
     }
 }

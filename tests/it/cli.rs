@@ -124,6 +124,19 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "cannot be used with",
         ),
         (&["bench", "--config", "a", "--duration", "10"], "10s"),
+        (&["bench", "--config", "a", "--rate", "1e-300"], "above 0"),
+        (
+            &["bench", "--config", "a", "--duration", "100000000h"],
+            "at most 1000h",
+        ),
+        (
+            &["bench", "--config", "a", "--warmup", "5000000000000000h"],
+            "at most 1000h",
+        ),
+        (
+            &["bench", "--config", "a", "--concurrency", "1000000000000"],
+            "from 1 to 65536",
+        ),
         (&["bench", "--config", "a", "--dim", "n=0"], "from 1"),
         (&["check", "--log", "blockflow=loud"], "log filter"),
     ];
@@ -165,6 +178,99 @@ fn a_missing_configuration_is_a_problem_with_a_place() {
             problem.contains_key(field),
             "{field} is missing: {problem:?}"
         );
+    }
+}
+
+#[test]
+fn problems_of_form_names_and_models_stand_in_one_report() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config/everything_wrong.toml");
+    let text = std::fs::read_to_string(&path).expect("the test's data");
+    let path = path.display().to_string();
+    let output = blockflow(&["check", &path]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = stdout(&output);
+    let numbers: Vec<usize> = told
+        .lines()
+        .map(|line| {
+            let rest = line.strip_prefix(&format!("{path}:")).expect("the file");
+            let (number, _) = rest.split_once(':').expect("a line number");
+            number.parse().expect("a number")
+        })
+        .collect();
+    let marked = text.lines().enumerate();
+    let expected: Vec<usize> = marked
+        .filter(|(_, line)| line.ends_with("# wrong") || line.ends_with("# wrong later"))
+        .map(|(index, _)| index + 1)
+        .collect();
+    assert_eq!(numbers, expected, "{told}");
+    for part in [
+        "log.filter",
+        "this version runs blocks on \"cpu\" only",
+        "\"nowhere\", which is no block",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_torchscript_is_told_for_what_it_is() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    std::fs::create_dir(directory.path().join("folder.pt")).expect("a folder");
+    for (name, content) in [("empty.pt", ""), ("page.pt", "<html>")] {
+        std::fs::write(directory.path().join(name), content).expect("a file");
+    }
+    for (name, expected) in [
+        ("folder.pt", "is a directory; expected a TorchScript file"),
+        ("empty.pt", "is empty; expected"),
+        ("page.pt", "begins with \"<htm\", not like a ZIP archive"),
+        ("none.pt", "cannot be read: "),
+    ] {
+        let config = directory.path().join("blocks.toml");
+        let tensor = "[{ name = \"x\", datatype = \"FP32\", shape = [1] }]";
+        let text = format!(
+            "[blocks.a]\nmodel = \"{name}\"\ninputs = {tensor}\noutputs = {tensor}\n\
+             [pipelines.p]\nflow = [\"a\"]\n"
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let config = config.display().to_string();
+        let output = blockflow(&["check", &config]);
+        assert_eq!(output.status.code(), Some(3), "{name}");
+        let told = stdout(&output);
+        assert!(
+            told.starts_with(&format!("{config}:2: blocks.a.model: ")),
+            "{told}"
+        );
+        assert!(
+            told.contains(expected) && told.lines().count() == 1,
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_cut_is_told_at_the_name_that_is_to_blame() {
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let config = directory.path().join("blocks.toml");
+    for (cut, key) in [
+        (
+            "outputs = [\n\"features\",\n\"featres\"]",
+            "5: blocks.a.outputs[1]",
+        ),
+        (
+            "inputs = [\"featres\"]\noutputs = [\"digit_logits\"]",
+            "3: blocks.a.inputs[0]",
+        ),
+    ] {
+        let text = format!(
+            "[blocks.a]\nmodel = {:?}\n{cut}\n[pipelines.p]\nflow = [\"a\"]\n",
+            data("digits.onnx")
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let config = config.display().to_string();
+        let output = blockflow(&["check", &config]);
+        let told = stdout(&output);
+        assert!(told.starts_with(&format!("{config}:{key}")), "{told}");
     }
 }
 

@@ -218,6 +218,10 @@ fn dot_is_well_formed() {
 #[test]
 fn mermaid_is_well_formed() {
     let text = render(PlanFormat::Mermaid);
+    assert!(
+        text.contains("<br/>same process"),
+        "no reason of a route:\n{text}"
+    );
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("flowchart LR"));
     let (mut open, mut edges) = (0, 0);

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blockflow::config::load;
 use blockflow::types::{Device, FlowSpec, SourceSpec};
 
-use crate::config::{load_with, report};
+use blockflow::config::load;
+
+use crate::config::{load_with, report, sound};
 
 const FILE: &str = "\
 [server]
@@ -23,9 +24,7 @@ flow = [\"back-bone\", \"head\"]
 
 #[test]
 fn defaults_yield_to_the_file_and_the_file_to_the_environment() {
-    let bare = load(None, std::iter::empty())
-        .expect("defaults are sound")
-        .spec;
+    let bare = load_with("", &[]).expect("defaults are sound").spec;
     assert_eq!(bare.server.http, SocketAddr::from(([127, 0, 0, 1], 8000)));
 
     let file = load_with(FILE, &[]).expect("sound").spec;
@@ -46,7 +45,7 @@ fn a_variable_reaches_into_a_block_and_leaves_its_other_keys_alone() {
         ("BLOCKFLOW_BLOCKS__HEAD__INSTANCES", "3"),
         ("BLOCKFLOW_PIPELINES__P__DEADLINE_MS", "2.5"),
         ("PATH", "/bin"),
-        ("BLOCKFLOW_CONFIG", "elsewhere.toml"),
+        ("BLOCKFLOW_REQUIRE_GPU", "1"),
     ];
     let spec = load_with(FILE, &variables).expect("sound").spec;
     let [backbone, head] = &spec.blocks[..] else {
@@ -212,6 +211,55 @@ fn two_blocks_that_one_variable_could_mean_are_told_apart_by_nobody() {
     let error = load_with(text, &[("BLOCKFLOW_BLOCKS__A_B__THREADS", "2")]).expect_err("unclear");
     assert!(
         report(&error)[0].contains("may mean any of [\"a-b\", \"a_b\"]"),
-        "{error}"
+        "{error:?}"
     );
+}
+
+#[test]
+fn a_name_that_grows_or_shrinks_in_lower_case_is_no_panic() {
+    // The Kelvin sign and the dotted capital I change their length in bytes.
+    for name in ["\u{212A}", "\u{130}"] {
+        let text = format!("[blocks.\"{name}\"]\nmodel = \"a.onnx\"\n");
+        for variable in [
+            "BLOCKFLOW_BLOCKS__K__A".to_owned(),
+            "BLOCKFLOW_BLOCKS__K__\u{e9}".to_owned(),
+            format!("BLOCKFLOW_BLOCKS__{name}__THREADS"),
+        ] {
+            load_with(&text, &[(&variable, "2")]).expect_err("the name is not allowed");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_not_utf_8_is_reported_if_it_is_ours_and_else_let_be() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let directory = tempfile::tempdir().expect("a directory for the test");
+    let path = directory.path().join("blocks.toml");
+    std::fs::write(&path, FILE).expect("the test's file is written");
+    let load_one = |name: &[u8], text: &[u8]| {
+        let text = OsString::from_vec(text.to_vec());
+        let variable = (OsString::from_vec(name.to_vec()), text);
+        sound(load(&path, std::iter::once(variable)))
+    };
+    load_one(b"OTHER", b"\xff").expect("not ours");
+    load_one(b"OTHER\xff", b"x").expect("not ours");
+    for (name, text, expected) in [
+        (
+            &b"BLOCKFLOW_LOG__FILTER"[..],
+            &b"\xff"[..],
+            "environment BLOCKFLOW_LOG__FILTER: log.filter: is not UTF-8; expected text",
+        ),
+        (
+            b"BLOCKFLOW_LOG\xff",
+            b"x",
+            "names no key; did you mean BLOCKFLOW_LOG__",
+        ),
+    ] {
+        let lines = report(&load_one(name, text).expect_err("ours"));
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(expected), "{lines:?}");
+    }
 }

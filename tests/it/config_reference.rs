@@ -6,7 +6,7 @@ use blockflow::config::load;
 use blockflow::plan::compile;
 use blockflow::types::{Epoch, FlowSpec, ImageLayout, SourceSpec, Spec};
 
-use crate::config::{load_text, report};
+use crate::config::{load_text, report, sound};
 use crate::plan::signature;
 
 const EXAMPLE: &str = include_str!("../../blocks.toml");
@@ -44,7 +44,7 @@ fn lines_of(text: &str) -> BTreeMap<String, (String, String)> {
 
 #[test]
 fn the_example_is_sound() {
-    let spec = load(Some("blocks.toml".as_ref()), std::iter::empty())
+    let spec = sound(load("blocks.toml".as_ref(), std::iter::empty()))
         .expect("sound")
         .spec;
     let pipelines: Vec<_> = spec
@@ -78,7 +78,7 @@ fn the_example_is_sound() {
 
 #[test]
 fn the_example_is_wired_soundly() {
-    let spec = load(Some("blocks.toml".as_ref()), std::iter::empty())
+    let spec = sound(load("blocks.toml".as_ref(), std::iter::empty()))
         .expect("sound")
         .spec;
     let declared = [
@@ -107,9 +107,7 @@ fn the_example_is_wired_soundly() {
 #[test]
 fn the_reference_states_the_compiled_defaults() {
     let spec = reference_spec();
-    let bare = load(None, std::iter::empty())
-        .expect("defaults are sound")
-        .spec;
+    let bare = load_text("").expect("defaults are sound").spec;
     assert_eq!(
         (spec.server, spec.limits, spec.log),
         (bare.server, bare.limits, bare.log)

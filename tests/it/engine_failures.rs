@@ -34,7 +34,7 @@ fn add_graph(output: &[usize]) -> Result<Vec<Tensor>, EngineError> {
 #[test]
 fn an_operator_error_names_node_and_operator_and_has_one_line() {
     let error = add_graph(&[3]).unwrap_err();
-    assert!(!error.is_callers());
+    assert!(!error.is_callers() && error.keeps_session());
     let text = error.to_string();
     assert!(
         text.starts_with("operator \"n0\" (Add) failed: The size of tensor a (3)"),
@@ -44,24 +44,31 @@ fn an_operator_error_names_node_and_operator_and_has_one_line() {
 }
 
 #[test]
-fn a_session_works_after_an_operator_error() {
+fn a_session_gives_the_same_answers_after_an_operator_error() {
     let mut builder = Builder::new();
     let (a, b) = (builder.input(), builder.input());
-    let sum = builder.node(Op::Binary(Binary::Add), &[a, b]);
-    let graph = builder.finish(&[sum]);
+    let weight = builder.constant(f32s(&[3], &[0.5, -4.0, 2.0]));
+    let moved = builder.node(Op::Binary(Binary::Add), &[a, weight]);
+    let positive = builder.node(Op::Unary(Unary::Relu), &[moved]);
+    let sum = builder.node(Op::Binary(Binary::Add), &[positive, b]);
+    let product = builder.node(Op::Binary(Binary::Mul), &[sum, weight]);
+    let graph = builder.finish(&[product]);
     let n = [Dim::Any];
     let spec = signature(&[(DType::F32, &n), (DType::F32, &n)], &[(DType::F32, &n)]);
     let mut session = prepare_graph(&graph, spec).unwrap().session().unwrap();
-    let three = f32s(&[3], &[1.0; 3]);
-    assert!(
-        session
-            .run(&[three.clone(), f32s(&[2], &[1.0; 2])])
-            .is_err()
-    );
-    assert_eq!(
-        values_f32(&session.run(&[three.clone(), three]).unwrap()[0]),
-        [2.0; 3]
-    );
+    let sound = [f32s(&[3], &[1.0; 3]), f32s(&[3], &[0.25; 3])];
+    let unsound = [f32s(&[3], &[9.0; 3]), f32s(&[2], &[9.0; 2])];
+    let expected = [0.875, -1.0, 6.5];
+    for _ in 0..3 {
+        assert_eq!(
+            values_f32(&session.run(&sound).unwrap()[0]),
+            expected,
+            "keeps something of the failed run"
+        );
+        let error = session.run(&unsound).unwrap_err();
+        assert!(matches!(error, EngineError::Operator { .. }), "{error}");
+        assert!(error.keeps_session());
+    }
 }
 
 #[test]
@@ -435,4 +442,53 @@ fn gather_outside_of_a_dimension_is_an_error() {
             .unwrap_err();
         assert!(matches!(error, EngineError::Operator { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_failed_warm_up_on_guessed_sizes_is_let_be_and_on_known_ones_is_not() {
+    let mut builder = Builder::new();
+    let x = builder.input();
+    let weight = builder.constant(f32s(&[1, 1, 3, 3], &[1.0; 9]));
+    let conv = Op::Conv(Conv {
+        groups: 1,
+        ..Conv::default()
+    });
+    let y = builder.node(conv, &[x, weight]);
+    let graph = builder.finish(&[y]);
+    let any = [Dim::symbol("n"), Dim::Fixed(1), Dim::Any, Dim::Any];
+    let guessed = [
+        Dim::symbol("n"),
+        Dim::Fixed(1),
+        Dim::symbol("h"),
+        Dim::symbol("w"),
+    ];
+    let spec = signature(&[(DType::F32, &guessed)], &[(DType::F32, &any)]);
+    let prepared = prepare_graph(&graph, spec.clone()).unwrap();
+    let mut session = prepared.session().unwrap();
+    warm(session.as_mut(), &spec).unwrap();
+    let sum = session.run(&[f32s(&[1, 1, 3, 3], &[1.0; 9])]).unwrap();
+    assert_eq!(values_f32(&sum[0]), [9.0]);
+
+    let small = [
+        Dim::symbol("n"),
+        Dim::Fixed(1),
+        Dim::Fixed(1),
+        Dim::Fixed(1),
+    ];
+    let spec = signature(&[(DType::F32, &small)], &[(DType::F32, &any)]);
+    let prepared = prepare_graph(&graph, spec.clone()).unwrap();
+    let mut session = prepared.session().unwrap();
+    let error = warm(session.as_mut(), &spec).unwrap_err();
+    assert!(matches!(error, EngineError::Operator { .. }), "{error}");
+
+    let two = [Dim::Fixed(2), Dim::Fixed(1), Dim::Any, Dim::Any];
+    let mut builder = Builder::new();
+    let x = builder.input();
+    let y = builder.node(Op::Unary(Unary::Relu), &[x]);
+    let graph = builder.finish(&[y]);
+    let spec = signature(&[(DType::F32, &guessed)], &[(DType::F32, &two)]);
+    let prepared = prepare_graph(&graph, spec.clone()).unwrap();
+    let mut session = prepared.session().unwrap();
+    let error = warm(session.as_mut(), &spec).unwrap_err();
+    assert!(matches!(error, EngineError::Output { .. }), "{error}");
 }

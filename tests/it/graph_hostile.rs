@@ -75,7 +75,7 @@ fn ranks_do_not_grow_without_bound() {
     };
     let message = y_of(17, "1", nodes, vec![zeros]);
     assert!(
-        message.contains("dimensions, supported are up to 64"),
+        message.contains("dimensions, supported are up to 32"),
         "{message}"
     );
 }

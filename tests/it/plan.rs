@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use blockflow::plan::{EdgeFrom, EdgeTo, Plan, compile};
+use blockflow::plan::{EdgeFrom, EdgeTo, Plan, compile, compile_sound};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, EdgeSpec, Epoch, FlowSpec, GraphSpec, LimitsSpec,
     LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, RestartSpec, ServerSpec, ShapeSpec,
-    Signature, SourceSpec, Spec, TensorSpec,
+    Signature, SourceSpec, Spec, TENSORS_MAX, TensorSpec, Unsound,
 };
 
 /// Reads `"x FP32 batch 4, y INT64 3"` as tensors.
@@ -544,4 +544,58 @@ fn more_steps_than_ids_are_refused() {
         problems,
         ["pipelines.p0.edges: has 65536 steps; expected at most 65535"]
     );
+}
+
+#[test]
+fn an_unsound_block_is_known_by_name_and_nothing_that_uses_it_is_wrong() {
+    let flows = vec![chain(&["a", "torn"]), chain(&["a", "nowhere"])];
+    let (spec, signatures) = spec(&[("a", "x FP32 4 => y FP32 4")], flows);
+    let unsound = Unsound {
+        blocks: vec!["torn".to_owned()],
+        pipelines: Vec::new(),
+    };
+    let problems = compile_sound(&spec, &signatures, &unsound, Epoch(1)).expect_err("unsound");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert_eq!(problems[0].key, "pipelines.p1.flow[1]");
+    let (spec, signatures) = self::spec(&[("a", "x FP32 4 => y FP32 4")], vec![chain(&["a"])]);
+    let problems = compile_sound(&spec, &signatures, &unsound, Epoch(1)).expect_err("unsound");
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[test]
+fn more_sockets_than_a_process_has_are_refused_by_the_name_of_instances() {
+    let blocks = [("a", "x FP32 4 => y FP32 4"), ("b", "y FP32 4 => z FP32 4")];
+    let (mut spec, signatures) = spec(&blocks, vec![chain(&["a", "b"])]);
+    (spec.blocks[0].instances, spec.blocks[1].instances) = (28, 28);
+    compile(&spec, &signatures, Epoch(1)).expect("28 x 30 + 28 x 2 + 29 sockets are few enough");
+    (spec.blocks[0].instances, spec.blocks[1].instances) = (31, 31);
+    let problems = compile(&spec, &signatures, Epoch(1)).expect_err("31 x 33 + 31 x 2 + 32");
+    assert_eq!(
+        lines(&problems),
+        [
+            "blocks.a.instances: is 31, and the instances of all blocks together need 1117 sockets; \
+             lower it, expected at most 1000 sockets"
+        ]
+    );
+}
+
+#[test]
+fn more_tensors_than_an_envelope_holds_are_refused() {
+    let many = |count: usize| -> Vec<String> {
+        (0..count).map(|index| format!("t{index} FP32 1")).collect()
+    };
+    for (count, sound) in [(TENSORS_MAX, true), (TENSORS_MAX + 1, false)] {
+        let text = format!("x FP32 4 => {}", many(count).join(", "));
+        let (spec, signatures) = spec(&[("a", &text)], vec![chain(&["a"])]);
+        let compiled = compile(&spec, &signatures, Epoch(1));
+        let Err(problems) = compiled else {
+            assert!(sound);
+            continue;
+        };
+        assert!(!sound);
+        assert_eq!(
+            lines(&problems),
+            ["pipelines.p0: gives the outputs 1025 tensors from one place; expected at most 1024"]
+        );
+    }
 }

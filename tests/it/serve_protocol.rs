@@ -407,7 +407,7 @@ fn every_failure_has_its_status() {
             FailureKind::Overloaded | FailureKind::Unavailable => (503, true, false),
             FailureKind::DeadlineExceeded => (504, false, false),
             FailureKind::BlockFailed => (500, false, false),
-            FailureKind::ShuttingDown => (503, false, true),
+            FailureKind::ShuttingDown => (503, true, true),
             FailureKind::Cancelled => (499, false, false),
         };
         for (how, sentence) in [

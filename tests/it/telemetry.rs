@@ -13,7 +13,7 @@ fn requests_are_counted_by_pipeline_and_outcome() {
     digit.succeeded(Duration::from_millis(3));
     digit.succeeded(Duration::from_millis(3));
     digit.failed(FailureKind::BlockFailed);
-    registry.pipeline("digit").refused(FailureKind::Overloaded);
+    registry.pipeline("digit").failed(FailureKind::Overloaded);
     let page = registry.render();
     for line in [
         "# TYPE blockflow_requests_total counter",

@@ -101,12 +101,15 @@ fn check(path: &str, text: &str) -> Vec<String> {
             "{path}: has a {word}; mod.rs holds docs and re-exports only"
         ));
     }
-    for place in MACHINE_PATHS {
-        if text.contains(place) {
-            wrong.push(format!("{path}: mentions {place}, a place of one machine"));
-        }
-    }
+    wrong.extend(check_places(path, text));
     wrong
+}
+
+fn check_places(path: &str, text: &str) -> Vec<String> {
+    let mentioned = MACHINE_PATHS.iter().filter(|place| text.contains(**place));
+    mentioned
+        .map(|place| format!("{path}: mentions {place}, a place of one machine"))
+        .collect()
 }
 
 fn room_of(path: &str) -> &str {
@@ -350,6 +353,19 @@ fn character(rest: &str) -> usize {
     }
 }
 
+/// Every file below a directory that is text, with its text.
+fn texts(path: &Path) -> Vec<(PathBuf, String)> {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).expect("a readable directory");
+        let inner = entries.map(|entry| entry.expect("a readable entry").path());
+        return inner.flat_map(|path| texts(&path)).collect();
+    }
+    let text = fs::read_to_string(path).ok();
+    text.map(|text| (path.to_owned(), text))
+        .into_iter()
+        .collect()
+}
+
 fn files(directory: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("a readable directory") {
@@ -382,6 +398,35 @@ fn every_source_file_keeps_the_house_rules() {
         wrong.extend(check(&name, &text));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_text_names_a_place_of_one_machine() {
+    let own = root().join("tests/it/tidy.rs");
+    let mut looked_at = 0;
+    for top in fs::read_dir(root()).expect("a readable directory") {
+        let top = top.expect("a readable entry").path();
+        let name = top
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let folder = ["scripts", "tests", "benches"].contains(&name.as_str());
+        let page = [".md", ".toml"].iter().any(|ending| name.ends_with(ending));
+        if !(folder || page && top.is_file()) {
+            continue;
+        }
+        for (path, text) in texts(&top) {
+            // What a benchmark printed is kept as it was.
+            if path.starts_with(root().join("benches/runs")) {
+                continue;
+            }
+            let wrong = check_places(&path.display().to_string(), &text);
+            assert!(path == own || wrong.is_empty(), "{wrong:?}");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 40, "only {looked_at} files");
 }
 
 #[test]

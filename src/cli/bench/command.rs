@@ -1,5 +1,6 @@
 //! The command: opens the target, makes the inputs, drives the load, reports.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,20 +27,29 @@ use super::target::Target;
 /// How long is measured where neither a time nor a number is asked for.
 const DURATION: Duration = Duration::from_secs(10);
 
+/// Times that instants can be moved by on every machine.
+const DURATION_MAX: Duration = Duration::from_secs(1000 * 3600);
+
+/// Requests under way, each of which holds its inputs.
+const IN_FLIGHT_MAX: usize = 65_536;
+
+/// Requests per second: one in a quarter of an hour, and more than anything answers.
+const RATES: RangeInclusive<f64> = 0.001..=1e6;
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("place").required(true).args(["config", "url"]))]
 pub(in crate::cli) struct BenchArguments {
     /// Configuration file: measure in this process.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Server to measure over HTTP, such as http://127.0.0.1:8080.
+    /// Server to measure over HTTP, such as http://127.0.0.1:8000.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Pipeline; may be left out where there is only one.
     #[arg(long, value_name = "NAME")]
     pipeline: Option<String>,
     /// Closed loop: requests under way at any time.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = positive, conflicts_with = "rate")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = in_flight, conflicts_with = "rate")]
     concurrency: usize,
     /// Open loop: requests per second, sent whether or not earlier ones were answered.
     #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
@@ -48,19 +58,19 @@ pub(in crate::cli) struct BenchArguments {
     #[arg(long, default_value = "poisson", requires = "rate")]
     arrivals: Spacing,
     /// Requests under way at most in an open loop; later ones wait, and their waiting counts.
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = positive, requires = "rate")]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = in_flight, requires = "rate")]
     in_flight_max: usize,
     /// How long to measure, such as 10s (the default) or 500ms.
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = bounded_duration)]
     duration: Option<Duration>,
     /// How many requests to measure.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How long to send before measuring.
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = bounded_duration)]
     warmup: Duration,
     /// HTTP: how long to wait for a reply.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = bounded_duration)]
     timeout: Duration,
     /// Size of first dimensions that the signature leaves open.
     #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
@@ -174,11 +184,33 @@ fn positive(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a number from 1".to_owned())
 }
 
+fn in_flight(text: &str) -> Result<usize, String> {
+    positive(text)?;
+    text.parse()
+        .ok()
+        .filter(|number| *number <= IN_FLIGHT_MAX)
+        .ok_or_else(|| format!("expected a number from 1 to {IN_FLIGHT_MAX}"))
+}
+
+fn bounded_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration > DURATION_MAX {
+        return Err(format!(
+            "expected at most {}h",
+            DURATION_MAX.as_secs() / 3600
+        ));
+    }
+    Ok(duration)
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
-        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
-        .ok_or_else(|| "expected requests per second above 0".to_owned())
+        .filter(|rate| RATES.contains(rate))
+        .ok_or_else(|| {
+            let (least, most) = (RATES.start(), RATES.end());
+            format!("expected requests per second above 0, from {least} to {most}")
+        })
 }
 
 fn dim(text: &str) -> Result<(Arc<str>, usize), String> {

@@ -9,8 +9,9 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
+use crate::cli::histogram::Histogram;
+
 use super::arrivals::Arrivals;
-use super::histogram::Histogram;
 use super::target::{Fault, Target};
 
 /// Arrivals that wait for the sender.

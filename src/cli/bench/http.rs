@@ -64,7 +64,7 @@ impl Server {
         let url: Url = base.parse().map_err(|cause| error(format!("{cause}")))?;
         if url.scheme() != "http" || url.cannot_be_a_base() {
             return Err(error(
-                "expected a URL such as http://127.0.0.1:8080".to_owned(),
+                "expected a URL such as http://127.0.0.1:8000".to_owned(),
             ));
         }
         let client = Client::builder()

@@ -6,7 +6,6 @@
 mod arrivals;
 mod command;
 mod driver;
-mod histogram;
 mod http;
 mod report;
 mod synthetic;
@@ -14,4 +13,3 @@ mod target;
 
 pub use arrivals::Arrivals;
 pub(super) use command::{BenchArguments, execute};
-pub use histogram::Histogram;

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::cli::output::columns;
 
+use crate::cli::histogram::Histogram;
+
 use super::driver::{Load, Outcome};
-use super::histogram::Histogram;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {

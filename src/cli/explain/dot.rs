@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+use crate::plan::{Plan, PlannedPipeline};
 
 use super::labels;
 
@@ -36,13 +36,7 @@ fn render_pipeline(
         )?;
     }
     for (position, step) in pipeline.steps.iter().enumerate() {
-        let block = &plan.blocks[step.block];
-        let device = block.placement.device;
-        let label = format!(
-            "{}\n{} on {device}",
-            step.name,
-            block.spec.source.engine().name()
-        );
+        let label = labels::step(plan, step);
         writeln!(
             text,
             "    p{index}_step{position} [label={}];",
@@ -57,19 +51,12 @@ fn render_pipeline(
         )?;
     }
     for edge in &pipeline.edges {
-        let from = match edge.from {
-            EdgeFrom::Input(input) => format!("in{input}"),
-            EdgeFrom::Step { step, .. } => format!("step{step}"),
-        };
-        let to = match edge.to {
-            EdgeTo::Output(output) => format!("out{output}"),
-            EdgeTo::Step { step, .. } => format!("step{step}"),
-        };
+        let (from, to) = labels::nodes(index, edge);
         let tensor = labels::tensor(plan, pipeline, edge);
         let label = format!("{tensor}\n{}", labels::route(&edge.route));
         writeln!(
             text,
-            "    p{index}_{from} -> p{index}_{to} [label={}, tooltip={}];",
+            "    {from} -> {to} [label={}, tooltip={}];",
             quoted(&label),
             quoted(edge.route.reason)
         )?;

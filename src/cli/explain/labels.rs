@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route};
+use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route, Step};
 use crate::types::{MockFailure, SourceSpec, TensorSpec};
 
 /// Returns `step.output`, or the name of a pipeline input.
@@ -31,6 +31,26 @@ pub(super) fn to(plan: &Plan, pipeline: &PlannedPipeline, edge: &Edge) -> String
             )
         }
     }
+}
+
+/// Returns the ids of the two nodes that a drawing joins by an edge of its pipeline, the `index`th.
+pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
+    let from = match edge.from {
+        EdgeFrom::Input(input) => format!("p{index}_in{input}"),
+        EdgeFrom::Step { step, .. } => format!("p{index}_step{step}"),
+    };
+    let to = match edge.to {
+        EdgeTo::Output(output) => format!("p{index}_out{output}"),
+        EdgeTo::Step { step, .. } => format!("p{index}_step{step}"),
+    };
+    (from, to)
+}
+
+/// Returns what a drawing writes into the node of a step.
+pub(super) fn step(plan: &Plan, step: &Step) -> String {
+    let block = &plan.blocks[step.block];
+    let (engine, device) = (block.spec.source.engine().name(), block.placement.device);
+    format!("{}\n{engine} on {device}", step.name)
 }
 
 /// Returns what travels along an edge.

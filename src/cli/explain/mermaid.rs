@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::plan::{EdgeFrom, EdgeTo, Plan, PlannedPipeline};
+use crate::plan::{Plan, PlannedPipeline};
 
 use super::labels;
 
@@ -30,13 +30,7 @@ fn render_pipeline(
         )?;
     }
     for (position, step) in pipeline.steps.iter().enumerate() {
-        let block = &plan.blocks[step.block];
-        let device = block.placement.device;
-        let label = format!(
-            "{}\n{} on {device}",
-            step.name,
-            block.spec.source.engine().name()
-        );
+        let label = labels::step(plan, step);
         writeln!(text, "    p{index}_step{position}[{}]", quoted(&label))?;
     }
     for (position, output) in pipeline.signature.outputs.iter().enumerate() {
@@ -47,21 +41,11 @@ fn render_pipeline(
         )?;
     }
     for edge in &pipeline.edges {
-        let from = match edge.from {
-            EdgeFrom::Input(input) => format!("in{input}"),
-            EdgeFrom::Step { step, .. } => format!("step{step}"),
-        };
-        let to = match edge.to {
-            EdgeTo::Output(output) => format!("out{output}"),
-            EdgeTo::Step { step, .. } => format!("step{step}"),
-        };
+        let (from, to) = labels::nodes(index, edge);
         let tensor = labels::tensor(plan, pipeline, edge);
-        let label = format!("{tensor}\n{}", labels::route(&edge.route));
-        writeln!(
-            text,
-            "    p{index}_{from} -->|{}| p{index}_{to}",
-            quoted(&label)
-        )?;
+        let (route, reason) = (labels::route(&edge.route), edge.route.reason);
+        let label = format!("{tensor}\n{route}\n{reason}");
+        writeln!(text, "    {from} -->|{}| {to}", quoted(&label))?;
     }
     text.push_str("  end\n");
     Ok(())

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use crate::cli::bench::Histogram;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::histogram::Histogram;
 use crate::cli::image::ImageFlags;
 use crate::cli::output::{self, Format};
 use crate::cli::tensors::NamedFile;
@@ -18,7 +18,7 @@ use super::runner::{self, Opened};
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("subject").required(true).args(["model", "pipeline"]))]
 pub(in crate::cli) struct InferArguments {
-    /// Model to run: an ONNX file, or a TorchScript file ending in `.pt`.
+    /// Model to run: an .onnx file, or a TorchScript file ending in .pt, .pth or .ts.
     #[arg(value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// Pipeline of the configuration to run in place of a model.
@@ -39,7 +39,7 @@ pub(in crate::cli) struct InferArguments {
     /// Name of a TorchScript output, in order. Repeatable; by default output_0, output_1, …
     #[arg(long = "output-name", value_name = "NAME", conflicts_with_all = ["pipeline", "cuts"])]
     pub(super) output_names: Vec<String>,
-    /// Device of the model: cpu or cuda:N.
+    /// Device of the model; this version runs on cpu only.
     #[arg(long, default_value = "cpu", conflicts_with = "pipeline")]
     pub(super) device: Device,
     /// Intra-op threads of the model.

@@ -4,13 +4,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::app::Loaded;
-use crate::cli::bench::Histogram;
 use crate::cli::error::CliError;
+use crate::cli::histogram::Histogram;
 use crate::cli::request::{self, OwnPipeline};
 use crate::cli::{compose, npy, tensors};
 use crate::engine::Session;
 use crate::graph::Graph;
-use crate::types::{Signature, Tensor};
+use crate::types::{ModelFormat, Signature, Tensor};
 
 use super::chain;
 use super::command::InferArguments;
@@ -66,16 +66,14 @@ pub(super) fn open(arguments: &InferArguments) -> Result<Opened, CliError> {
             let signature = request::planned(&loaded, Some(name))?.signature.clone();
             open_pipeline(arguments, &signature, loaded, name)
         }
-        (None, Some(path)) if is_torchscript(path) => open_torchscript(arguments, path),
+        (None, Some(path)) if ModelFormat::of(path) == Some(ModelFormat::TorchScript) => {
+            open_torchscript(arguments, path)
+        }
         (None, Some(path)) => open_onnx(arguments, path),
         (None, None) => Err(CliError::Usage(
             "a model or --pipeline is missing".to_owned(),
         )),
     }
-}
-
-fn is_torchscript(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "pt")
 }
 
 /// Reads the inputs first, so that a wrong one is told before anything is loaded.

@@ -1,4 +1,4 @@
-//! CUDA devices. So far only whether there are any.
+//! CUDA devices: whether there are any.
 
 mod presence;
 

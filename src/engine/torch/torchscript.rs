@@ -70,7 +70,7 @@ impl TorchScriptPrepared {
 
 impl TorchScriptPrepared {
     /// Loads a file that nobody declared a signature for: takes it from one run on `inputs`, whose names and shapes
-    /// become those of the signature. Outputs are called `output_0`, `output_1`, ….
+    /// become those of the signature. The file is loaded again after it, for a module may keep state. Outputs are called `output_0`, `output_1`, ….
     pub fn observe(
         path: &Path,
         inputs: &[(String, Tensor)],

@@ -1,7 +1,9 @@
 //! The rule for each operator.
 
 use super::operands::Operands;
-use super::{Fact, RANK_MAX, elementwise, join, layout, linear, reduce, spatial, target};
+use crate::types::RANK_MAX;
+
+use super::{Fact, elementwise, join, layout, linear, reduce, spatial, target};
 use crate::graph::{Fault, Op};
 
 /// Returns what is known of an operator's outputs, of which the node has `outputs`.

@@ -7,9 +7,6 @@ use crate::types::{DType, Dim, ShapeSpec};
 /// Tensors of at most this many elements have their elements followed, so that shapes computed by nodes are known.
 pub(in crate::graph) const CONTENTS_MAX: usize = 256;
 
-/// Tensors of more dimensions are refused rather than believed.
-pub(in crate::graph) const RANK_MAX: usize = 64;
-
 /// An integer element of a small tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::graph) enum Size {

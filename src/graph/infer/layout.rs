@@ -1,10 +1,10 @@
 //! Operators that move dimensions: Flatten, Transpose, Squeeze, Unsqueeze, Shape, Cast, Identity.
 
-use crate::types::{DType, Dim, ShapeSpec};
+use crate::types::{DType, Dim, RANK_MAX, ShapeSpec};
 
 use super::dims::{Product, axes, boundary};
 use super::operands::{Operands, one};
-use super::{Fact, RANK_MAX, Size};
+use super::{Fact, Size};
 use crate::graph::Fault;
 
 pub(super) fn identity(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {

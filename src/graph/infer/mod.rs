@@ -20,4 +20,4 @@ mod target;
 
 pub(super) use dims::axis;
 pub(super) use dispatch::infer;
-pub(super) use fact::{CONTENTS_MAX, Fact, RANK_MAX, Size};
+pub(super) use fact::{CONTENTS_MAX, Fact, Size};

@@ -1,10 +1,10 @@
 //! Operators whose output shape is the content of an input: Reshape, Expand, `ConstantOfShape`.
 
-use crate::types::{DType, Dim, ShapeSpec};
+use crate::types::{DType, Dim, RANK_MAX, ShapeSpec};
 
 use super::dims::{Product, broadcast};
 use super::operands::{Operands, one};
-use super::{CONTENTS_MAX, Fact, RANK_MAX, Size};
+use super::{CONTENTS_MAX, Fact, Size};
 use crate::graph::Fault;
 
 fn target(

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::types::{AlignedBytes, DType, HostMemory, Shape, Tensor, byte_count, element_count};
+use crate::types::{
+    AlignedBytes, DType, HostMemory, RANK_MAX, Shape, Tensor, byte_count, element_count,
+};
 
 use super::dtype::dtype;
 use super::external::Files;
 use super::proto::TensorProto;
-use crate::graph::infer::RANK_MAX;
 use crate::graph::{Defect, Initializer};
 
 /// A slice of a mapped file.

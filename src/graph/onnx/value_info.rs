@@ -1,11 +1,11 @@
 //! What a file declares of its tensors, and how that is weighed against what inference found.
 
-use crate::types::{Dim, ShapeSpec};
+use crate::types::{Dim, RANK_MAX, ShapeSpec};
 
 use super::dtype::{dtype, from_number};
 use super::proto::{TensorTypeProto, ValueInfoProto, dimension_proto};
 use crate::graph::Defect;
-use crate::graph::infer::{Fact, RANK_MAX};
+use crate::graph::infer::Fact;
 
 /// Reads the declaration of an input. A dimension without a size or name gets a name of its own.
 pub(super) fn input(info: &ValueInfoProto) -> Result<Fact, Defect> {

@@ -83,11 +83,6 @@ impl PipelineMetrics {
         }
     }
 
-    /// Counts a request that was not admitted.
-    pub fn refused(&self, kind: FailureKind) {
-        self.failed(kind);
-    }
-
     /// Returns the requests by outcome.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let failed = FailureKind::ALL.iter().zip(&self.failed);

@@ -1,4 +1,4 @@
-//! Problems of a configuration with the place they stand at, as people and programs read them.
+//! A problem with the place it stands at, as people and programs read it.
 
 use std::fmt;
 
@@ -6,15 +6,14 @@ use serde::Serialize;
 
 use crate::types::Problem;
 
-/// A problem with its file and line.
-///
-/// Orders by file, then line; problems without a line come first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// A problem with its file and line; printed as one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Located {
     /// The configuration file, or `environment` and a variable.
     pub file: String,
     /// `None` where the problem is of the file as a whole or of a value that it does not contain.
     pub line: Option<usize>,
+    /// Empty where the problem is of the file as a whole.
     pub key: String,
     pub seen: String,
     pub expected: String,
@@ -48,12 +47,4 @@ impl fmt::Display for Located {
         }
         write!(f, " {}; {}", self.seen, self.expected)
     }
-}
-
-/// Renders one problem per line.
-pub(super) fn lines(problems: &[Located]) -> String {
-    problems
-        .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect()
 }
