@@ -52,17 +52,8 @@ impl EngineError {
         }
     }
 
-    /// Tells whether the request is at fault, so that the session is still sound.
+    /// Tells whether the request is at fault.
     pub fn is_callers(&self) -> bool {
         matches!(self, Self::Input(_) | Self::Signature(_))
-    }
-
-    /// Tells whether the session that returned this is sound: the run failed on what it was given.
-    pub fn keeps_session(&self) -> bool {
-        self.is_callers()
-            || matches!(
-                self,
-                Self::Operator { .. } | Self::Output { .. } | Self::Tensor(_)
-            )
     }
 }

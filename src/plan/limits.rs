@@ -34,9 +34,8 @@ fn check_tensors(plan: &Plan, wiring: &Wiring) -> Vec<Problem> {
             if count <= TENSORS_MAX {
                 continue;
             }
-            let consumer = delivery.step.map_or("the outputs", |step| {
-                pipeline.steps[usize::from(step.0)].name.as_str()
-            });
+            let consumer = pipeline.steps.get(usize::from(delivery.step.0));
+            let consumer = consumer.map_or("the outputs", |step| step.name.as_str());
             problems.push(Problem::new(
                 format!("pipelines.{}", pipeline.name),
                 format!("gives {consumer} {count} tensors from one place"),

@@ -22,7 +22,8 @@
 use std::time::Duration;
 
 use crate::types::{
-    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, Tensor,
+    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, TENSORS_MAX,
+    Tensor,
 };
 
 use super::LinkError;
@@ -30,8 +31,6 @@ use super::LinkError;
 pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"BFMQ");
 pub(super) const VERSION: u8 = 1;
 
-/// Tensors of one envelope at most.
-pub const TENSORS_MAX: usize = 1024;
 /// Bytes of one header at most.
 pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (4 + 8 * RANK_MAX);
 

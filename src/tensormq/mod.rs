@@ -22,7 +22,7 @@ mod outbound;
 mod socket;
 
 pub use credit::{Grant, Window};
-pub use envelope::{Addressed, Body, Envelope, HEADER_BYTES_MAX, TENSORS_MAX, decode, encode};
+pub use envelope::{Addressed, Body, Envelope, HEADER_BYTES_MAX, decode, encode};
 pub use error::LinkError;
 pub use inbound::{Inbound, Peer, Received};
 pub use outbound::Outbound;

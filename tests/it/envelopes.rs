@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use blockflow::tensormq::{
-    Addressed, Body, Envelope, HEADER_BYTES_MAX, LinkError, TENSORS_MAX, decode, encode,
-};
+use blockflow::tensormq::{Addressed, Body, Envelope, HEADER_BYTES_MAX, LinkError, decode, encode};
 use blockflow::types::{
-    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, Tensor, byte_count,
+    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, TENSORS_MAX,
+    Tensor, byte_count,
 };
 use proptest::prelude::*;
 
