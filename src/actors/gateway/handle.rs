@@ -140,33 +140,26 @@ impl Gateway {
 
     /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
     pub fn state(&self, pipeline: usize) -> PipelineState {
-        if let Some(failure) = self.shared.closed() {
-            return PipelineState::NotReady {
-                reason: failure.cause,
-            };
+        let closed = self.shared.closed().map(|failure| failure.cause);
+        match closed.or_else(|| self.obstacle(pipeline)) {
+            Some(reason) => PipelineState::NotReady { reason },
+            None => PipelineState::Ready,
         }
+    }
+
+    /// Returns what keeps the blocks of a pipeline from running it.
+    fn obstacle(&self, pipeline: usize) -> Option<String> {
         let Some(planned) = self.shared.plan.pipelines.get(pipeline) else {
-            return PipelineState::NotReady {
-                reason: "no such pipeline".into(),
-            };
+            return Some("no such pipeline".into());
         };
-        for step in &planned.steps {
-            let name = || &self.shared.plan.blocks[step.block].spec.name;
+        planned.steps.iter().find_map(|step| {
+            let name = &self.shared.plan.blocks[step.block].spec.name;
             match self.shared.board.worst(step.block) {
-                BlockState::Serving | BlockState::Restarting { .. } => {}
-                BlockState::Starting => {
-                    return PipelineState::NotReady {
-                        reason: format!("block {:?} is still loading", name()),
-                    };
-                }
-                BlockState::GivenUp { cause } => {
-                    return PipelineState::NotReady {
-                        reason: format!("block {:?} was {cause}", name()),
-                    };
-                }
+                BlockState::Serving | BlockState::Restarting { .. } => None,
+                BlockState::Starting => Some(format!("block {name:?} is still loading")),
+                BlockState::GivenUp { cause } => Some(format!("block {name:?} was {cause}")),
             }
-        }
-        PipelineState::Ready
+        })
     }
 
     /// Returns the number of requests admitted and not yet answered.
@@ -204,7 +197,7 @@ impl Gateway {
         if let Some(failure) = self.shared.closed() {
             return Err(failure);
         }
-        if let PipelineState::NotReady { reason } = self.state(request.pipeline) {
+        if let Some(reason) = self.obstacle(request.pipeline) {
             return Err(Failure::new(FailureKind::Unavailable, reason));
         }
         let slot = Slot::take(shared)?;
