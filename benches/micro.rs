@@ -9,7 +9,7 @@ use std::time::Duration;
 use blockflow::actors::InferRequest;
 use blockflow::app::{Loaded, Runtime};
 use blockflow::tensormq::{
-    Addressed, Body, Context, Envelope, Inbound, Outbound, Window, decode, encode,
+    Addressed, Body, Context, Edges, Envelope, Inbound, Outbound, Window, decode, encode,
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
@@ -49,8 +49,12 @@ impl Side {
         Self { inbound, outbound }
     }
 
+    fn edges(&self) -> [Edges; 2] {
+        [self.inbound.edges(), self.outbound.edges()].map(|edges| edges.expect("a runtime"))
+    }
+
     /// Returns the next envelope; `None` is the order to end.
-    async fn receive(&mut self, edges: &blockflow::tensormq::Edges) -> Option<Envelope> {
+    async fn receive(&mut self, edges: &[Edges; 2]) -> Option<Envelope> {
         loop {
             while self.outbound.poll().expect("a sound link") {}
             if let Some(received) = self.inbound.try_receive().expect("a sound link") {
@@ -61,7 +65,11 @@ impl Side {
                 self.inbound.release(received.peer).expect("a sound link");
                 return Some(received.envelope);
             }
-            edges.next().await?;
+            // Credits come on the one socket, envelopes on the other.
+            tokio::select! {
+                edge = edges[0].next() => edge?,
+                edge = edges[1].next() => edge?,
+            }
         }
     }
 }
@@ -84,14 +92,14 @@ fn hop(criterion: &mut Criterion) {
         let far = thread::spawn(move || {
             reactor().block_on(async {
                 let mut far = Side::open(&far_context, &pong, &ping);
-                let edges = far.inbound.edges().expect("edges");
+                let edges = far.edges();
                 while let Some(envelope) = far.receive(&edges).await {
                     far.outbound.send(envelope).expect("a sound link");
                 }
             });
         });
         let runtime = reactor();
-        let edges = runtime.block_on(async { near.inbound.edges().expect("edges") });
+        let edges = runtime.block_on(async { near.edges() });
         let message = envelope(bytes);
         group.bench_function(BenchmarkId::from_parameter(bytes), |bencher| {
             bencher.iter(|| {
@@ -131,6 +139,30 @@ fn channel(criterion: &mut Criterion) {
     far.join()
         .expect("the echo thread ends")
         .expect("the channel is open");
+}
+
+/// What waking a sleeping thread through its reactor costs on this machine, with nothing around it: the floor of a hop.
+fn wake(criterion: &mut Criterion) {
+    let (to_far, mut far_inbox) = tokio::sync::mpsc::channel::<()>(1);
+    let (to_near, mut near_inbox) = tokio::sync::mpsc::channel::<()>(1);
+    let far = thread::spawn(move || {
+        reactor().block_on(async {
+            while far_inbox.recv().await.is_some() {
+                to_near.send(()).await.expect("the other side waits");
+            }
+        });
+    });
+    let runtime = reactor();
+    criterion.bench_function("wake_up_round_trip", |bencher| {
+        bencher.iter(|| {
+            runtime.block_on(async {
+                to_far.send(()).await.expect("the echo thread lives");
+                near_inbox.recv().await.expect("an echo")
+            })
+        });
+    });
+    drop(to_far);
+    far.join().expect("the echo thread ends");
 }
 
 fn codec(criterion: &mut Criterion) {
@@ -222,5 +254,5 @@ fn gateway(criterion: &mut Criterion) {
     runtime.stop(Duration::from_secs(1));
 }
 
-criterion_group!(benches, hop, channel, codec, gateway);
+criterion_group!(benches, wake, hop, channel, codec, gateway);
 criterion_main!(benches);
