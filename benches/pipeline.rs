@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 
 const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
 const IN_FLIGHT: usize = 8;
-const REQUESTS_PER_ROUND: usize = 16;
+const REQUESTS_PER_ROUND: usize = 64;
 const WARM_UP: usize = 3;
 const DEFAULT_ALLOCATOR: &str = "BLOCKFLOW_BENCH_DEFAULT_ALLOCATOR";
 
