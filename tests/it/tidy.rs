@@ -417,10 +417,6 @@ fn no_text_names_a_place_of_one_machine() {
             continue;
         }
         for (path, text) in texts(&top) {
-            // What a benchmark printed is kept as it was.
-            if path.starts_with(root().join("benches/runs")) {
-                continue;
-            }
             let wrong = check_places(&path.display().to_string(), &text);
             assert!(path == own || wrong.is_empty(), "{wrong:?}");
             looked_at += 1;
