@@ -10,6 +10,7 @@ use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::links::time_left;
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
+use crate::engine::torch::prefer_long_slices;
 use crate::engine::{Prepared, Session};
 use crate::plan::{Plan, Wiring};
 use crate::sched::Decision;
@@ -393,6 +394,7 @@ impl Actor for BlockActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        prefer_long_slices();
         match self.open(ctx) {
             Ok(()) => self.rebuild(),
             Err(error) => self.report(error.to_string(), FaultKind::Links),

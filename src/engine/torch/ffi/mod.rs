@@ -12,4 +12,4 @@ mod threads;
 pub(crate) use memory::{SharedTensor, export, is_sole_owner, view};
 pub(crate) use module::Module;
 pub(crate) use threads::InferenceMode;
-pub use threads::{set_threads, threads, tune_allocator};
+pub use threads::{prefer_long_slices, set_threads, threads, tune_allocator};
