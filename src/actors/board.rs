@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// How a block is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BlockState {
+pub(super) enum BlockState {
     Starting,
     Serving,
     /// An instance failed and is being rebuilt; its queue waits.

@@ -25,7 +25,6 @@ mod node;
 mod reactor;
 mod supervisor;
 
-pub use board::BlockState;
 pub use error::NodeError;
 pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 pub use node::{Node, StopReport};
