@@ -170,6 +170,9 @@ fn element_type(dtype: &npyz::DType) -> Option<(DType, bool)> {
     let dtype = match (text.type_char(), text.size_field()) {
         (TypeChar::Bool, 1) => DType::Bool,
         (TypeChar::Uint, 1) => DType::U8,
+        (TypeChar::Uint, 2) => DType::U16,
+        (TypeChar::Uint, 4) => DType::U32,
+        (TypeChar::Uint, 8) => DType::U64,
         (TypeChar::Int, 1) => DType::I8,
         (TypeChar::Int, 2) => DType::I16,
         (TypeChar::Int, 4) => DType::I32,
@@ -186,6 +189,9 @@ const fn type_string(dtype: DType) -> Option<&'static str> {
     Some(match dtype {
         DType::Bool => "|b1",
         DType::U8 => "|u1",
+        DType::U16 => "<u2",
+        DType::U32 => "<u4",
+        DType::U64 => "<u8",
         DType::I8 => "|i1",
         DType::I16 => "<i2",
         DType::I32 => "<i4",
@@ -193,7 +199,7 @@ const fn type_string(dtype: DType) -> Option<&'static str> {
         DType::F16 => "<f2",
         DType::F32 => "<f4",
         DType::F64 => "<f8",
-        DType::BF16 | DType::Bytes => return None,
+        _ => return None,
     })
 }
 

@@ -20,6 +20,11 @@ pub enum GraphError {
         path: PathBuf,
         source: prost::DecodeError,
     },
+    #[error("{path} is no ONNX tensor, or is damaged: {source}", path = path.display())]
+    DecodeTensor {
+        path: PathBuf,
+        source: prost::DecodeError,
+    },
     #[error("{path}: {source}", path = path.display())]
     Model { path: PathBuf, source: Box<Defect> },
     #[error("{path} has no tensor {name:?}{}", did_you_mean(near.as_deref()), path = path.display())]
@@ -64,6 +69,8 @@ pub enum GraphError {
     UnknownDType { path: PathBuf, tensor: String },
     #[error("{path}: tensor {tensor:?} has an unknown number of dimensions, no signature can be given", path = path.display())]
     UnknownRank { path: PathBuf, tensor: String },
+    #[error("{path}: {value:?} is a sequence or an optional value, and only tensors enter and leave a block; cut the model elsewhere", path = path.display())]
+    NoTensor { path: PathBuf, value: String },
     /// A defect of this program, not of the model.
     #[error("{path}: broken graph: {invariant}", path = path.display())]
     Invariant { path: PathBuf, invariant: String },

@@ -32,12 +32,27 @@ pub enum ValueOrigin {
     Node(NodeId, usize),
 }
 
-/// A named tensor of the graph. Dtype and shape are `None` where inference could not tell.
+/// What a value holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Container {
+    #[default]
+    Tensor,
+    /// Any number of tensors of one dtype.
+    Sequence,
+    /// A tensor, or nothing.
+    Optional,
+    /// A sequence, or nothing.
+    OptionalSequence,
+}
+
+/// A named value of the graph. Dtype and shape, which are those of each tensor in a container, are `None` where
+/// inference could not tell.
 #[derive(Debug, Clone)]
 pub struct Value {
     pub name: String,
     pub dtype: Option<DType>,
     pub shape: Option<ShapeSpec>,
+    pub container: Container,
     pub origin: ValueOrigin,
 }
 

@@ -16,5 +16,6 @@ mod subgraph;
 mod verify;
 
 pub use error::{Defect, Fault, GraphError, UnsupportedOperator};
-pub use ir::{Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
+pub use ir::{Container, Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
+pub use onnx::read_tensor;
 pub use op::{AutoPad, Binary, Conv, Op, PadMode, Pool, PoolKind, Reduce, Unary};

@@ -2,7 +2,7 @@
 
 use crate::types::{Signature, TensorSpec};
 
-use super::{Graph, GraphError, ValueId};
+use super::{Container, Graph, GraphError, ValueId};
 
 impl Graph {
     /// Returns names, dtypes and shapes of the inputs and outputs, in order.
@@ -28,6 +28,12 @@ impl Graph {
             path: path(),
             tensor: tensor(),
         })?;
+        if value.container != Container::Tensor {
+            return Err(GraphError::NoTensor {
+                path: path(),
+                value: tensor(),
+            });
+        }
         let shape = value.shape.clone();
         let shape = shape.ok_or_else(|| GraphError::UnknownRank {
             path: path(),

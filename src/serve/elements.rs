@@ -57,6 +57,15 @@ pub(super) fn parse(text: &str, dtype: DType, shape: Shape) -> Result<Tensor, Da
         DType::U8 => numbers(text, &shape, expected, |token| {
             Ok([whole::<u8>(token, DType::U8)?])
         })?,
+        DType::U16 => numbers(text, &shape, expected, |token| {
+            Ok(whole::<u16>(token, DType::U16)?.to_le_bytes())
+        })?,
+        DType::U32 => numbers(text, &shape, expected, |token| {
+            Ok(whole::<u32>(token, DType::U32)?.to_le_bytes())
+        })?,
+        DType::U64 => numbers(text, &shape, expected, |token| {
+            Ok(whole::<u64>(token, DType::U64)?.to_le_bytes())
+        })?,
         DType::I8 => numbers(text, &shape, expected, |token| {
             Ok(whole::<i8>(token, DType::I8)?.to_le_bytes())
         })?,
@@ -83,8 +92,8 @@ pub(super) fn parse(text: &str, dtype: DType, shape: Shape) -> Result<Tensor, Da
         DType::F64 => numbers(text, &shape, expected, |token| {
             Ok(real::<f64>(token, DType::F64, f64::is_finite)?.to_le_bytes())
         })?,
-        DType::BF16 => return Err(DataError::NoJsonForm),
         DType::Bytes => strings(text, &shape, expected)?,
+        _ => return Err(DataError::NoJsonForm),
     };
     Ok(Tensor::new(dtype, shape, memory)?)
 }
@@ -134,9 +143,9 @@ fn boolean(token: &str) -> Result<[u8; 1], Expectation> {
     }
 }
 
-fn whole<T: TryFrom<i64>>(token: &str, dtype: DType) -> Result<T, Expectation> {
+fn whole<T: TryFrom<i128>>(token: &str, dtype: DType) -> Result<T, Expectation> {
     let value = token
-        .parse::<i64>()
+        .parse::<i128>()
         .ok()
         .and_then(|value| T::try_from(value).ok());
     value.ok_or_else(|| format!("a whole number that {dtype} can hold").into())

@@ -222,7 +222,7 @@ fn choose(
         }));
     }
     let formless = |choice: &&OutputChoice| {
-        !choice.binary && signature.outputs[choice.index].dtype == DType::BF16
+        !choice.binary && !signature.outputs[choice.index].dtype.has_json_form()
     };
     match choices.iter().find(formless) {
         Some(choice) => Err(Rejection::NoJsonForm {

@@ -156,10 +156,10 @@ fn check_json(name: &str, tensor: &Tensor) -> Result<(), Rejection> {
             })
         }
         // Only if the pipeline answers with another dtype than its signature names.
-        DType::BF16 => Some(Rejection::NoJsonForm {
+        dtype if !dtype.has_json_form() => Some(Rejection::NoJsonForm {
             output: name.to_owned(),
         }),
-        DType::Bool | DType::U8 | DType::I8 | DType::I16 | DType::I32 | DType::I64 => None,
+        _ => None,
     };
     found.map_or(Ok(()), Err)
 }
@@ -175,6 +175,9 @@ impl Serialize for Elements<'_> {
         match self.0.dtype() {
             DType::Bool => serializer.collect_seq(bytes.iter().map(|&byte| byte != 0)),
             DType::U8 => serializer.collect_seq(bytes),
+            DType::U16 => serializer.collect_seq(values(bytes).map(u16::from_le_bytes)),
+            DType::U32 => serializer.collect_seq(values(bytes).map(u32::from_le_bytes)),
+            DType::U64 => serializer.collect_seq(values(bytes).map(u64::from_le_bytes)),
             DType::I8 => serializer.collect_seq(values(bytes).map(i8::from_le_bytes)),
             DType::I16 => serializer.collect_seq(values(bytes).map(i16::from_le_bytes)),
             DType::I32 => serializer.collect_seq(values(bytes).map(i32::from_le_bytes)),
@@ -184,12 +187,14 @@ impl Serialize for Elements<'_> {
             }
             DType::F32 => serializer.collect_seq(values(bytes).map(f32::from_le_bytes)),
             DType::F64 => serializer.collect_seq(values(bytes).map(f64::from_le_bytes)),
-            DType::BF16 => Err(serde::ser::Error::custom("BF16 has no JSON form")),
             DType::Bytes => {
                 let text = |string: &&[u8]| str::from_utf8(string).map(str::to_owned);
                 let strings: Result<Vec<_>, _> = self.0.byte_strings().iter().map(text).collect();
                 serializer.collect_seq(strings.map_err(serde::ser::Error::custom)?)
             }
+            other => Err(serde::ser::Error::custom(format_args!(
+                "{other} has no JSON form"
+            ))),
         }
     }
 }

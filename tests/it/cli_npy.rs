@@ -7,9 +7,12 @@ use blockflow::cli::{NpyError, read_npy, write_npy};
 use blockflow::types::{DType, Tensor};
 use proptest::prelude::*;
 
-const WRITABLE: [(DType, &str); 9] = [
+const WRITABLE: [(DType, &str); 12] = [
     (DType::Bool, "|b1"),
     (DType::U8, "|u1"),
+    (DType::U16, "<u2"),
+    (DType::U32, "<u4"),
+    (DType::U64, "<u8"),
     (DType::I8, "|i1"),
     (DType::I16, "<i2"),
     (DType::I32, "<i4"),
@@ -141,7 +144,7 @@ fn unusable_files_are_refused_with_the_reason() {
             "takes 16 bytes, found 17",
         ),
         (file("<c8", false, &[1], &[0; 8]), "'<c8'"),
-        (file("<u4", false, &[1], &[0; 4]), "'<u4'"),
+        (file("<f16", false, &[1], &[0; 16]), "'<f16'"),
         (file("<U3", false, &[1], &[0; 12]), "'<U3'"),
         (file("|O", false, &[1], &[0; 8]), "'|O'"),
         (file("<V2", false, &[1], &[0; 2]), "V2"),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use blockflow::engine::{BlockSource, EngineError, Prepared, prepare};
-use blockflow::graph::{Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin};
+use blockflow::graph::{
+    Container, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
+};
 use blockflow::types::{DType, Device, Dim, ShapeSpec, Signature, Tensor, TensorSpec};
 
 /// Builds a graph value by value.
@@ -31,6 +33,7 @@ impl Builder {
             name: format!("v{}", id.0),
             dtype: None,
             shape: None,
+            container: Container::Tensor,
             origin,
         });
         id

@@ -14,6 +14,7 @@ mod cli_npy;
 mod config;
 mod config_environment;
 mod config_reference;
+mod conformance;
 mod digits;
 mod engine_conformance;
 mod engine_digits;

@@ -57,6 +57,15 @@ fn written(dtype: DType, bytes: &[u8]) -> Option<Vec<String>> {
     match dtype {
         DType::Bool => each(bytes, |[byte]| Some((byte == 1).to_string())),
         DType::U8 => each(bytes, |[byte]| Some(byte.to_string())),
+        DType::U16 => each(bytes, |element| {
+            Some(u16::from_le_bytes(element).to_string())
+        }),
+        DType::U32 => each(bytes, |element| {
+            Some(u32::from_le_bytes(element).to_string())
+        }),
+        DType::U64 => each(bytes, |element| {
+            Some(u64::from_le_bytes(element).to_string())
+        }),
         DType::I8 => each(bytes, |element| {
             Some(i8::from_le_bytes(element).to_string())
         }),
@@ -81,7 +90,7 @@ fn written(dtype: DType, bytes: &[u8]) -> Option<Vec<String>> {
             let value = f64::from_le_bytes(element);
             value.is_finite().then(|| format!("{value:e}"))
         }),
-        DType::BF16 | DType::Bytes => None,
+        _ => None,
     }
 }
 
@@ -171,6 +180,9 @@ fn decode(dtype: DType, response: &Response) -> Vec<u8> {
         match dtype {
             DType::Bool => vec![u8::from(text.parse::<bool>().unwrap())],
             DType::U8 => vec![text.parse().unwrap()],
+            DType::U16 => text.parse::<u16>().unwrap().to_le_bytes().into(),
+            DType::U32 => text.parse::<u32>().unwrap().to_le_bytes().into(),
+            DType::U64 => text.parse::<u64>().unwrap().to_le_bytes().into(),
             DType::I8 => text.parse::<i8>().unwrap().to_le_bytes().into(),
             DType::I16 => text.parse::<i16>().unwrap().to_le_bytes().into(),
             DType::I32 => text.parse::<i32>().unwrap().to_le_bytes().into(),
@@ -178,7 +190,6 @@ fn decode(dtype: DType, response: &Response) -> Vec<u8> {
             DType::F16 => f16::from_f32(text.parse().unwrap()).to_le_bytes().into(),
             DType::F32 => text.parse::<f32>().unwrap().to_le_bytes().into(),
             DType::F64 => text.parse::<f64>().unwrap().to_le_bytes().into(),
-            DType::BF16 => unreachable!("no JSON form"),
             DType::Bytes => {
                 let string: String = serde_json::from_str(text).unwrap();
                 [
@@ -187,6 +198,7 @@ fn decode(dtype: DType, response: &Response) -> Vec<u8> {
                 ]
                 .concat()
             }
+            _ => unreachable!("no JSON form"),
         }
     };
     body.outputs[0]

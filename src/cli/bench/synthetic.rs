@@ -106,9 +106,8 @@ fn fill(spec: &TensorSpec, shape: Shape, random: &mut fastrand::Rng) -> Result<T
             DType::F32 => element.copy_from_slice(&random.f32().to_le_bytes()),
             DType::F64 => element.copy_from_slice(&random.f64().to_le_bytes()),
             DType::U8 => element[0] = random.u8(..),
-            DType::Bool | DType::I8 | DType::I16 | DType::I32 | DType::I64 | DType::Bytes => {
-                element[0] = u8::from(random.bool());
-            }
+            // The codes 0 and 1 are numbers in every narrow type.
+            _ => element[0] = u8::from(random.bool()),
         }
     }
     Tensor::new(dtype, shape, Arc::new(memory)).map_err(|error| error.to_string())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::graph::Container;
 use crate::types::{DType, Dim, ShapeSpec};
 
 /// Tensors of at most this many elements have their elements followed, so that shapes computed by nodes are known.
@@ -22,6 +23,7 @@ pub(in crate::graph) struct Fact {
     pub(in crate::graph) dtype: Option<DType>,
     pub(in crate::graph) shape: Option<ShapeSpec>,
     pub(in crate::graph) contents: Option<Vec<Size>>,
+    pub(in crate::graph) container: Container,
 }
 
 impl Size {
@@ -58,7 +60,13 @@ impl Fact {
             dtype,
             shape,
             contents: None,
+            container: Container::Tensor,
         }
+    }
+
+    pub(in crate::graph) fn within(mut self, container: Container) -> Self {
+        self.container = container;
+        self
     }
 
     pub(in crate::graph) fn with_contents(mut self, contents: Option<Vec<Size>>) -> Self {

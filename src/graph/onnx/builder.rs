@@ -10,7 +10,7 @@ use super::literal::read_integers;
 use super::{rewrite, value_info};
 use crate::graph::infer::{CONTENTS_MAX, Fact, Size, infer};
 use crate::graph::{
-    Defect, Fault, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
+    Container, Defect, Fault, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
 };
 
 /// Invariant: `values` and `facts` are of one length, and no name occurs twice.
@@ -182,6 +182,7 @@ impl Builder {
         for (value, fact) in self.values.iter_mut().zip(self.facts) {
             value.dtype = fact.dtype;
             value.shape = fact.shape;
+            value.container = fact.container;
         }
         let whole = Graph {
             name,
@@ -208,6 +209,7 @@ impl Builder {
             name: name.to_owned(),
             dtype: None,
             shape: None,
+            container: Container::Tensor,
             origin,
         });
         self.facts.push(fact);

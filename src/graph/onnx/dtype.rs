@@ -17,20 +17,34 @@ pub(super) fn from_number(element_type: i32) -> Option<DType> {
         1 => DType::F32,
         2 => DType::U8,
         3 => DType::I8,
+        4 => DType::U16,
         5 => DType::I16,
         6 => DType::I32,
         7 => DType::I64,
+        8 => DType::Bytes,
         9 => DType::Bool,
         10 => DType::F16,
         11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
         16 => DType::BF16,
+        17 => DType::F8E4M3FN,
+        18 => DType::F8E4M3FNUZ,
+        19 => DType::F8E5M2,
+        20 => DType::F8E5M2FNUZ,
+        21 => DType::U4,
+        22 => DType::I4,
+        23 => DType::F4E2M1,
+        24 => DType::F8E8M0,
+        25 => DType::U2,
+        26 => DType::I2,
         _ => return None,
     })
 }
 
 /// Returns the name that the ONNX specification gives an element type.
 pub(super) fn name(element_type: i32) -> String {
-    const NAMES: [&str; 25] = [
+    const NAMES: [&str; 27] = [
         "UNDEFINED",
         "FLOAT",
         "UINT8",
@@ -56,6 +70,8 @@ pub(super) fn name(element_type: i32) -> String {
         "INT4",
         "FLOAT4E2M1",
         "FLOAT8E8M0",
+        "UINT2",
+        "INT2",
     ];
     let known = usize::try_from(element_type)
         .ok()

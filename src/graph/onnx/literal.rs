@@ -100,9 +100,22 @@ pub(super) fn read_single(tensor: &Tensor) -> Option<f64> {
         DType::I64 => exact(i64::from_le_bytes(bytes.try_into().ok()?)),
         DType::I32 => Some(i32::from_le_bytes(bytes.try_into().ok()?).into()),
         DType::I16 => Some(i16::from_le_bytes(bytes.try_into().ok()?).into()),
-        DType::I8 => Some(i8::from_le_bytes(bytes.try_into().ok()?).into()),
-        DType::U8 | DType::Bool => Some(u8::from_le_bytes(bytes.try_into().ok()?).into()),
-        DType::Bytes => None,
+        DType::I8 | DType::I4 | DType::I2 => Some(i8::from_le_bytes(bytes.try_into().ok()?).into()),
+        DType::U32 => Some(u32::from_le_bytes(bytes.try_into().ok()?).into()),
+        DType::U16 => Some(u16::from_le_bytes(bytes.try_into().ok()?).into()),
+        DType::U64 => i64::try_from(u64::from_le_bytes(bytes.try_into().ok()?))
+            .ok()
+            .and_then(exact),
+        DType::U8 | DType::Bool | DType::U4 | DType::U2 => {
+            Some(u8::from_le_bytes(bytes.try_into().ok()?).into())
+        }
+        DType::Bytes
+        | DType::F4E2M1
+        | DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0 => None,
     }
 }
 

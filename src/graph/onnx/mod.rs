@@ -12,8 +12,12 @@ mod literal;
 mod map;
 mod normalise;
 mod order;
+mod packed;
 mod proto;
 mod read;
 mod rewrite;
 mod tensor;
+mod tensor_file;
 mod value_info;
+
+pub use tensor_file::read_tensor;

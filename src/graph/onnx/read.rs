@@ -1,5 +1,6 @@
 //! From a file to a graph.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::{tensor, value_info};
 use crate::graph::{Defect, Graph, GraphError, UnsupportedOperator};
 
 /// Versions of the default operator set that can be read.
-const OPSETS: std::ops::RangeInclusive<i64> = 6..=25;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=27;
 
 /// A graph has at most this many nodes and names of tensors, which keeps ids in range.
 const SIZE_MAX: usize = 1 << 24;
@@ -115,6 +116,15 @@ fn is_default(domain: &str) -> bool {
     matches!(domain, "" | "ai.onnx")
 }
 
+/// Returns the name of a node's operator, with its domain unless that is the default one.
+fn qualified(node: &NodeProto) -> Cow<'_, str> {
+    if is_default(&node.domain) {
+        Cow::Borrowed(&node.op_type)
+    } else {
+        Cow::Owned(format!("{}.{}", node.domain, node.op_type))
+    }
+}
+
 fn check_size(graph: &GraphProto) -> Result<(), Defect> {
     let in_nodes: usize = graph
         .node
@@ -163,15 +173,11 @@ fn node_names(nodes: &[NodeProto]) -> Vec<String> {
 fn check_operators(nodes: &[NodeProto], names: &[String]) -> Result<(), Defect> {
     let mut unsupported: BTreeMap<String, UnsupportedOperator> = BTreeMap::new();
     for (node, name) in nodes.iter().zip(names) {
-        let default = is_default(&node.domain);
-        if default && find(&node.op_type).is_some() {
+        let operator = qualified(node);
+        if find(&operator).is_some() {
             continue;
         }
-        let operator = if default {
-            node.op_type.clone()
-        } else {
-            format!("{}.{}", node.domain, node.op_type)
-        };
+        let operator = operator.into_owned();
         unsupported
             .entry(operator.clone())
             .or_insert_with(|| UnsupportedOperator {
@@ -278,7 +284,7 @@ fn add_node(
         .output
         .iter()
         .map(|output| Some(output.clone()).filter(|output| !output.is_empty()));
-    let operator = node.op_type.as_str();
+    let operator = &*qualified(node);
     let unsupported = || {
         let (operator, node) = (operator.to_owned(), name.to_owned());
         Defect::Operators {

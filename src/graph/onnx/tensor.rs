@@ -10,6 +10,7 @@ use crate::types::{
 
 use super::dtype::dtype;
 use super::external::Files;
+use super::packed::{packed_length, per_byte, unpack};
 use super::proto::TensorProto;
 use crate::graph::{Defect, Initializer};
 
@@ -35,8 +36,14 @@ pub(super) fn read(
         tensor: name.to_owned(),
         shape: shape.clone(),
     };
-    let expected = byte_count(dtype, &shape).map_err(|_| oversized())?;
+    let count = element_count(&shape).map_err(|_| oversized())?;
+    let expected = match per_byte(dtype) {
+        1 if dtype == DType::Bytes => 0,
+        1 => byte_count(dtype, &shape).map_err(|_| oversized())?,
+        _ => packed_length(dtype, count),
+    };
     let raw = match proto.data_location {
+        _ if dtype == DType::Bytes => None,
         1 => Some(files.slice(name, &proto.external_data, expected)?),
         _ if !proto.raw_data.is_empty() => Some(proto.raw_data.clone()),
         _ => None,
@@ -44,7 +51,10 @@ pub(super) fn read(
     let memory: Arc<dyn HostMemory> = match raw {
         Some(raw) => {
             check_length(name, dtype, &shape, "bytes", expected, raw.len())?;
-            Arc::new(Slice(raw))
+            match per_byte(dtype) {
+                1 => Arc::new(Slice(raw)),
+                _ => Arc::new(AlignedBytes::copy_of(&unpack(dtype, &raw, count))),
+            }
         }
         None => typed(proto, name, dtype, &shape)?,
     };
@@ -130,12 +140,34 @@ fn typed(
             count(proto.int64_data.len())?;
             collect(proto.int64_data.iter().map(|value| value.to_le_bytes()))
         }
+        DType::U64 => {
+            count(proto.uint64_data.len())?;
+            collect(proto.uint64_data.iter().map(|value| value.to_le_bytes()))
+        }
+        DType::U32 => {
+            count(proto.uint64_data.len())?;
+            let narrow = |value: &u64| {
+                u32::try_from(*value)
+                    .map(u32::to_le_bytes)
+                    .map_err(|_| Defect::Element {
+                        tensor: name.to_owned(),
+                        dtype,
+                        seen: i64::try_from(*value).unwrap_or(i64::MAX),
+                    })
+            };
+            let elements: Vec<_> = proto
+                .uint64_data
+                .iter()
+                .map(narrow)
+                .collect::<Result<_, _>>()?;
+            collect(elements.into_iter())
+        }
         DType::I32 => {
             count(proto.int32_data.len())?;
             collect(proto.int32_data.iter().map(|value| value.to_le_bytes()))
         }
         // The bits of the number, as an integer.
-        DType::F16 | DType::BF16 => {
+        DType::F16 | DType::BF16 | DType::U16 => {
             count(proto.int32_data.len())?;
             narrowed(&proto.int32_data, |value| {
                 u16::try_from(value)
@@ -159,7 +191,31 @@ fn typed(
                     .map_err(|_| narrow(value))
             })?
         }
-        DType::U8 | DType::Bool => {
+        DType::U2 | DType::I2 | DType::U4 | DType::I4 | DType::F4E2M1 => {
+            let packed = packed_length(dtype, expected);
+            check_length(
+                name,
+                dtype,
+                shape,
+                "packed elements",
+                packed,
+                proto.int32_data.len(),
+            )?;
+            let bytes = narrowed(&proto.int32_data, |value| {
+                u8::try_from(value)
+                    .or_else(|_| i8::try_from(value).map(i8::cast_unsigned))
+                    .map(u8::to_le_bytes)
+                    .map_err(|_| narrow(value))
+            })?;
+            unpack(dtype, &bytes, expected)
+        }
+        DType::U8
+        | DType::Bool
+        | DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0 => {
             count(proto.int32_data.len())?;
             narrowed(&proto.int32_data, |value| {
                 u8::try_from(value)
@@ -168,10 +224,13 @@ fn typed(
             })?
         }
         DType::Bytes => {
-            return Err(Defect::ElementType {
+            count(proto.string_data.len())?;
+            let tensor = Tensor::from_byte_strings(shape.clone(), &proto.string_data);
+            let tensor = tensor.map_err(|_| Defect::Oversized {
                 tensor: name.to_owned(),
-                seen: "STRING".to_owned(),
-            });
+                shape: shape.clone(),
+            })?;
+            return Ok(tensor.memory().clone());
         }
     };
     Ok(Arc::new(AlignedBytes::copy_of(&bytes)))

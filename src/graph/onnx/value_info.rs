@@ -3,17 +3,20 @@
 use crate::types::{Dim, RANK_MAX, ShapeSpec};
 
 use super::dtype::{dtype, from_number};
-use super::proto::{TensorTypeProto, ValueInfoProto, dimension_proto};
-use crate::graph::Defect;
+use super::proto::{TensorTypeProto, TypeProto, ValueInfoProto, dimension_proto, type_proto};
 use crate::graph::infer::Fact;
+use crate::graph::{Container, Defect};
 
 /// Reads the declaration of an input. A dimension without a size or name gets a name of its own.
 pub(super) fn input(info: &ValueInfoProto) -> Result<Fact, Defect> {
-    let Some(declared) = tensor_type(info) else {
+    let Some((container, declared)) = contained(info) else {
         return Ok(Fact::default());
     };
     let dtype = dtype(declared.elem_type, &info.name)?;
     let mut shape = shape(declared, &info.name)?;
+    if container != Container::Tensor {
+        return Ok(Fact::new(Some(dtype), shape).within(container));
+    }
     for (place, dim) in shape
         .iter_mut()
         .flat_map(|shape| shape.0.iter_mut().enumerate())
@@ -27,17 +30,35 @@ pub(super) fn input(info: &ValueInfoProto) -> Result<Fact, Defect> {
 
 /// Reads the declaration of a tensor that nodes compute; an element type that is not supported counts as unknown.
 pub(super) fn computed(info: &ValueInfoProto) -> Result<Fact, Defect> {
-    let Some(declared) = tensor_type(info) else {
+    let Some((container, declared)) = contained(info) else {
         return Ok(Fact::default());
     };
-    Ok(Fact::new(
-        from_number(declared.elem_type),
-        shape(declared, &info.name)?,
-    ))
+    let dtype = from_number(declared.elem_type);
+    Ok(Fact::new(dtype, shape(declared, &info.name)?).within(container))
 }
 
-fn tensor_type(info: &ValueInfoProto) -> Option<&TensorTypeProto> {
-    info.r#type.as_ref()?.tensor_type.as_ref()
+/// Returns what holds the tensors of a declared type, and theirs. Deeper nesting than the specification knows is none.
+fn contained(info: &ValueInfoProto) -> Option<(Container, &TensorTypeProto)> {
+    use type_proto::Value::{OptionalType, SequenceType, TensorType};
+    match info.r#type.as_ref()?.value.as_ref()? {
+        TensorType(tensor) => Some((Container::Tensor, tensor)),
+        SequenceType(sequence) => match inner(&sequence.elem_type)? {
+            TensorType(tensor) => Some((Container::Sequence, tensor)),
+            _ => None,
+        },
+        OptionalType(optional) => match inner(&optional.elem_type)? {
+            TensorType(tensor) => Some((Container::Optional, tensor)),
+            SequenceType(sequence) => match inner(&sequence.elem_type)? {
+                TensorType(tensor) => Some((Container::OptionalSequence, tensor)),
+                _ => None,
+            },
+            OptionalType(_) => None,
+        },
+    }
+}
+
+fn inner(of: &Option<Box<TypeProto>>) -> Option<&type_proto::Value> {
+    of.as_ref()?.value.as_ref()
 }
 
 fn shape(declared: &TensorTypeProto, tensor: &str) -> Result<Option<ShapeSpec>, Defect> {

@@ -5,28 +5,40 @@ use std::borrow::Cow;
 use tch::Tensor;
 
 use super::super::cause::Cause;
-use super::super::ffi::is_sole_owner;
 use super::super::ffi::scalar::Number;
+use super::datum::Datum;
 
 /// One node made ready to run.
 pub(super) type Kernel = Box<dyn Fn(&mut Args<'_>) -> Result<Outputs, Cause> + Send + Sync>;
 
 /// What a kernel returns.
 pub(super) enum Outputs {
-    One(Tensor),
-    Many(Vec<Tensor>),
+    One(Datum),
+    Many(Vec<Datum>),
 }
 
 impl From<Tensor> for Outputs {
     fn from(tensor: Tensor) -> Self {
-        Self::One(tensor)
+        Self::One(tensor.into())
+    }
+}
+
+impl From<Datum> for Outputs {
+    fn from(datum: Datum) -> Self {
+        Self::One(datum)
+    }
+}
+
+impl From<Vec<Tensor>> for Outputs {
+    fn from(tensors: Vec<Tensor>) -> Self {
+        Self::Many(tensors.into_iter().map(Datum::Tensor).collect())
     }
 }
 
 /// The inputs of one node in one run.
 pub(super) struct Args<'run> {
-    /// The tensors of the run, by value.
-    pub(super) slots: &'run mut [Option<Tensor>],
+    /// What the run holds, by value.
+    pub(super) slots: &'run mut [Option<Datum>],
     /// Slot of each input; `None` where an optional input is absent.
     pub(super) inputs: &'run [Option<usize>],
     /// Whether the input is used here for the last time, and only once.
@@ -36,11 +48,22 @@ pub(super) struct Args<'run> {
 impl Args<'_> {
     /// Returns an input that the operator cannot do without.
     pub(super) fn tensor(&self, input: usize) -> Result<&Tensor, Cause> {
-        self.optional(input)
+        self.datum(input)?.tensor()
+    }
+
+    /// Returns an input, whatever it holds.
+    pub(super) fn datum(&self, input: usize) -> Result<&Datum, Cause> {
+        self.given(input)
             .ok_or_else(|| Cause::new(format!("input {input} is missing")))
     }
 
-    pub(super) fn optional(&self, input: usize) -> Option<&Tensor> {
+    /// Returns a tensor that may be left out.
+    pub(super) fn optional(&self, input: usize) -> Result<Option<&Tensor>, Cause> {
+        self.given(input).map(Datum::tensor).transpose()
+    }
+
+    /// Returns an input that may be left out, whatever it holds.
+    pub(super) fn given(&self, input: usize) -> Option<&Datum> {
         let slot = (*self.inputs.get(input)?)?;
         self.slots.get(slot)?.as_ref()
     }
@@ -55,10 +78,13 @@ impl Args<'_> {
     /// Takes an input away, to be written to: possible where nobody else sees it or needs it afterwards.
     pub(super) fn take(&mut self, input: usize) -> Option<Tensor> {
         let slot = (*self.inputs.get(input)?)?;
-        if !*self.last.get(input)? || !self.slots.get(slot)?.as_ref().is_some_and(is_sole_owner) {
+        if !*self.last.get(input)? || !self.slots.get(slot)?.as_ref()?.is_sole_owner() {
             return None;
         }
-        self.slots.get_mut(slot)?.take()
+        match self.slots.get_mut(slot)?.take()? {
+            Datum::Tensor(tensor) => Some(tensor),
+            _ => None,
+        }
     }
 }
 

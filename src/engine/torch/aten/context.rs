@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use crate::graph::{Graph, Node, ValueOrigin};
-use crate::types;
+use crate::types::{self, DType};
 
 use super::super::cause::Cause;
 use super::super::ffi::scalar::Number;
-use super::super::ffi::view;
 use super::args::{Integers, integers, number};
+use super::datum::Datum;
 
 /// A node in its graph, at preparation.
 #[derive(Clone, Copy)]
@@ -38,6 +38,18 @@ impl<'graph> NodeContext<'graph> {
         self.node.outputs.len()
     }
 
+    /// Returns the dtype of an input, where it is known before the model runs.
+    pub(super) fn input_dtype(&self, input: usize) -> Option<DType> {
+        let value = (*self.node.inputs.get(input)?)?;
+        self.graph.value(value).dtype
+    }
+
+    /// Returns the dtype of an output, where it is known before the model runs.
+    pub(super) fn output_dtype(&self, output: usize) -> Option<DType> {
+        let value = (*self.node.outputs.get(output)?)?;
+        self.graph.value(value).dtype
+    }
+
     /// Returns the tensor of an input that the model file carries.
     pub(super) fn constant(&self, input: usize) -> Option<&'graph types::Tensor> {
         let value = (*self.node.inputs.get(input)?)?;
@@ -50,7 +62,9 @@ impl<'graph> NodeContext<'graph> {
     /// Returns a list of integers: read here where it is constant.
     pub(super) fn integers(&self, input: usize) -> Result<Integers, Cause> {
         match self.constant(input) {
-            Some(tensor) => Ok(Integers::Constant(integers(&view(tensor)?)?)),
+            Some(tensor) => Ok(Integers::Constant(integers(
+                Datum::import(tensor)?.tensor()?,
+            )?)),
             None if self.has_input(input) => Ok(Integers::Input(input)),
             None => Ok(Integers::Absent),
         }
@@ -59,7 +73,7 @@ impl<'graph> NodeContext<'graph> {
     /// Returns a number that is constant; `None` where the input is absent or computed.
     pub(super) fn number(&self, input: usize) -> Result<Option<Number>, Cause> {
         self.constant(input)
-            .map(|tensor| number(&view(tensor)?))
+            .map(|tensor| number(Datum::import(tensor)?.tensor()?))
             .transpose()
     }
 

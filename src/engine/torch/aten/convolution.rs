@@ -37,7 +37,7 @@ pub(super) fn convolution(op: &Conv) -> Kernel {
         };
         let result = x.f_convolution(
             weight,
-            args.optional(2),
+            args.optional(2)?,
             each(&axes, |axis| axis.stride),
             padding,
             each(&axes, |axis| axis.dilation),

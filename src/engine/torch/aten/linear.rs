@@ -24,7 +24,7 @@ pub(super) fn gemm(alpha: f32, beta: f32, transpose_a: bool, transpose_b: bool) 
     Box::new(move |args| {
         let a = oriented(args.tensor(0)?, transpose_a)?;
         let b = oriented(args.tensor(1)?, transpose_b)?;
-        let bias = args.optional(2).filter(|_| beta != 0.0);
+        let bias = args.optional(2)?.filter(|_| beta != 0.0);
         if alpha == 1.0
             && beta == 1.0
             && let Some(bias) = bias

@@ -7,6 +7,7 @@
 mod args;
 mod context;
 mod convolution;
+mod datum;
 mod elementwise;
 mod index;
 mod linear;
@@ -18,6 +19,7 @@ mod reduce;
 mod registry;
 mod session;
 mod shape;
+mod storage;
 mod window;
 
 pub use prepared::AtenPrepared;

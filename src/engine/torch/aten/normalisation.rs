@@ -43,7 +43,7 @@ pub(super) fn layer_normalization(axis: i64, epsilon: f32) -> Kernel {
             tensor.f_expand(normalised, false)?.f_contiguous()
         };
         let scale = fitted(args.tensor(1)?)?;
-        let bias = args.optional(2).map(fitted).transpose()?;
+        let bias = args.optional(2)?.map(fitted).transpose()?;
         Ok(
             x.f_layer_norm(normalised, Some(scale), bias, f64::from(epsilon), false)?
                 .into(),

@@ -10,10 +10,11 @@ use crate::graph::{Graph, Initializer, Node, NodeId, ValueOrigin};
 use crate::types::{Signature, Tensor};
 
 use super::super::cause::Cause;
-use super::super::ffi::{SharedTensor, set_threads, view};
+use super::super::ffi::set_threads;
 use super::args::Kernel;
 use super::context::NodeContext;
-use super::registry::{kernel, name};
+use super::datum::Weight;
+use super::registry::kernel;
 use super::session::AtenSession;
 
 /// A block of the `aten` engine, shared by its instances.
@@ -31,7 +32,7 @@ pub(super) struct Plan {
     pub(super) inputs: Vec<(usize, bool)>,
     pub(super) outputs: Vec<usize>,
     /// Weights with their slots.
-    pub(super) weights: Vec<(usize, SharedTensor)>,
+    pub(super) weights: Vec<(usize, Arc<Weight>)>,
     weight_bytes: usize,
 }
 
@@ -158,7 +159,7 @@ fn step(
     index: usize,
     lifetimes: &Lifetimes,
 ) -> Result<Step, EngineError> {
-    let op = name(&node.op);
+    let op = node.op.name();
     let label = if node.name.is_empty() {
         let output = node.outputs.iter().flatten().next();
         output.map_or_else(
@@ -216,8 +217,8 @@ fn step(
 fn load_weights(
     graph: &Graph,
     lifetimes: &Lifetimes,
-) -> Result<(Vec<(usize, SharedTensor)>, usize), EngineError> {
-    let mut copies: HashMap<*const Initializer, tch::Tensor> = HashMap::new();
+) -> Result<(Vec<(usize, Arc<Weight>)>, usize), EngineError> {
+    let mut copies: HashMap<*const Initializer, Arc<Weight>> = HashMap::new();
     let mut weights = Vec::new();
     let mut bytes = 0;
     for (slot, value) in graph.values.iter().enumerate() {
@@ -228,26 +229,26 @@ fn load_weights(
             continue;
         }
         let weight = match copies.entry(Arc::as_ptr(initializer)) {
-            Entry::Occupied(copy) => copy.get().shallow_clone(),
+            Entry::Occupied(copy) => copy.get().clone(),
             Entry::Vacant(place) => {
                 let copy = copy_of(initializer).map_err(|cause| EngineError::Load {
                     path: graph.path.clone(),
                     cause: format!("initializer {:?}: {cause}", value.name),
                 })?;
                 bytes += initializer.tensor.bytes().len();
-                place.insert(copy).shallow_clone()
+                place.insert(Arc::new(copy)).clone()
             }
         };
-        weights.push((slot, SharedTensor::new(weight)));
+        weights.push((slot, weight));
     }
     Ok((weights, bytes))
 }
 
 /// Copies elements once, also from a file's memory, which is aligned to nothing.
-fn copy_of(initializer: &Initializer) -> Result<tch::Tensor, Cause> {
+fn copy_of(initializer: &Initializer) -> Result<Weight, Cause> {
     let source = &initializer.tensor;
     let copy = Tensor::copy_of(source.dtype(), source.shape().to_vec(), source.bytes());
-    view(&copy.map_err(|error| Cause::new(error.to_string()))?)
+    Weight::import(&copy.map_err(|error| Cause::new(error.to_string()))?)
 }
 
 pub(super) fn operator_error(node: &str, op: &str, cause: &Cause) -> EngineError {

@@ -1,6 +1,6 @@
 //! Which kernel each operator has. Everything the engine can run is in this table.
 
-use crate::graph::{Binary, Op, PoolKind, Reduce, Unary};
+use crate::graph::Op;
 
 use super::super::cause::Cause;
 use super::args::Kernel;
@@ -63,107 +63,4 @@ pub(super) fn kernel(context: &NodeContext<'_>) -> Result<Kernel, Cause> {
         Op::ConstantOfShape { value, dtype } => shape::constant_of_shape(context, *value, *dtype)?,
         Op::Identity => shape::identity(),
     })
-}
-
-/// Returns the ONNX name of an operator, for messages.
-pub(super) fn name(op: &Op) -> &'static str {
-    match op {
-        Op::Unary(function) => unary_name(*function),
-        Op::Binary(function) => binary_name(*function),
-        Op::Variadic(Reduce::Sum) => "Sum",
-        Op::Variadic(Reduce::Mean) => "Mean",
-        Op::Variadic(Reduce::Max) => "Max",
-        Op::Variadic(Reduce::Min) => "Min",
-        Op::Variadic(_) => "Variadic",
-        Op::Clip => "Clip",
-        Op::Where => "Where",
-        Op::Conv(_) => "Conv",
-        Op::BatchNormalization { .. } => "BatchNormalization",
-        Op::LayerNormalization { .. } => "LayerNormalization",
-        Op::Pool(op) if op.kind == PoolKind::Max => "MaxPool",
-        Op::Pool(_) => "AveragePool",
-        Op::GlobalPool(PoolKind::Max) => "GlobalMaxPool",
-        Op::GlobalPool(PoolKind::Average) => "GlobalAveragePool",
-        Op::MatMul => "MatMul",
-        Op::Gemm { .. } => "Gemm",
-        Op::Reduce { kind, .. } => reduce_name(*kind),
-        Op::ArgExtreme { largest: true, .. } => "ArgMax",
-        Op::ArgExtreme { largest: false, .. } => "ArgMin",
-        Op::Softmax { .. } | Op::FlatSoftmax { log: false, .. } => "Softmax",
-        Op::LogSoftmax { .. } | Op::FlatSoftmax { log: true, .. } => "LogSoftmax",
-        Op::Reshape { .. } => "Reshape",
-        Op::Flatten { .. } => "Flatten",
-        Op::Transpose { .. } => "Transpose",
-        Op::Squeeze => "Squeeze",
-        Op::Unsqueeze => "Unsqueeze",
-        Op::Concat { .. } => "Concat",
-        Op::Split { .. } => "Split",
-        Op::Slice => "Slice",
-        Op::Gather { .. } => "Gather",
-        Op::Expand => "Expand",
-        Op::Pad(_) => "Pad",
-        Op::Shape { .. } => "Shape",
-        Op::Cast { .. } => "Cast",
-        Op::ConstantOfShape { .. } => "ConstantOfShape",
-        Op::Identity => "Identity",
-    }
-}
-
-fn unary_name(function: Unary) -> &'static str {
-    match function {
-        Unary::Relu => "Relu",
-        Unary::Sigmoid => "Sigmoid",
-        Unary::Tanh => "Tanh",
-        Unary::Exp => "Exp",
-        Unary::Log => "Log",
-        Unary::Sqrt => "Sqrt",
-        Unary::Reciprocal => "Reciprocal",
-        Unary::Neg => "Neg",
-        Unary::Abs => "Abs",
-        Unary::Floor => "Floor",
-        Unary::Ceil => "Ceil",
-        Unary::Round => "Round",
-        Unary::Sign => "Sign",
-        Unary::Erf => "Erf",
-        Unary::Not => "Not",
-        Unary::Softplus => "Softplus",
-        Unary::Softsign => "Softsign",
-        Unary::HardSwish => "HardSwish",
-        Unary::Mish => "Mish",
-        Unary::HardSigmoid { .. } => "HardSigmoid",
-        Unary::LeakyRelu { .. } => "LeakyRelu",
-        Unary::Elu { .. } => "Elu",
-        Unary::Gelu { .. } => "Gelu",
-    }
-}
-
-fn binary_name(function: Binary) -> &'static str {
-    match function {
-        Binary::Add => "Add",
-        Binary::Sub => "Sub",
-        Binary::Mul => "Mul",
-        Binary::Div => "Div",
-        Binary::Pow => "Pow",
-        Binary::PRelu => "PRelu",
-        Binary::And => "And",
-        Binary::Or => "Or",
-        Binary::Xor => "Xor",
-        Binary::Equal => "Equal",
-        Binary::Less => "Less",
-        Binary::LessOrEqual => "LessOrEqual",
-        Binary::Greater => "Greater",
-        Binary::GreaterOrEqual => "GreaterOrEqual",
-    }
-}
-
-fn reduce_name(kind: Reduce) -> &'static str {
-    match kind {
-        Reduce::Sum => "ReduceSum",
-        Reduce::Mean => "ReduceMean",
-        Reduce::Max => "ReduceMax",
-        Reduce::Min => "ReduceMin",
-        Reduce::Prod => "ReduceProd",
-        Reduce::L1 => "ReduceL1",
-        Reduce::L2 => "ReduceL2",
-    }
 }

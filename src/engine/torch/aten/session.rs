@@ -7,19 +7,20 @@ use crate::engine::outputs::check_outputs;
 use crate::engine::{EngineError, Session};
 use crate::types::Tensor;
 
-use super::super::ffi::{InferenceMode, export, view};
+use super::super::ffi::InferenceMode;
 use super::args::{Args, Outputs};
+use super::datum::Datum;
 use super::prepared::{Plan, Step, operator_error};
 
 /// The slots of one run at a time. Between runs only weights are in them.
 pub(super) struct AtenSession {
     plan: Arc<Plan>,
-    slots: Vec<Option<tch::Tensor>>,
+    slots: Vec<Option<Datum>>,
 }
 
 impl AtenSession {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
-        let mut slots: Vec<Option<tch::Tensor>> = (0..plan.slots).map(|_| None).collect();
+        let mut slots: Vec<Option<Datum>> = (0..plan.slots).map(|_| None).collect();
         for (slot, weight) in &plan.weights {
             slots[*slot] = Some(weight.handle());
         }
@@ -31,8 +32,9 @@ impl AtenSession {
             InferenceMode::enter().map_err(|cause| EngineError::Fault(cause.to_string()))?;
         for (&(slot, used), tensor) in self.plan.inputs.iter().zip(inputs) {
             if used {
-                let tensor = view(tensor).map_err(|cause| EngineError::Input(cause.to_string()))?;
-                self.slots[slot] = Some(tensor);
+                let datum = Datum::import(tensor);
+                self.slots[slot] =
+                    Some(datum.map_err(|cause| EngineError::Input(cause.to_string()))?);
             }
         }
         for step in &self.plan.steps {
@@ -46,11 +48,9 @@ impl AtenSession {
             .map(|(&slot, spec)| {
                 let missing =
                     || EngineError::Fault(format!("output {:?} was not computed", spec.name));
-                let tensor = self.slots[slot]
-                    .as_ref()
-                    .ok_or_else(missing)?
-                    .shallow_clone();
-                export(tensor)
+                let datum = self.slots[slot].as_ref().ok_or_else(missing)?;
+                datum
+                    .export(spec.dtype)
                     .map_err(|cause| EngineError::Fault(format!("output {:?}: {cause}", spec.name)))
             })
             .collect()
@@ -68,7 +68,7 @@ impl AtenSession {
     }
 }
 
-fn run_step(step: &Step, slots: &mut [Option<tch::Tensor>]) -> Result<(), EngineError> {
+fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError> {
     let mut args = Args {
         slots: &mut *slots,
         inputs: &step.inputs,
@@ -80,15 +80,15 @@ fn run_step(step: &Step, slots: &mut [Option<tch::Tensor>]) -> Result<(), Engine
         slots[slot] = None;
     }
     match outputs {
-        Outputs::One(tensor) => {
+        Outputs::One(datum) => {
             if let Some(Some(slot)) = step.outputs.first() {
-                slots[*slot] = Some(tensor);
+                slots[*slot] = Some(datum);
             }
         }
-        Outputs::Many(tensors) => {
-            for (slot, tensor) in step.outputs.iter().zip(tensors) {
+        Outputs::Many(data) => {
+            for (slot, datum) in step.outputs.iter().zip(data) {
                 if let Some(slot) = slot {
-                    slots[*slot] = Some(tensor);
+                    slots[*slot] = Some(datum);
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::types::DType;
 use super::super::cause::Cause;
 use super::super::dtype::kind_of;
 use super::super::ffi::scalar::{Number, full};
-use super::args::{Integers, Kernel, Outputs, axes_of, axis_of, signed, split_of};
+use super::args::{Integers, Kernel, axes_of, axis_of, signed, split_of};
 use super::context::NodeContext;
 
 /// `test_reshape_allowzero_reordered`, `_extended_dims`, `_negative_dim`, `_negative_extended_dims`, `_one_dim`,
@@ -157,7 +157,7 @@ pub(super) fn split(context: &NodeContext<'_>, axis: i64) -> Result<Kernel, Caus
         if sizes.len() != parts {
             return Err(Cause::new(format!("{parts} outputs, but sizes {sizes:?}")));
         }
-        Ok(Outputs::Many(x.f_split_with_sizes(sizes, signed(axis))?))
+        Ok(x.f_split_with_sizes(sizes, signed(axis))?.into())
     }))
 }
 

@@ -3,8 +3,15 @@
 use super::super::attributes::wrong;
 use super::super::{literal, tensor};
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::{Fault, Op};
 use crate::types::DType;
+
+pub(super) const RULES: &[Rule] = &[
+    ("Constant", constant),
+    ("ConstantOfShape", constant_of_shape),
+    ("Dropout", dropout),
+];
 
 pub(super) fn constant(call: &mut Call<'_>) -> Result<Form, Fault> {
     call.at_most_inputs(0)?;

@@ -2,6 +2,7 @@
 
 use super::super::attributes::{Attributes, wrong};
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::{AutoPad, Conv, Fault, Op, Pool, PoolKind};
 
 /// Reads `auto_pad` and `pads`; the latter count only if the former leaves the choice to them.
@@ -22,6 +23,18 @@ fn padding(attributes: &Attributes<'_>) -> Result<(AutoPad, Vec<usize>), Fault> 
     };
     Ok((auto_pad, Vec::new()))
 }
+
+pub(super) const RULES: &[Rule] = &[
+    ("AveragePool", average_pool),
+    ("Conv", conv),
+    ("GlobalAveragePool", |call| {
+        call.plain(Op::GlobalPool(PoolKind::Average))
+    }),
+    ("GlobalMaxPool", |call| {
+        call.plain(Op::GlobalPool(PoolKind::Max))
+    }),
+    ("MaxPool", max_pool),
+];
 
 pub(super) fn conv(call: &mut Call<'_>) -> Result<Form, Fault> {
     let attributes = &call.attributes;

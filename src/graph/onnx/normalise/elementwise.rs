@@ -6,8 +6,60 @@ use super::super::attributes::wrong;
 use super::super::dtype::{from_number, name};
 use super::super::literal;
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::infer::axis;
-use crate::graph::{Binary, Fault, Op, Unary, ValueId};
+use crate::graph::{Binary, Fault, Op, Reduce, Unary, ValueId};
+
+pub(super) const RULES: &[Rule] = &[
+    ("Abs", |call| call.plain(Op::Unary(Unary::Abs))),
+    ("Add", |call| binary(call, Binary::Add)),
+    ("And", |call| binary(call, Binary::And)),
+    ("Cast", cast),
+    ("Ceil", |call| call.plain(Op::Unary(Unary::Ceil))),
+    ("Clip", clip),
+    ("Div", |call| binary(call, Binary::Div)),
+    ("Elu", elu),
+    ("Equal", |call| binary(call, Binary::Equal)),
+    ("Erf", |call| call.plain(Op::Unary(Unary::Erf))),
+    ("Exp", |call| call.plain(Op::Unary(Unary::Exp))),
+    ("Floor", |call| call.plain(Op::Unary(Unary::Floor))),
+    ("Gelu", gelu),
+    ("Greater", |call| binary(call, Binary::Greater)),
+    ("GreaterOrEqual", |call| {
+        binary(call, Binary::GreaterOrEqual)
+    }),
+    ("HardSigmoid", hard_sigmoid),
+    ("HardSwish", |call| call.plain(Op::Unary(Unary::HardSwish))),
+    ("LeakyRelu", leaky_relu),
+    ("Less", |call| binary(call, Binary::Less)),
+    ("LessOrEqual", |call| binary(call, Binary::LessOrEqual)),
+    ("Log", |call| call.plain(Op::Unary(Unary::Log))),
+    ("Max", |call| call.plain(Op::Variadic(Reduce::Max))),
+    ("Mean", |call| call.plain(Op::Variadic(Reduce::Mean))),
+    ("Min", |call| call.plain(Op::Variadic(Reduce::Min))),
+    ("Mish", |call| call.plain(Op::Unary(Unary::Mish))),
+    ("Mul", |call| binary(call, Binary::Mul)),
+    ("Neg", |call| call.plain(Op::Unary(Unary::Neg))),
+    ("Not", |call| call.plain(Op::Unary(Unary::Not))),
+    ("Or", |call| binary(call, Binary::Or)),
+    ("PRelu", prelu),
+    ("Pow", |call| binary(call, Binary::Pow)),
+    ("Reciprocal", |call| {
+        call.plain(Op::Unary(Unary::Reciprocal))
+    }),
+    ("Relu", |call| call.plain(Op::Unary(Unary::Relu))),
+    ("Round", |call| call.plain(Op::Unary(Unary::Round))),
+    ("Sigmoid", |call| call.plain(Op::Unary(Unary::Sigmoid))),
+    ("Sign", |call| call.plain(Op::Unary(Unary::Sign))),
+    ("Softplus", |call| call.plain(Op::Unary(Unary::Softplus))),
+    ("Softsign", |call| call.plain(Op::Unary(Unary::Softsign))),
+    ("Sqrt", |call| call.plain(Op::Unary(Unary::Sqrt))),
+    ("Sub", |call| binary(call, Binary::Sub)),
+    ("Sum", |call| call.plain(Op::Variadic(Reduce::Sum))),
+    ("Tanh", |call| call.plain(Op::Unary(Unary::Tanh))),
+    ("Where", |call| call.plain(Op::Where)),
+    ("Xor", |call| binary(call, Binary::Xor)),
+];
 
 pub(super) fn hard_sigmoid(call: &mut Call<'_>) -> Result<Form, Fault> {
     let attributes = &call.attributes;

@@ -1,7 +1,15 @@
 //! Products of matrices, and normalisations with trained parameters.
 
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::{Fault, Op};
+
+pub(super) const RULES: &[Rule] = &[
+    ("BatchNormalization", batch_normalization),
+    ("Gemm", gemm),
+    ("LayerNormalization", layer_normalization),
+    ("MatMul", |call| call.plain(Op::MatMul)),
+];
 
 pub(super) fn gemm(call: &mut Call<'_>) -> Result<Form, Fault> {
     let attributes = &call.attributes;

@@ -1,8 +1,23 @@
 //! Reductions, searches for extremes, Softmax.
 
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::infer::axis;
 use crate::graph::{Fault, Op, Reduce};
+
+pub(super) const RULES: &[Rule] = &[
+    ("ArgMax", |call| arg_extreme(call, true)),
+    ("ArgMin", |call| arg_extreme(call, false)),
+    ("LogSoftmax", |call| softmax(call, true)),
+    ("ReduceL1", |call| reduce(call, Reduce::L1, 18)),
+    ("ReduceL2", |call| reduce(call, Reduce::L2, 18)),
+    ("ReduceMax", |call| reduce(call, Reduce::Max, 18)),
+    ("ReduceMean", |call| reduce(call, Reduce::Mean, 18)),
+    ("ReduceMin", |call| reduce(call, Reduce::Min, 18)),
+    ("ReduceProd", |call| reduce(call, Reduce::Prod, 18)),
+    ("ReduceSum", |call| reduce(call, Reduce::Sum, 13)),
+    ("Softmax", |call| softmax(call, false)),
+];
 
 /// `axes_are_input_since`: the opset from which on axes are no attribute any more.
 pub(super) fn reduce(

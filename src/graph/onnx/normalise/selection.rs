@@ -3,8 +3,16 @@
 use super::super::attributes::wrong;
 use super::super::literal;
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::infer::axis;
 use crate::graph::{Fault, Op, PadMode};
+
+pub(super) const RULES: &[Rule] = &[
+    ("Gather", gather),
+    ("Pad", pad),
+    ("Slice", slice),
+    ("Split", split),
+];
 
 pub(super) fn split(call: &mut Call<'_>) -> Result<Form, Fault> {
     let along = call.attributes.int_or("axis", 0)?;

@@ -1,7 +1,20 @@
 //! Operators that change shapes and leave elements as they are.
 
 use super::call::{Call, Form};
+use super::registry::Rule;
 use crate::graph::{Fault, Op};
+
+pub(super) const RULES: &[Rule] = &[
+    ("Concat", concat),
+    ("Expand", |call| call.plain(Op::Expand)),
+    ("Flatten", flatten),
+    ("Identity", |call| call.plain(Op::Identity)),
+    ("Reshape", reshape),
+    ("Shape", shape),
+    ("Squeeze", squeeze),
+    ("Transpose", transpose),
+    ("Unsqueeze", unsqueeze),
+];
 
 pub(super) fn reshape(call: &mut Call<'_>) -> Result<Form, Fault> {
     let allow_zero = call.opset >= 14 && call.attributes.flag("allowzero", false)?;

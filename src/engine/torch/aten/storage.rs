@@ -1,0 +1,96 @@
+//! Dtypes that libtorch cannot compute with, kept in ones that it can.
+//!
+//! | dtype | kept as | so that |
+//! |---|---|---|
+//! | UINT16, UINT32 | INT32, INT64 | every value fits; a kernel that can overflow wraps its result |
+//! | UINT64 | INT64 of the same bits | sums and products are right; order and quotients need care |
+//! | INT2, INT4 and UINT2, UINT4 | INT8 and UINT8 | every value fits |
+//! | narrow floats | FP32 | every value is exact; rounding happens where a model converts |
+
+use std::sync::Arc;
+
+use crate::types::{AlignedBytes, DType, Tensor};
+
+use super::super::cause::Cause;
+
+/// Tells whether libtorch computes with the dtype as it is.
+pub(super) fn is_native(dtype: DType) -> bool {
+    kept_as(dtype) == dtype
+}
+
+/// Returns the dtype in which a run keeps values of `dtype`.
+pub(super) const fn kept_as(dtype: DType) -> DType {
+    match dtype {
+        DType::U16 => DType::I32,
+        DType::U32 | DType::U64 => DType::I64,
+        DType::U2 | DType::U4 => DType::U8,
+        DType::I2 | DType::I4 => DType::I8,
+        _ if dtype.is_narrow_float() => DType::F32,
+        _ => dtype,
+    }
+}
+
+/// Returns the values in the dtype that a run keeps them in.
+pub(super) fn decode(tensor: &Tensor) -> Result<Tensor, Cause> {
+    let bytes = tensor.bytes();
+    let wide: Vec<u8> = match tensor.dtype() {
+        DType::U16 => each(bytes, |two| {
+            i32::from(u16::from_le_bytes(two)).to_le_bytes()
+        }),
+        DType::U32 => each(bytes, |four| {
+            i64::from(u32::from_le_bytes(four)).to_le_bytes()
+        }),
+        dtype if dtype.is_narrow_float() => {
+            return Err(Cause::new(format!("{dtype} is not supported")));
+        }
+        _ => bytes.to_vec(),
+    };
+    retyped(tensor, kept_as(tensor.dtype()), &wide)
+}
+
+/// Returns values of `dtype` from what a run kept of them. What does not fit wraps around.
+pub(super) fn encode(kept: &Tensor, dtype: DType) -> Result<Tensor, Cause> {
+    if kept.dtype() != kept_as(dtype) {
+        return Err(Cause::new(format!(
+            "result is {}, expected {dtype} kept as {}",
+            kept.dtype(),
+            kept_as(dtype)
+        )));
+    }
+    let bytes = kept.bytes();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "wraps around, as arithmetic of the type does"
+    )]
+    let narrow: Vec<u8> = match dtype {
+        DType::U16 => each(bytes, |four| {
+            (i32::from_le_bytes(four) as u16).to_le_bytes()
+        }),
+        DType::U32 => each(bytes, |eight| {
+            (i64::from_le_bytes(eight) as u32).to_le_bytes()
+        }),
+        dtype if dtype.is_narrow_float() => {
+            return Err(Cause::new(format!("{dtype} is not supported")));
+        }
+        _ => bytes.to_vec(),
+    };
+    retyped(kept, dtype, &narrow)
+}
+
+fn each<const FROM: usize, const TO: usize>(
+    bytes: &[u8],
+    convert: impl Fn([u8; FROM]) -> [u8; TO],
+) -> Vec<u8> {
+    let (elements, _) = bytes.as_chunks();
+    elements
+        .iter()
+        .flat_map(|element| convert(*element))
+        .collect()
+}
+
+fn retyped(tensor: &Tensor, dtype: DType, bytes: &[u8]) -> Result<Tensor, Cause> {
+    let memory = Arc::new(AlignedBytes::copy_of(bytes));
+    Tensor::new(dtype, tensor.shape().to_vec(), memory)
+        .map_err(|error| Cause::new(error.to_string()))
+}

@@ -1,0 +1,32 @@
+//! Elements of less than 8 bits: packed in files, a byte each in memory.
+
+use crate::types::DType;
+
+/// Returns the number of bytes that `count` elements take in a file.
+pub(super) fn packed_length(dtype: DType, count: usize) -> usize {
+    count.div_ceil(per_byte(dtype))
+}
+
+/// Unpacks `count` elements; the first lies in the low bits of the first byte, which is there.
+pub(super) fn unpack(dtype: DType, packed: &[u8], count: usize) -> Vec<u8> {
+    let per_byte = per_byte(dtype);
+    let bits = 8 / per_byte;
+    let unused = 8 - bits;
+    let element = |index: usize| {
+        let shifted = packed[index / per_byte] >> (index % per_byte * bits) << unused;
+        match dtype {
+            // An arithmetic shift, which extends the sign.
+            DType::I4 | DType::I2 => (shifted.cast_signed() >> unused).cast_unsigned(),
+            _ => shifted >> unused,
+        }
+    };
+    (0..count).map(element).collect()
+}
+
+/// Returns how many elements share a byte; 1 for a dtype that is not packed.
+pub(super) fn per_byte(dtype: DType) -> usize {
+    match dtype.bits() {
+        Some(bits) if bits < 8 => 8 / bits,
+        _ => 1,
+    }
+}
