@@ -20,8 +20,8 @@ use blockflow::app::{Loaded, Runtime};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, FlowSpec, LimitsSpec, LogFormat, LogSpec, PipelineSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
+    BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
+    Passes, PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -76,6 +76,8 @@ fn block(model: &Path, index: usize) -> BlockSpec {
             path: model.to_owned(),
             inputs: index.checked_sub(1).and_then(cut),
             outputs: cut(index),
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
         },
         device: Device::Cpu,
         threads: 1,
@@ -124,7 +126,12 @@ fn split_spec(model: &Path) -> Spec {
 fn prepared(graph: &Graph) -> Result<Arc<dyn Prepared>, Failed> {
     let signature = graph.signature()?;
     Ok(prepare(
-        BlockSource::Graph { graph, signature },
+        BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        },
         1,
         Device::Cpu,
     )?)

@@ -32,22 +32,38 @@ cargo_tool() {
     ln -sfn "../$name-$version/bin/$name" "$tools/bin/$name"
 }
 
-# The Python environment of the tests, linked as .venv-test; a changed list of requirements makes a new one.
+# The Python environment of the tests.
 test_venv() {
-    local requirements="$lib/test-requirements.txt" version key venv
+    python_venv test "the tests" "$lib/test-requirements.txt"
+    # Where .cargo/config.toml says that tests find ONNX Runtime.
+    ln -sf "$checkout"/.venv-test/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.* \
+        "$checkout/.venv-test/lib/libonnxruntime.so"
+}
+
+# The one that scripts/make-zoo runs in. PyTorch's Python half loads its CUDA half, and so those libraries, on any machine.
+zoo_venv() {
+    python_venv zoo "the model zoo" "$lib/libtorch-cuda-$arch.txt" "$lib/zoo-requirements.txt"
+}
+
+# python_venv NAME WHAT LIST...: a Python environment, linked as .venv-NAME; changed lists of requirements make a new one.
+python_venv() {
+    local name=$1 what=$2 version key venv list
+    shift 2
     version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "the tests need Python 3.11 or newer and python3 is $version: put a newer python3 first on PATH, then run this again."
-    key=$(sha256sum <"$requirements" | cut -c1-12)
-    venv="$cache/venv-test-python$version-$key"
+        fail "for $what Python 3.11 or newer is needed, and python3 is $version: put a newer python3 first on PATH, then run this again."
+    key=$(cat "$@" | sha256sum | cut -c1-12)
+    venv="$cache/venv-$name-python$version-$key"
     if [[ ! -e $venv/complete || ! -x $venv/bin/python ]]; then
         lock_cache
-        say "creating the Python environment of the tests"
+        say "creating the Python environment of $what"
         create_venv "$venv"
-        "$venv/bin/python" -m pip install --no-cache-dir --disable-pip-version-check --progress-bar on \
-            --only-binary=:all: --no-deps --requirement "$requirements" >&2 ||
-            fail "pip could not install what the tests need (its message is above): check the network and pip's index settings, then run this again."
+        for list in "$@"; do
+            "$venv/bin/python" -m pip install --no-cache-dir --disable-pip-version-check --progress-bar on \
+                --only-binary=:all: --no-deps --requirement "$list" >&2 ||
+                fail "pip could not install the packages for $what (its message is above): check the network and pip's index settings, then run this again."
+        done
         touch "$venv/complete"
     fi
-    ln -sfn "$venv" "$checkout/.venv-test"
+    ln -sfn "$venv" "$checkout/.venv-$name"
 }

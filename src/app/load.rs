@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::engine::{BlockSource, builtin};
+use crate::engine::{BlockSource, builtin, graph_engine};
 use crate::graph::{Graph, GraphError};
 use crate::plan::{Plan, compile_sound};
 use crate::telemetry::check_filter;
@@ -71,15 +71,17 @@ impl Loaded {
     pub(super) fn source(&self, block: usize) -> BlockSource<'_> {
         let planned = &self.plan.blocks[block];
         match (&self.graphs[block], &planned.spec.source) {
-            (Some(graph), _) => BlockSource::Graph {
+            (Some(graph), SourceSpec::Onnx { engine, passes, .. }) => BlockSource::Graph {
                 graph,
                 signature: planned.signature.clone(),
+                engine: *engine,
+                passes: *passes,
             },
-            (None, SourceSpec::TorchScript { path, signature }) => {
+            (_, SourceSpec::TorchScript { path, signature }) => {
                 BlockSource::TorchScript { path, signature }
             }
-            (None, SourceSpec::DecodeImage(image)) => BlockSource::DecodeImage(image),
-            (None, SourceSpec::Mock(mock)) => BlockSource::Mock(mock),
+            (_, SourceSpec::DecodeImage(image)) => BlockSource::DecodeImage(image),
+            (_, SourceSpec::Mock(mock)) => BlockSource::Mock(mock),
             (None, SourceSpec::Onnx { .. }) => {
                 unreachable!(
                     "an ONNX block without a graph is a problem, and problems make no plan"
@@ -102,7 +104,16 @@ fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signa
             path,
             inputs,
             outputs,
+            engine,
+            ..
         } => {
+            graph_engine(*engine).available().map_err(|error| {
+                Problem::new(
+                    key("engine"),
+                    error.to_string(),
+                    "expected an engine of this machine",
+                )
+            })?;
             let graph = files.entry(path.clone()).or_insert_with(|| read(path));
             let graph = graph.as_ref().map_err(|cause| {
                 Problem::new(

@@ -11,7 +11,10 @@ use super::check::CheckArguments;
 use super::exit;
 use super::explain::ExplainArguments;
 use super::infer::InferArguments;
+use super::inspect::InspectArguments;
 use super::run::RunArguments;
+use super::shared::SharedArguments;
+use super::split::SplitArguments;
 
 /// Filter of commands that are not servers.
 const QUIET_FILTER: &str = "warn";
@@ -36,6 +39,12 @@ pub(super) enum Command {
     Explain(ExplainArguments),
     /// Run a model file or a configured pipeline once on files.
     Infer(InferArguments),
+    /// Show what a model holds and costs: signature, operators, weights, hashes, where it can be cut.
+    Inspect(InspectArguments),
+    /// Cut a model into block files, with a configuration that runs them.
+    Split(SplitArguments),
+    /// Show what models have in common, and the bytes that sharing it saves.
+    Shared(SharedArguments),
     /// Measure latency and throughput of a pipeline, in this process or over HTTP.
     Bench(BenchArguments),
 }

@@ -8,19 +8,37 @@ use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, ImageSpec, Signature, Spec, Tensor};
+use crate::types::{Device, ImageSpec, ModelFormat, Spec, Tensor};
 
 use super::error::CliError;
+use super::restart::let_threads_sleep;
 
 /// Reads and checks a configuration and the models it names.
 pub(super) fn load(path: &Path) -> Result<Loaded, CliError> {
     compile(read(path)?)
 }
 
+/// Reads and checks a configuration whose blocks are going to run in this process, and the models it names.
+pub(super) fn load_to_run(path: &Path) -> Result<Loaded, CliError> {
+    compile(read_to_run(path)?)
+}
+
 /// Reads a configuration. What is wrong with its form is told together with the rest, by [`compile`].
 pub(super) fn read(path: &Path) -> Result<Configuration, CliError> {
     load_config(path, std::env::vars_os())
         .map_err(|error| CliError::Configuration(vec![error.located()]))
+}
+
+/// Reads a configuration whose blocks are going to run in this process.
+pub(super) fn read_to_run(path: &Path) -> Result<Configuration, CliError> {
+    let read = read(path)?;
+    let_threads_sleep(most_threads(&read.spec));
+    Ok(read)
+}
+
+fn most_threads(spec: &Spec) -> usize {
+    let threads = spec.blocks.iter().map(|block| block.threads);
+    threads.max().unwrap_or(1)
 }
 
 /// Reads the models of a configuration and compiles it. Fails with everything that is wrong.
@@ -43,18 +61,24 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
     })
 }
 
+/// Reads an ONNX model for a command that needs to see inside; `done` says what it does to it.
+pub(super) fn read_graph(path: &Path, done: &str) -> Result<Graph, CliError> {
+    match ModelFormat::of(path) {
+        Some(ModelFormat::TorchScript) => Err(CliError::Usage(format!(
+            "{}: a TorchScript file cannot be {done}, only an ONNX model can",
+            path.display()
+        ))),
+        Some(ModelFormat::Onnx) | None => Ok(Graph::read(path)?),
+    }
+}
+
 /// Makes a whole model ready.
 pub(super) fn prepare_graph(
     path: &Path,
-    graph: &Graph,
-    signature: &Signature,
+    source: BlockSource<'_>,
     threads: usize,
     device: Device,
 ) -> Result<Arc<dyn Prepared>, CliError> {
-    let source = BlockSource::Graph {
-        graph,
-        signature: signature.clone(),
-    };
     engine::prepare(source, threads, device).map_err(|source| prepare_error(path, source))
 }
 

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::telemetry;
 
-use super::{bench, check, explain, infer, output, run};
+use super::{bench, check, explain, infer, inspect, output, run, shared, split};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -50,6 +50,9 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Check(arguments) => check::execute(&arguments),
         Command::Explain(arguments) => explain::execute(&arguments),
         Command::Infer(arguments) => infer::execute(&arguments),
+        Command::Inspect(arguments) => inspect::execute(&arguments),
+        Command::Split(arguments) => split::execute(&arguments),
+        Command::Shared(arguments) => shared::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
     }
 }

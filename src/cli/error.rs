@@ -70,6 +70,8 @@ impl CliError {
         match self {
             Self::Configuration(_) => Exit::Configuration,
             Self::Serve(ServeFailure::Ended | ServeFailure::Gateway(_)) => Exit::Failed,
+            Self::Model(GraphError::Write { .. } | GraphError::Unwritable { .. }) => Exit::Failed,
+            Self::Model(GraphError::TooFewCuts { .. }) => Exit::Usage,
             Self::Start(_) | Self::Serve(_) | Self::Model(_) | Self::Prepare { .. } => {
                 Exit::CannotStart
             }

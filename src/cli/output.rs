@@ -14,6 +14,16 @@ pub(super) enum Format {
     Json,
 }
 
+/// Form of a result that can be drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(super) enum DrawnFormat {
+    #[default]
+    Text,
+    Json,
+    /// Graphviz.
+    Dot,
+}
+
 /// Writes a result to stdout. A reader that went away is no error: it has read all it wanted.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();

@@ -24,7 +24,7 @@ pub(super) struct RunArguments {
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
-    let read = compose::read(&arguments.source.config)?;
+    let read = compose::read_to_run(&arguments.source.config)?;
     let log = log.over(&read.spec.log);
     // A wrong filter of the file is told with all else that is wrong, before it is used.
     let loaded = compose::compile(read)?;

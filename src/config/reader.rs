@@ -240,6 +240,18 @@ impl<'a> Section<'a> {
         })
     }
 
+    pub(super) fn flag(&mut self, name: &str) -> Option<bool> {
+        let expected = "expected true or false";
+        let value = typed(self.required(name, expected)?);
+        match value.kind {
+            ValueKind::Boolean(flag) => Some(flag),
+            _ => {
+                self.wrong(name, show(&value), expected);
+                None
+            }
+        }
+    }
+
     /// Reads a list; each element comes with its own key path.
     pub(super) fn list(&mut self, name: &str, expected: &str) -> Option<Vec<(String, Value)>> {
         let value = typed(self.required(name, expected)?);

@@ -5,17 +5,27 @@ use std::path::{Path, PathBuf};
 use config::{Value, ValueKind};
 
 use crate::types::{
-    ImageLayout, ImageSpec, MockFailure, MockSpec, ModelFormat, Signature, SourceSpec,
+    GraphEngine, ImageLayout, ImageSpec, MockFailure, MockSpec, ModelFormat, Optimize, Pass,
+    Passes, Signature, SourceSpec, nearest,
 };
 
 use super::defaults;
 use super::reader::{Section, Unit, decimal};
 use super::tensors;
-use super::value::{show, typed};
+use super::value::{quoted, show, typed};
 
 const SIDE_MAX: u64 = 16_384;
 const LATENCY_MS_MAX: u32 = 600_000;
 const EVERY_MAX: u64 = 1_000_000_000;
+/// Keys of blocks with a model of one format or another.
+const MODEL_KEYS: [&str; 6] = [
+    "inputs",
+    "outputs",
+    "engine",
+    "optimize",
+    "passes_off",
+    "trust",
+];
 const EITHER: &str = "expected exactly one of model, step and mock";
 
 /// Returns whose keys the keys of the block are, for messages.
@@ -41,9 +51,8 @@ pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<Source
             section.and_then(mock).map(SourceSpec::Mock)
         }
         several => {
-            for key in ["inputs", "outputs", "image"] {
-                block.know(key);
-            }
+            know_all(block);
+            block.know("image");
             let seen = match several {
                 [] => "says nothing of what it runs".to_owned(),
                 several => format!("has {}", several.join(" and ")),
@@ -58,8 +67,7 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
     let expected = "expected the path of an .onnx, .pt, .pth or .ts file";
     let text = block.text("model", expected);
     let Some(text) = text else {
-        block.know("inputs");
-        block.know("outputs");
+        know_all(block);
         return None;
     };
     let path = PathBuf::from(&text);
@@ -69,19 +77,36 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
         Some(ModelFormat::Onnx) => {
             let inputs = cut(block, "inputs");
             let outputs = cut(block, "outputs");
+            let engine = block.word("engine", &GraphEngine::ALL);
+            let passes = passes(block);
             Some(SourceSpec::Onnx {
                 path,
                 inputs: inputs?,
                 outputs: outputs?,
+                engine: engine?,
+                passes: passes?,
             })
         }
         Some(ModelFormat::TorchScript) => {
-            let signature = signature(block)?;
-            Some(SourceSpec::TorchScript { path, signature })
+            let given = block.has("trust");
+            let trusted = if given {
+                block.flag("trust")
+            } else {
+                Some(false)
+            };
+            let signature = signature(block);
+            if trusted? {
+                let signature = signature?;
+                return Some(SourceSpec::TorchScript { path, signature });
+            }
+            let seen = if given { "is false" } else { "is missing" };
+            let expected =
+                "a TorchScript file is code, expected true if you trust where it comes from";
+            block.wrong("trust", seen, expected);
+            None
         }
         None => {
-            block.know("inputs");
-            block.know("outputs");
+            know_all(block);
             block.wrong("model", format!("is {text:?}"), expected);
             None
         }
@@ -107,6 +132,42 @@ fn cut(block: &mut Section<'_>, name: &str) -> Option<Option<Vec<String>>> {
         names.push(text);
     }
     Some(Some(names))
+}
+
+/// Makes the keys of a model known where it is not clear which model it is.
+fn know_all(block: &mut Section<'_>) {
+    for key in MODEL_KEYS {
+        block.know(key);
+    }
+}
+
+/// Reads how far a graph is rewritten, and what of that is left out.
+fn passes(block: &mut Section<'_>) -> Option<Passes> {
+    let level = block.word(
+        "optimize",
+        &Optimize::ALL.map(|level| (level.name(), level)),
+    );
+    if !block.has("passes_off") {
+        return level.map(Passes::of);
+    }
+    let texts = block.texts("passes_off", "expected a list of passes, at least one")?;
+    let mut passes = Passes::of(level?);
+    let mut sound = true;
+    for (path, text) in texts {
+        match text.parse::<Pass>() {
+            Ok(pass) => passes = passes.without(pass),
+            Err(error) => {
+                let meant = nearest(&text, Pass::ALL.map(Pass::name));
+                let hint = meant.map(|name| format!("did you mean {name:?}?"));
+                let expected = hint.unwrap_or_else(|| error.to_string());
+                block
+                    .problems()
+                    .add(&path, format!("is {}", quoted(&text)), expected);
+                sound = false;
+            }
+        }
+    }
+    sound.then_some(passes)
 }
 
 fn signature(section: &mut Section<'_>) -> Option<Signature> {

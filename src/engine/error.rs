@@ -22,6 +22,9 @@ pub enum EngineError {
         op: String,
         cause: String,
     },
+    /// A run that failed as a whole, in an engine that does not tell operators apart.
+    #[error("the run failed: {0}")]
+    Run(String),
     #[error("output {name:?} is {seen}, the signature says {expected}")]
     Output {
         name: String,
@@ -30,6 +33,8 @@ pub enum EngineError {
     },
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
+    #[error("engine {engine} is not available: {cause}")]
+    NoEngine { engine: &'static str, cause: String },
     #[error("{0}")]
     Fault(String),
 }
@@ -47,8 +52,11 @@ impl EngineError {
             | Self::Signature(_)
             | Self::Tensor(_)
             | Self::Operator { .. }
+            | Self::Run(_)
             | Self::Output { .. } => true,
-            Self::Load { .. } | Self::Device { .. } | Self::Fault(_) => false,
+            Self::Load { .. } | Self::Device { .. } | Self::NoEngine { .. } | Self::Fault(_) => {
+                false
+            }
         }
     }
 

@@ -3,16 +3,23 @@
 //! Never sees a socket, a pipeline or another block. Invariants: a [`Prepared`] is immutable and shared by all
 //! instances of its block; a [`Session`] belongs to one thread; inputs are never written to.
 
+mod auto;
 pub mod builtin;
 pub mod cuda;
 mod error;
+mod graphs;
+mod image_file;
 mod mock;
+pub mod onnxruntime;
 mod outputs;
 mod prepare;
 mod seam;
+mod support;
 pub mod torch;
 
 pub use error::EngineError;
+pub use graphs::graph_engine;
 pub use mock::MockPrepared;
 pub use prepare::{BlockSource, check_device, prepare, warm};
-pub use seam::{Prepared, Session};
+pub use seam::{Engine, Prepared, Session};
+pub use support::{Lack, lacks};

@@ -5,23 +5,26 @@ use std::sync::Arc;
 
 use crate::graph::Graph;
 use crate::types::{
-    AlignedBytes, DType, Device, ImageSpec, MockSpec, Shape, Signature, Tensor, TensorError,
-    TensorSpec, byte_count,
+    AlignedBytes, DType, Device, GraphEngine, ImageSpec, MockSpec, Passes, Shape, Signature,
+    Tensor, TensorError, TensorSpec, byte_count,
 };
 
 use super::builtin::DecodeImage;
 use super::cuda::presence;
+use super::graphs::graph_engine;
 use super::mock::MockPrepared;
-use super::torch::{AtenPrepared, TorchScriptPrepared};
+use super::torch::TorchScriptPrepared;
 use super::{EngineError, Prepared, Session};
 
 /// What a block runs.
 #[derive(Debug, Clone)]
 pub enum BlockSource<'a> {
-    /// A graph, with the signature of its inputs and outputs in their order.
+    /// A graph, with the signature of its inputs and outputs in their order, and how it may be rewritten.
     Graph {
         graph: &'a Graph,
         signature: Signature,
+        engine: GraphEngine,
+        passes: Passes,
     },
     /// A TorchScript file with its declared signature.
     TorchScript {
@@ -54,9 +57,12 @@ pub fn prepare(
 ) -> Result<Arc<dyn Prepared>, EngineError> {
     check_device(device)?;
     Ok(match source {
-        BlockSource::Graph { graph, signature } => {
-            Arc::new(AtenPrepared::new(graph, signature, threads)?)
-        }
+        BlockSource::Graph {
+            graph,
+            signature,
+            engine,
+            passes,
+        } => graph_engine(engine).prepare(graph, signature, threads, passes)?,
         BlockSource::TorchScript { path, signature } => {
             Arc::new(TorchScriptPrepared::new(path, signature.clone(), threads)?)
         }
@@ -90,7 +96,8 @@ pub fn warm(session: &mut dyn Session, signature: &Signature) -> Result<(), Engi
     }
 }
 
-fn zeros(spec: &TensorSpec) -> Result<Tensor, EngineError> {
+/// Returns zeros of a declared shape, symbolic sizes being 1.
+pub(super) fn zeros(spec: &TensorSpec) -> Result<Tensor, EngineError> {
     let dims = spec.shape.0.iter();
     let shape: Shape = dims.map(|dim| dim.fixed().unwrap_or(1)).collect();
     let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;

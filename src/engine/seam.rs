@@ -1,10 +1,31 @@
 //! The types that every engine implements.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::types::{Signature, Tensor};
+use crate::graph::Graph;
+use crate::types::{Passes, Signature, Tensor};
 
 use super::EngineError;
+
+/// A way to run graphs.
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// Returns the name that configurations use.
+    fn name(&self) -> &'static str;
+
+    /// Tells why this machine lacks the engine, if it does.
+    fn available(&self) -> Result<(), EngineError>;
+
+    /// Makes a graph ready. `signature` describes its inputs and outputs in their order; `threads` is the number that
+    /// the operators of one session use; `passes` are those that rewrite the graph before.
+    fn prepare(
+        &self,
+        graph: &Graph,
+        signature: Signature,
+        threads: usize,
+        passes: Passes,
+    ) -> Result<Arc<dyn Prepared>, EngineError>;
+}
 
 /// A block made ready: weights loaded, operators looked up. Shared by all instances.
 pub trait Prepared: Send + Sync + fmt::Debug {

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use crate::types::{DType, Shape, ShapeSpec};
 
+use super::Container;
+
 /// A model that cannot be read, or a cut that it does not allow.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
@@ -65,10 +67,36 @@ pub enum GraphError {
     },
     #[error("{path}: nothing is computed after cut {cut:?}, leave it out", path = path.display())]
     NothingAfterCut { path: PathBuf, cut: String },
+    #[error(
+        "{path} cannot be cut into {parts} parts at single tensors, only into up to {most}; name tensors to cut at",
+        path = path.display()
+    )]
+    TooFewCuts {
+        path: PathBuf,
+        parts: usize,
+        most: usize,
+    },
+    #[error("cannot write {path}: {source}", path = path.display())]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{path}: node {node:?} cannot be written: this version has no ONNX form for {operator}", path = path.display())]
+    Unwritable {
+        path: PathBuf,
+        node: String,
+        operator: &'static str,
+    },
     #[error("{path}: tensor {tensor:?} has an unknown datatype, no signature can be given", path = path.display())]
     UnknownDType { path: PathBuf, tensor: String },
     #[error("{path}: tensor {tensor:?} has an unknown number of dimensions, no signature can be given", path = path.display())]
     UnknownRank { path: PathBuf, tensor: String },
+    #[error("{path}: {bytes} bytes of weights do not fit one ONNX message, which holds {most}; cut the model", path = path.display())]
+    TooLarge {
+        path: PathBuf,
+        bytes: u64,
+        most: u64,
+    },
     #[error("{path}: {value:?} is a sequence or an optional value, and only tensors enter and leave a block; cut the model elsewhere", path = path.display())]
     NoTensor { path: PathBuf, value: String },
     /// A defect of this program, not of the model.
@@ -134,6 +162,19 @@ pub enum Defect {
         dtype: DType,
         seen: i64,
     },
+    #[error("graphs and functions are nested {most} deep and deeper, supported is less")]
+    Depth { most: usize },
+    #[error("the graphs and functions inside of nodes come to more than {most} nodes")]
+    Expanded { most: usize },
+    #[error("the graph has {seen} inputs, expected {expected}")]
+    BodyInputs { seen: usize, expected: usize },
+    #[error("function {function} calls itself: {}", calls.join(" → "))]
+    Recursion {
+        function: String,
+        calls: Vec<String>,
+    },
+    #[error("function {function} is defined twice")]
+    FunctionTwice { function: String },
     #[error("tensor {tensor:?} is sparse, which is not supported")]
     Sparse { tensor: String },
     #[error(
@@ -222,6 +263,20 @@ pub enum Fault {
         seen: Box<(ShapeSpec, ShapeSpec)>,
         rule: String,
     },
+    #[error("input {input} is {seen}, expected {expected}")]
+    Container {
+        input: usize,
+        seen: Container,
+        expected: Container,
+    },
+    #[error("output {output} is {seen} or {other}, expected one of them")]
+    Alternatives {
+        output: usize,
+        seen: String,
+        other: String,
+    },
+    #[error("in {body}: {defect}")]
+    Body { body: String, defect: Box<Defect> },
     #[error("{parameter} is {seen}, expected {expected}")]
     Parameter {
         parameter: &'static str,

@@ -1,5 +1,6 @@
 //! The arena of nodes and values.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,6 +21,20 @@ pub struct ValueId(pub u32);
 #[derive(Debug, Clone)]
 pub struct Initializer {
     pub tensor: Tensor,
+}
+
+/// A list of integers of at most this many elements is read as a setting of an operator.
+const SETTING_MAX: usize = 256;
+
+impl Initializer {
+    /// Tells whether it sets an operator rather than being trained: a scalar, or a short list of integers. ONNX passes
+    /// axes, shapes and bounds as such tensors.
+    pub fn is_setting(&self) -> bool {
+        let tensor = &self.tensor;
+        let integers = matches!(tensor.dtype(), DType::I64 | DType::I32 | DType::Bool);
+        let count = tensor.shape().iter().product::<usize>();
+        tensor.shape().is_empty() || (integers && count <= SETTING_MAX)
+    }
 }
 
 /// Where a value comes from.
@@ -75,6 +90,17 @@ pub struct Graph {
     pub values: Vec<Value>,
     pub inputs: Vec<ValueId>,
     pub outputs: Vec<ValueId>,
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tensor => "a tensor",
+            Self::Sequence => "a sequence",
+            Self::Optional => "an optional tensor",
+            Self::OptionalSequence => "an optional sequence",
+        })
+    }
 }
 
 impl Graph {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Graph, GraphError, NodeId, ValueId, ValueOrigin};
+use super::{Graph, GraphError, NodeId, Op, ValueId, ValueOrigin};
 
 impl Graph {
     /// Checks the invariants that the module documentation of [`graph`](super) lists.
@@ -66,6 +66,12 @@ impl Graph {
                         node.name
                     ));
                 }
+            }
+            if let Op::Control(control) = &node.op {
+                control
+                    .bodies()
+                    .into_iter()
+                    .try_for_each(|body| body.verify())?;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ mod failure;
 mod ids;
 mod memory;
 mod nearest;
+mod passes;
 mod problem;
 mod shape;
 mod signature;
@@ -23,14 +24,15 @@ pub use failure::{Failure, FailureKind};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
+pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
 pub use shape::{
     Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,
 };
 pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
-    BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphSpec, ImageLayout, ImageSpec,
-    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat, PipelineSpec, RestartSpec,
-    ServerSpec, SourceSpec, Spec,
+    BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphEngine, GraphSpec, ImageLayout,
+    ImageSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat, PipelineSpec,
+    RestartSpec, ServerSpec, SourceSpec, Spec,
 };
 pub use tensor::{Tensor, TensorError};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Device, Signature};
+use super::{Device, Passes, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,11 +68,14 @@ pub struct BlockSpec {
 /// What a block runs, and thereby which engine runs it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceSpec {
-    /// An ONNX model, or the segment of it between the named tensors (`None`: the model's own inputs or outputs).
+    /// An ONNX model, or the segment of it between the named tensors (`None`: the model's own inputs or outputs), and how
+    /// its graph is rewritten before it runs.
     Onnx {
         path: PathBuf,
         inputs: Option<Vec<String>>,
         outputs: Option<Vec<String>>,
+        engine: GraphEngine,
+        passes: Passes,
     },
     /// A TorchScript file, which says nothing of its shapes: the signature is declared.
     TorchScript { path: PathBuf, signature: Signature },
@@ -82,10 +85,32 @@ pub enum SourceSpec {
     Mock(MockSpec),
 }
 
+/// What runs a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum GraphEngine {
+    /// libtorch, operator by operator.
+    #[default]
+    Aten,
+    /// ONNX Runtime, where its library is installed.
+    OnnxRuntime,
+    /// Whichever of the others is faster on the block's shapes.
+    Auto,
+}
+
+impl GraphEngine {
+    pub const ALL: [(&'static str, Self); 3] = [
+        ("aten", Self::Aten),
+        ("onnxruntime", Self::OnnxRuntime),
+        ("auto", Self::Auto),
+    ];
+}
+
 /// Engine names as users write and read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EngineChoice {
     Aten,
+    OnnxRuntime,
+    Auto,
     TorchScript,
     Builtin,
     Mock,
@@ -191,7 +216,11 @@ pub struct EdgeSpec {
 impl SourceSpec {
     pub const fn engine(&self) -> EngineChoice {
         match self {
-            Self::Onnx { .. } => EngineChoice::Aten,
+            Self::Onnx { engine, .. } => match engine {
+                GraphEngine::Aten => EngineChoice::Aten,
+                GraphEngine::OnnxRuntime => EngineChoice::OnnxRuntime,
+                GraphEngine::Auto => EngineChoice::Auto,
+            },
             Self::TorchScript { .. } => EngineChoice::TorchScript,
             Self::DecodeImage(_) => EngineChoice::Builtin,
             Self::Mock(_) => EngineChoice::Mock,
@@ -203,6 +232,8 @@ impl EngineChoice {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Aten => "aten",
+            Self::OnnxRuntime => "onnxruntime",
+            Self::Auto => "auto",
             Self::TorchScript => "torchscript",
             Self::Builtin => "builtin",
             Self::Mock => "mock",

@@ -37,6 +37,9 @@ fn help_names_every_subcommand_and_exit_code() {
             "check",
             "explain",
             "infer",
+            "inspect",
+            "split",
+            "shared",
             "bench",
             "Exit codes",
             "--log <FILTER>",
@@ -52,7 +55,9 @@ fn help_names_every_subcommand_and_exit_code() {
 
 #[test]
 fn every_subcommand_has_help() {
-    for command in ["run", "check", "explain", "infer", "bench"] {
+    for command in [
+        "run", "check", "explain", "infer", "inspect", "split", "shared", "bench",
+    ] {
         let output = blockflow(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");
         assert!(stdout(&output).contains("Usage: blockflow "), "{command}");
@@ -105,6 +110,23 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             &["infer", "m.onnx", "--output", "o", "--output-name", "t"],
             "TorchScript",
         ),
+        (&["inspect"], "MODEL"),
+        (&["inspect", "m.onnx", "--dim", "n"], "NAME=SIZE"),
+        (&["inspect", "m.pt"], "only an ONNX model"),
+        (&["split", "m.onnx", "-o", "o"], "--at"),
+        (
+            &["split", "m.onnx", "-o", "o", "--parts", "1"],
+            "a number from 2",
+        ),
+        (
+            &["split", "m.onnx", "-o", "o", "--parts", "2", "--at", "t"],
+            "cannot be used with",
+        ),
+        (
+            &["split", "m.pt", "-o", "o", "--parts", "2"],
+            "only an ONNX model",
+        ),
+        (&["shared", "m.onnx"], "2 values required"),
         (&["bench"], "--config"),
         (
             &["bench", "--config", "a", "--url", "b"],
@@ -229,7 +251,7 @@ fn a_file_that_cannot_be_torchscript_is_told_for_what_it_is() {
         let config = directory.path().join("blocks.toml");
         let tensor = "[{ name = \"x\", datatype = \"FP32\", shape = [1] }]";
         let text = format!(
-            "[blocks.a]\nmodel = \"{name}\"\ninputs = {tensor}\noutputs = {tensor}\n\
+            "[blocks.a]\nmodel = \"{name}\"\ntrust = true\ninputs = {tensor}\noutputs = {tensor}\n\
              [pipelines.p]\nflow = [\"a\"]\n"
         );
         std::fs::write(&config, text).expect("a configuration");
@@ -319,6 +341,7 @@ fn an_unreadable_input_of_a_torchscript_model_is_named() {
     let output = blockflow(&[
         "infer",
         &data("parity_head.pt"),
+        "--trust",
         "--output",
         "o",
         "--input",

@@ -9,8 +9,8 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, LimitsSpec, RestartSpec, ServerSpec,
-    ShapeSpec, Signature, SourceSpec, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, LimitsSpec, Passes, RestartSpec,
+    ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -28,6 +28,8 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
                 path: PathBuf::from("digits.onnx"),
                 inputs: None,
                 outputs: Some(vec![output.name.clone()]),
+                engine: GraphEngine::Aten,
+                passes: Passes::default(),
             },
             device,
             threads: 1,

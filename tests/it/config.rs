@@ -80,7 +80,9 @@ fn block(text: &str, expected: &'static [&'static str]) -> Case {
 /// A case whose text is the inside of a TorchScript block's first input, on line 3.
 fn tensor(text: &str, expected: &'static [&'static str]) -> Case {
     let sound = "{ name = \"y\", datatype = \"FP32\", shape = [] }";
-    let text = format!("[blocks.a]\nmodel = \"a.pt\"\ninputs = [{text}]\noutputs = [{sound}]\n");
+    let text = format!(
+        "[blocks.a]\nmodel = \"a.pt\"\ninputs = [{text}]\noutputs = [{sound}]\ntrust = true\n"
+    );
     Case { text, expected }
 }
 
@@ -285,6 +287,24 @@ fn block_cases() -> Vec<Case> {
             &["blocks.a.queue_max: is 0; expected a whole number from 1 to 65536"],
         ),
         block(
+            "optimize = \"quick\"\n",
+            &[":3: blocks.a.optimize: is \"quick\"; expected \"off\" or \"exact\" or \"fast\""],
+        ),
+        block(
+            "passes_off = [\"fuse-activation\"]\n",
+            &[
+                ":3: blocks.a.passes_off[0]: is \"fuse-activation\"; did you mean \"fuse-activations\"?",
+            ],
+        ),
+        block(
+            "passes_off = [\"zzzzzz\"]\n",
+            &["is \"zzzzzz\"; expected one of fold-constants tidy-layout merge-equal"],
+        ),
+        block(
+            "passes_off = []\n",
+            &["blocks.a.passes_off: is an empty list; expected a list of passes, at least one"],
+        ),
+        block(
             "batch = 16\n",
             &[":3: blocks.a.batch: is 16; expected a table"],
         ),
@@ -352,7 +372,7 @@ fn block_cases() -> Vec<Case> {
 fn tensor_cases() -> Vec<Case> {
     vec![
         case(
-            "[blocks.a]\nmodel = \"a.pt\"\n",
+            "[blocks.a]\nmodel = \"a.pt\"\ntrust = true\n",
             &[
                 ":1: blocks.a.inputs: is missing; expected a list of tables",
                 ":1: blocks.a.outputs: is missing; expected a list of tables",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blockflow::types::{Device, FlowSpec, SourceSpec};
+use blockflow::types::{Device, FlowSpec, Optimize, Pass, Passes, SourceSpec};
 
 use blockflow::config::load;
 
@@ -57,6 +57,20 @@ fn a_variable_reaches_into_a_block_and_leaves_its_other_keys_alone() {
     assert_eq!(backbone.threads, 2);
     assert_eq!(head.instances, 3);
     assert_eq!(spec.pipelines[0].deadline, Duration::from_micros(2500));
+}
+
+#[test]
+fn passes_are_chosen_by_level_and_by_name() {
+    let variables = [
+        ("BLOCKFLOW_BLOCKS__HEAD__OPTIMIZE", "fast"),
+        ("BLOCKFLOW_BLOCKS__HEAD__PASSES_OFF", "['fuse-attention']"),
+    ];
+    let spec = load_with(FILE, &variables).expect("sound").spec;
+    let SourceSpec::Onnx { passes, .. } = &spec.blocks[1].source else {
+        panic!("no model")
+    };
+    let expected = Passes::of(Optimize::Fast).without(Pass::FuseAttention);
+    assert_eq!(*passes, expected);
 }
 
 #[test]

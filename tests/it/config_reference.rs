@@ -174,7 +174,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
     let text = format!(
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
          [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
-         [blocks.b]\nmodel = 'b.pt'\ninputs = {tensors}\noutputs = {tensors}\n\
+         [blocks.b]\nmodel = 'b.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}\n\
          [blocks.c]\nstep = 'decode-image'\nODD = 1\nimage = {{ width = 1, height = 1, ODD = 1 }}\n\
          [blocks.d.mock]\ninputs = {tensors}\noutputs = {tensors}\nODD = 1\n\
          failure = {{ hang_every = 1, ODD = 1 }}\n\

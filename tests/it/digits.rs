@@ -5,7 +5,7 @@ use std::process::Command;
 
 use blockflow::engine::{BlockSource, Session, prepare};
 use blockflow::graph::Graph;
-use blockflow::types::{DType, Device, Dim, Tensor};
+use blockflow::types::{DType, Device, Dim, GraphEngine, Passes, Tensor};
 
 use crate::engine_support::signature;
 use crate::support::server::Server;
@@ -90,6 +90,8 @@ impl Whole {
         Self(session(BlockSource::Graph {
             graph: &graph,
             signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
         }))
     }
 
@@ -115,6 +117,8 @@ impl Parity {
         let backbone = session(BlockSource::Graph {
             graph: &graph,
             signature: graph.signature().unwrap(),
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
         });
         let (batch, path) = (Dim::symbol("batch"), data("parity_head.pt"));
         let declared = signature(

@@ -4,13 +4,23 @@ use std::sync::Arc;
 
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
-use blockflow::types::{DType, Device, Tensor};
+use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
 
 use crate::engine_support::{data, values_f32};
 
 fn prepared(graph: &Graph) -> Arc<dyn Prepared> {
     let signature = graph.signature().unwrap();
-    prepare(BlockSource::Graph { graph, signature }, 1, Device::Cpu).unwrap()
+    prepare(
+        BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        },
+        1,
+        Device::Cpu,
+    )
+    .unwrap()
 }
 
 fn network() -> Graph {

@@ -1,7 +1,9 @@
 //! Operators where ONNX and libtorch differ, or where a value is easily got wrong. Expected values are worked out by
 //! hand or taken from the ONNX specification. Every case runs with its parameters constant and with them computed.
 
-use blockflow::graph::{AutoPad, Binary, Conv, Op, PadMode, Pool, PoolKind, Reduce, Unary};
+use blockflow::graph::{
+    AutoPad, Binary, Conv, Normalization, Op, PadMode, Pool, PoolKind, Reduce, Unary,
+};
 use blockflow::types::{DType, Tensor};
 
 use crate::engine_support::{bools, f32s, f64s, i32s, i64s, list, run_op, u8s, values_f32};
@@ -434,6 +436,7 @@ fn pool(kind: PoolKind, kernel: &[usize]) -> Pool {
         dilations: vec![],
         ceil_mode: false,
         count_include_pad: false,
+        column_major: false,
     }
 }
 
@@ -743,7 +746,7 @@ fn normalisations() {
             vec![f32s(&[2, 1, 2], &[-std::f32::consts::LN_2; 4])],
         ),
         (
-            Op::BatchNormalization { epsilon: 1.0 },
+            Op::Normalization(Normalization::Batch { epsilon: 1.0 }),
             some(&[
                 f32s(&[1, 2, 2], &[1.0, 2.0, 3.0, 4.0]),
                 f32s(&[2], &[1.0, 2.0]),
@@ -754,10 +757,11 @@ fn normalisations() {
             vec![f32s(&[1, 2, 2], &[0.0, 0.5, 1.0, 3.0])],
         ),
         (
-            Op::LayerNormalization {
+            Op::Normalization(Normalization::Layer {
                 axis: -1,
                 epsilon: 0.0,
-            },
+                brief_statistics: false,
+            }),
             some(&[
                 f32s(&[2, 2], &[1.0, 3.0, 10.0, 30.0]),
                 f32s(&[2], &[1.0, 2.0]),
@@ -766,10 +770,11 @@ fn normalisations() {
             vec![f32s(&[2, 2], &[-1.0, 3.0, -1.0, 3.0])],
         ),
         (
-            Op::LayerNormalization {
+            Op::Normalization(Normalization::Layer {
                 axis: 0,
                 epsilon: 0.0,
-            },
+                brief_statistics: false,
+            }),
             some(&[
                 f32s(&[2, 2], &[1.0, 1.0, 3.0, 3.0]),
                 f32s(&[2], &[1.0, 2.0]),
@@ -1124,7 +1129,7 @@ fn slices_step_both_ways_and_stop_at_the_ends() {
         slice(3, 0, -1, &[3, 2, 1]),
         slice(-1, -6, -1, &[4, 3, 2, 1, 0]),
         slice(0, min, -1, &[0]),
-        slice(min, min, -1, &[]),
+        slice(min, min, -1, &[0]),
         slice(1, 3, -1, &[]),
         slice(4, -3, -1, &[4, 3]),
         slice(4, min, min, &[4]),
@@ -1341,7 +1346,6 @@ fn casts_truncate_and_constants_are_filled() {
         ),
     ]);
     refuse(vec![
-        (Op::Cast { to: DType::Bytes }, some(&[x])),
         (fill(0.0, DType::F32), some(&[list(&[-1])])),
         (fill(0.0, DType::F32), some(&[list(&[1 << 40, 1 << 20])])),
     ]);

@@ -7,7 +7,9 @@ use blockflow::engine::{BlockSource, EngineError, Prepared, prepare};
 use blockflow::graph::{
     Container, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
 };
-use blockflow::types::{DType, Device, Dim, ShapeSpec, Signature, Tensor, TensorSpec};
+use blockflow::types::{
+    DType, Device, Dim, GraphEngine, Passes, ShapeSpec, Signature, Tensor, TensorSpec,
+};
 
 /// Builds a graph value by value.
 pub(crate) struct Builder {
@@ -101,7 +103,16 @@ pub(crate) fn prepare_graph(
     graph: &Graph,
     signature: Signature,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
-    prepare(BlockSource::Graph { graph, signature }, 1, Device::Cpu)
+    prepare(
+        BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        },
+        1,
+        Device::Cpu,
+    )
 }
 
 /// Runs one operator over `inputs`; `constant[i]` says whether input `i` is an initialiser. `None` is an absent input.

@@ -20,6 +20,26 @@ pub(crate) struct Model {
     pub(crate) graph: Option<GraphPart>,
     #[prost(message, repeated, tag = "8")]
     pub(crate) opsets: Vec<Opset>,
+    #[prost(message, repeated, tag = "25")]
+    pub(crate) functions: Vec<FunctionPart>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FunctionPart {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) inputs: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) outputs: Vec<String>,
+    #[prost(string, repeated, tag = "6")]
+    pub(crate) attributes: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) nodes: Vec<NodePart>,
+    #[prost(string, tag = "10")]
+    pub(crate) domain: String,
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) defaults: Vec<AttributePart>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -74,10 +94,14 @@ pub(crate) struct AttributePart {
     pub(crate) text: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     pub(crate) tensor: Option<TensorPart>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) graph: Option<GraphPart>,
     #[prost(int64, repeated, tag = "8")]
     pub(crate) ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub(crate) kind: i32,
+    #[prost(string, tag = "21")]
+    pub(crate) reference: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -238,6 +262,26 @@ impl NodePart {
         })
     }
 
+    pub(crate) fn graph(self, name: &str, graph: GraphPart) -> Self {
+        let graph = Some(graph);
+        self.with(AttributePart {
+            name: name.to_owned(),
+            graph,
+            kind: 5,
+            ..AttributePart::default()
+        })
+    }
+
+    /// Adds an attribute that takes the value of one of the function that the node is in.
+    pub(crate) fn of_function(self, name: &str, kind: i32, reference: &str) -> Self {
+        self.with(AttributePart {
+            name: name.to_owned(),
+            kind,
+            reference: reference.to_owned(),
+            ..AttributePart::default()
+        })
+    }
+
     pub(crate) fn tensor(self, name: &str, tensor: TensorPart) -> Self {
         let tensor = Some(tensor);
         self.with(AttributePart {
@@ -297,6 +341,44 @@ pub(crate) fn model(opset: i64, x: &str, nodes: Vec<NodePart>, weights: Vec<Tens
         ir_version: 8,
         graph: Some(graph),
         opsets,
+        functions: Vec::new(),
+    }
+}
+
+/// A graph for an attribute. Of what it is given and computes nothing is declared.
+pub(crate) fn body(inputs: &[&str], nodes: Vec<NodePart>, outputs: &[&str]) -> GraphPart {
+    GraphPart {
+        nodes,
+        name: "body".to_owned(),
+        inputs: inputs.iter().copied().map(untyped).collect(),
+        outputs: outputs.iter().copied().map(untyped).collect(),
+        ..GraphPart::default()
+    }
+}
+
+/// A function of the domain `own`.
+pub(crate) fn function(
+    name: &str,
+    inputs: &[&str],
+    nodes: Vec<NodePart>,
+    outputs: &[&str],
+) -> FunctionPart {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    FunctionPart {
+        name: name.to_owned(),
+        inputs: owned(inputs),
+        outputs: owned(outputs),
+        nodes,
+        domain: "own".to_owned(),
+        ..FunctionPart::default()
+    }
+}
+
+/// A node that calls a function of the domain `own`.
+pub(crate) fn call(function: &str, inputs: &[&str], outputs: &[&str]) -> NodePart {
+    NodePart {
+        domain: "own".to_owned(),
+        ..node(function, inputs, outputs)
     }
 }
 

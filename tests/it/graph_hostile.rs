@@ -82,9 +82,40 @@ fn ranks_do_not_grow_without_bound() {
 
 #[test]
 fn messages_nested_beyond_the_limit_are_refused() {
-    // Attributes hold no graphs here, so depth can only hide in unknown groups.
     let bytes = [vec![0x0b; 100_000], vec![0x0c; 100_000]].concat();
     assert!(matches!(read_bytes(&bytes), Err(GraphError::Decode { .. })));
+}
+
+#[test]
+fn graphs_nested_beyond_the_limit_are_refused() {
+    let nested = |depth: usize| {
+        let mut inner = body(&[], vec![node("Relu", &["x"], &["r"])], &["r"]);
+        for _ in 0..depth {
+            let branch = node("If", &["c"], &["r"])
+                .graph("then_branch", inner)
+                .graph(
+                    "else_branch",
+                    body(&[], vec![node("Abs", &["x"], &["r"])], &["r"]),
+                );
+            inner = body(&[], vec![branch], &["r"]);
+        }
+        let nodes = vec![
+            node("ReduceMax", &["x"], &["most"]).int("keepdims", 0),
+            node("Cast", &["most"], &["c"]).int("to", 9),
+            NodePart {
+                outputs: vec!["y".to_owned()],
+                ..inner.nodes.remove(0)
+            },
+        ];
+        model(17, "4", nodes, vec![]).encode_to_vec()
+    };
+    assert!(read_bytes(&nested(24)).is_ok());
+    for depth in [40, 150] {
+        assert!(matches!(
+            read_bytes(&nested(depth)),
+            Err(GraphError::Decode { .. })
+        ));
+    }
 }
 
 #[test]
@@ -146,10 +177,42 @@ fn seeds() -> &'static [Vec<u8>] {
         let file = |name: &str| std::fs::read(data(name)).unwrap();
         vec![
             made.encode_to_vec(),
+            branching().encode_to_vec(),
             file("tiny/mlp.onnx"),
             file("tiny/dynamic_hw.onnx"),
         ]
     })
+}
+
+/// A file with a loop, a branch in it, a function and a sequence.
+fn branching() -> Model {
+    let then = body(
+        &[],
+        vec![call("Bend", &["state"], &["t"]).float("slope", 0.5)],
+        &["t"],
+    );
+    let otherwise = body(&[], vec![node("Neg", &["state"], &["t"])], &["t"]);
+    let nodes = vec![
+        node("If", &["go"], &["next"])
+            .graph("then_branch", then)
+            .graph("else_branch", otherwise),
+        node("SequenceInsert", &["all", "next"], &["more"]),
+        node("Identity", &["go"], &["on"]),
+    ];
+    let body = body(&["i", "go", "state", "all"], nodes, &["on", "next", "more"]);
+    let nodes = vec![
+        node("SequenceConstruct", &["x"], &["s"]),
+        node("Loop", &["three", "", "x", "s"], &["last", "all"]).graph("body", body),
+        node("ConcatFromSequence", &["all"], &["y"]).int("axis", 0),
+    ];
+    let mut made = model(17, "batch,4", nodes, vec![scalar("three", 3)]);
+    let bend = node("LeakyRelu", &["a"], &["b"]).of_function("alpha", 1, "slope");
+    made.functions = vec![FunctionPart {
+        attributes: vec!["slope".to_owned()],
+        ..function("Bend", &["a"], vec![bend], &["b"])
+    }];
+    assert_eq!(made.y(), "y: FP32[?, 4]");
+    made
 }
 
 /// Reads damaged bytes and, where they are still a model, does with it what can be done.
@@ -176,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bits_never_panic(seed in 0_usize..3, flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..8)) {
+    fn flipped_bits_never_panic(seed in 0_usize..4, flips in prop::collection::vec((any::<prop::sample::Index>(), 0_u8..8), 1..8)) {
         let mut bytes = seeds()[seed].clone();
         for (place, bit) in flips {
             let place = place.index(bytes.len());
@@ -186,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn truncated_files_never_panic(seed in 0_usize..3, end in any::<prop::sample::Index>()) {
+    fn truncated_files_never_panic(seed in 0_usize..4, end in any::<prop::sample::Index>()) {
         let bytes = &seeds()[seed];
         survive(&bytes[..end.index(bytes.len())]);
     }
@@ -196,6 +259,8 @@ proptest! {
         operator in prop::sample::select(vec![
             "Conv", "MaxPool", "AveragePool", "Pad", "Slice", "Split", "Transpose", "Flatten", "Squeeze", "Unsqueeze",
             "ReduceMean", "Reshape", "Expand", "Gather", "ConstantOfShape", "Softmax", "Concat", "ArgMax", "Shape", "Add",
+            "GatherElements", "GatherND", "ScatterElements", "ScatterND", "Tile", "OneHot", "Trilu", "Compress", "NonZero",
+            "ReverseSequence", "TensorScatter", "SplitToSequence", "SequenceConstruct", "Optional",
         ]),
         opset in 6_i64..=25,
         numbers in prop::collection::vec(prop::sample::select(vec![i64::MIN, -3, -1, 0, 1, 2, 4, i64::MAX - 1, i64::MAX]), 1..6),

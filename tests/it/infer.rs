@@ -116,6 +116,37 @@ fn req_4_a_cut_model_writes_the_files_of_the_whole() {
 }
 
 #[test]
+fn a_model_gives_nearly_the_same_however_far_it_is_rewritten() {
+    let model = digits("digits.onnx");
+    let logits = |flags: &[&str]| {
+        let image = images();
+        let infer = Infer::new(&[&[model.as_str(), "--input", &image], flags].concat());
+        infer.succeed();
+        values_f32(&read_npy(&infer.out().join("digit_logits.npy")).unwrap())
+    };
+    let plain = logits(&["--optimize", "off"]);
+    for flags in [
+        &["--optimize", "exact"][..],
+        &["--optimize", "fast"],
+        &["--no-pass", "fuse-activations", "--no-pass", "fuse-linear"],
+    ] {
+        for (seen, plain) in logits(flags).iter().zip(&plain) {
+            assert!(
+                (seen - plain).abs() <= 1e-4 * (1.0 + plain.abs()),
+                "{flags:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pass_that_there_is_not_is_refused() {
+    let model = digits("digits.onnx");
+    let infer = Infer::new(&[&model, "--input", &images(), "--no-pass", "fuse"]);
+    infer.fail(2, "expected one of fold-constants tidy-layout");
+}
+
+#[test]
 fn a_pipeline_of_segments_writes_the_file_of_the_whole() {
     let whole = Infer::new(&[&digits("digits.onnx"), "--input", &images()]);
     whole.succeed();
@@ -175,7 +206,7 @@ fn a_torchscript_file_gives_what_its_session_does() {
         (&[][..], "output_0.npy"),
         (&["--output-name", "parity"], "parity.npy"),
     ] {
-        let infer = Infer::new(&[&[model.as_str(), "--input", &input], flags].concat());
+        let infer = Infer::new(&[&[model.as_str(), "--trust", "--input", &input], flags].concat());
         infer.succeed();
         let seen = read_npy(&infer.out().join(name)).unwrap();
         assert_eq!(seen.shape(), [3, 2]);
@@ -234,6 +265,7 @@ fn wrong_cuts_are_refused_by_name() {
     }
     Infer::new(&[
         &digits("parity_head.pt"),
+        "--trust",
         "--input",
         &image,
         "--cut",
@@ -320,7 +352,7 @@ fn a_model_with_the_wrong_number_of_output_names_is_refused() {
     let input = format!("features={}", file.display());
     let model = digits("parity_head.pt");
     let flags = ["--output-name", "a", "--output-name", "b"];
-    let infer = Infer::new(&[&[model.as_str(), "--input", &input], &flags[..]].concat());
+    let infer = Infer::new(&[&[model.as_str(), "--trust", "--input", &input], &flags[..]].concat());
     infer.fail(2, "2 output names");
     // The names of an ONNX model are its own.
     let model = digits("digits.onnx");

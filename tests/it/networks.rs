@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use blockflow::cli::read_npy;
 use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, ValueOrigin};
-use blockflow::types::{Device, Tensor};
+use blockflow::types::{Device, GraphEngine, Passes, SourceSpec, Tensor};
 
 use crate::engine_support::values_f32;
+use crate::passes_support::{FAST, names, optimised};
 use crate::support::{ask, cut, start};
 
 const TOLERANCE_RELATIVE: f32 = 1e-3;
@@ -20,6 +21,7 @@ struct Network {
     graph: Graph,
     input: Tensor,
     outputs: Vec<Tensor>,
+    passes: Passes,
 }
 
 fn file(name: &str) -> PathBuf {
@@ -34,12 +36,18 @@ fn file(name: &str) -> PathBuf {
 
 impl Network {
     fn load(name: &'static str) -> Self {
+        Self::load_with(name, Passes::default())
+    }
+
+    fn load_with(name: &'static str, passes: Passes) -> Self {
         let graph = Graph::read(&file(&format!("{name}.onnx"))).unwrap();
         let signature = graph.signature().unwrap();
         let input = read_npy(&file(&format!("{name}.input.npy"))).unwrap();
         let source = BlockSource::Graph {
             graph: &graph,
             signature,
+            engine: GraphEngine::Aten,
+            passes,
         };
         let mut session = prepare(source, 1, Device::Cpu).unwrap().session().unwrap();
         let outputs = session.run(std::slice::from_ref(&input)).unwrap();
@@ -48,6 +56,7 @@ impl Network {
             graph,
             input,
             outputs,
+            passes,
         }
     }
 
@@ -93,7 +102,13 @@ impl Network {
 
     fn gives_the_same_cut_at(&self, cuts: &[String]) {
         let path = file(&format!("{}.onnx", self.name));
-        let runtime = start(&cut(&path, &self.graph, cuts, LONG));
+        let mut spec = cut(&path, &self.graph, cuts, LONG);
+        for block in &mut spec.blocks {
+            if let SourceSpec::Onnx { passes, .. } = &mut block.source {
+                *passes = self.passes;
+            }
+        }
+        let runtime = start(&spec);
         let outputs = ask(runtime.gateway(), 0, vec![self.input.clone()])
             .unwrap_or_else(|failure| panic!("{} cut at {cuts:?}: {failure}", self.name));
         assert_eq!(outputs.len(), self.outputs.len());
@@ -104,6 +119,20 @@ impl Network {
                 "{} cut at {cuts:?} differs from the whole",
                 self.name
             );
+        }
+    }
+
+    /// Checks cuts at tensors that passes leave, which stand between what is joined.
+    fn gives_the_same_cut_between_groups(&self) {
+        let optimised = optimised(&self.graph, self.passes);
+        let (narrow, _) = self.cuts();
+        let between: Vec<_> = narrow
+            .into_iter()
+            .filter(|name| optimised.find(name).is_some())
+            .collect();
+        assert!(between.len() >= 3, "{} has only {between:?}", self.name);
+        for cut in &between {
+            self.gives_the_same_cut_at(std::slice::from_ref(cut));
         }
     }
 
@@ -151,6 +180,28 @@ fn a_network_with_squeeze_and_excitation_computes_what_onnxruntime_does() {
 #[test]
 fn a_perceptron_computes_what_onnxruntime_does() {
     Network::load("mlp").is_what_onnxruntime_computes();
+}
+
+#[test]
+fn networks_rewritten_to_be_fast_compute_what_onnxruntime_does() {
+    for name in ["resnet18", "mobilenetv2", "mobilenetv3"] {
+        let network = Network::load_with(name, FAST);
+        network.is_what_onnxruntime_computes();
+        let left = names(&optimised(&network.graph, FAST));
+        let count = |operator: &str| left.iter().filter(|name| **name == operator).count();
+        assert_eq!(count("BatchNormalization"), 0, "{name}: {left:?}");
+        assert_eq!(count("MatMul") + count("Gemm"), 0, "{name}: {left:?}");
+        let joined = count("FusedConv") + count("Linear");
+        assert!(joined > count("Conv"), "{name}: {left:?}");
+    }
+    Network::load_with("mlp", FAST).is_what_onnxruntime_computes();
+}
+
+#[test]
+fn req_4_networks_rewritten_to_be_fast_are_the_same_where_nothing_joined_is_cut() {
+    for name in ["resnet18", "mobilenetv2", "mobilenetv3"] {
+        Network::load_with(name, FAST).gives_the_same_cut_between_groups();
+    }
 }
 
 #[test]

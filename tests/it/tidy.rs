@@ -26,16 +26,19 @@ const PURE: [&str; 3] = ["config", "plan", "sched"];
 const NAMED_BY_PURE: [&str; 2] = ["graph", "types"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("tch", &["engine/torch/"]),
     ("torch_sys", &["engine/torch/"]),
     ("cudarc", &["engine/cuda/"]),
+    ("ort", &["engine/onnxruntime/"]),
     ("zmq", &["tensormq/socket.rs"]),
     ("zmq_sys", &["tensormq/socket.rs"]),
     ("actix", &["actors/", "serve/", "app/"]),
     ("actix_web", &["actors/", "serve/", "app/"]),
     ("actix_rt", &["actors/", "serve/", "app/"]),
+    ("blake3", &["graph/hash/"]),
     ("clap", &["cli/"]),
+    ("indicatif", &["cli/progress.rs"]),
     ("config", &["config/"]),
     ("toml_edit", &["config/"]),
 ];

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::cli::compose;
 use crate::cli::duration::parse_duration;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -15,6 +14,7 @@ use crate::cli::image::ImageFlags;
 use crate::cli::output::{self, Format};
 use crate::cli::request::{self, OwnPipeline};
 use crate::cli::tensors::{self, NamedFile};
+use crate::cli::{compose, dims};
 use crate::types::{Signature, Tensor};
 
 use super::arrivals::Arrivals;
@@ -76,7 +76,7 @@ pub(in crate::cli) struct BenchArguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = positive)]
     rows: usize,
     /// Size of a dimension by its symbol. Repeatable.
-    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dim)]
+    #[arg(long = "dim", value_name = "NAME=SIZE", value_parser = dims::dim)]
     dims: Vec<(Arc<str>, usize)>,
     /// Input to send in place of a random one, as for `infer`. Repeatable.
     #[arg(long = "input", short = 'i', value_name = "NAME=FILE")]
@@ -101,7 +101,7 @@ pub(in crate::cli) fn execute(arguments: &BenchArguments) -> Result<Exit, CliErr
     let client = request::client()?;
     let target = match (&arguments.config, &arguments.url) {
         (Some(config), _) => {
-            let loaded = compose::load(config)?;
+            let loaded = compose::load_to_run(config)?;
             let planned = request::planned(&loaded, arguments.pipeline.as_deref())?;
             let (name, inputs) = (planned.name.clone(), inputs(arguments, &planned.signature)?);
             let pipeline = OwnPipeline::start(loaded, &name)?;
@@ -211,9 +211,4 @@ fn rate(text: &str) -> Result<f64, String> {
             let (least, most) = (RATES.start(), RATES.end());
             format!("expected requests per second above 0, from {least} to {most}")
         })
-}
-
-fn dim(text: &str) -> Result<(Arc<str>, usize), String> {
-    let (name, size) = text.split_once('=').ok_or("expected NAME=SIZE")?;
-    Ok((Arc::from(name), positive(size)?))
 }

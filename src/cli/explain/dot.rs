@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::plan::{Plan, PlannedPipeline};
 
 use super::labels;
+use crate::cli::dot::quoted;
 
 pub(super) fn render(plan: &Plan) -> String {
     let mut text = String::from("digraph blockflow {\n  rankdir=LR;\n  node [shape=box];\n");
@@ -63,13 +64,4 @@ fn render_pipeline(
     }
     text.push_str("  }\n");
     Ok(())
-}
-
-/// Quotes a text as a DOT string; line breaks stay visible in the drawing.
-fn quoted(text: &str) -> String {
-    let escaped = text
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n");
-    format!("\"{escaped}\"")
 }

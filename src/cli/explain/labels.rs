@@ -94,11 +94,13 @@ pub(super) fn source(source: &SourceSpec) -> String {
             path,
             inputs: None,
             outputs: None,
+            ..
         } => path.display().to_string(),
         SourceSpec::Onnx {
             path,
             inputs,
             outputs,
+            ..
         } => {
             let end = |names: &Option<Vec<String>>, model: &str| {
                 names

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::cli::solo;
 use crate::graph::{Graph, ValueId};
 use crate::types::{
-    Device, EdgeSpec, FlowSpec, GraphSpec, PipelineSpec, Signature, SourceSpec, Spec,
+    Device, EdgeSpec, FlowSpec, GraphEngine, GraphSpec, Passes, PipelineSpec, Signature,
+    SourceSpec, Spec,
 };
 
 /// Name of the block or the pipeline that a model file becomes.
@@ -20,6 +21,7 @@ pub(super) fn spec(
     path: &Path,
     signature: &Signature,
     segments: &[Graph],
+    (engine, passes): (GraphEngine, Passes),
     device: Device,
     threads: usize,
 ) -> Spec {
@@ -35,6 +37,8 @@ pub(super) fn spec(
                 path: path.to_owned(),
                 inputs: Some(part.inputs.clone()),
                 outputs: Some(part.outputs.clone()),
+                engine,
+                passes,
             };
             solo::block(&part.name, source, device, threads)
         })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -10,7 +10,7 @@ use crate::cli::histogram::Histogram;
 use crate::cli::image::ImageFlags;
 use crate::cli::output::{self, Format};
 use crate::cli::tensors::NamedFile;
-use crate::types::Device;
+use crate::types::{Device, GraphEngine, Optimize, Pass, Passes};
 
 use super::outputs;
 use super::runner::{self, Opened};
@@ -39,12 +39,29 @@ pub(in crate::cli) struct InferArguments {
     /// Name of a TorchScript output, in order. Repeatable; by default output_0, output_1, …
     #[arg(long = "output-name", value_name = "NAME", conflicts_with_all = ["pipeline", "cuts"])]
     pub(super) output_names: Vec<String>,
+    /// What runs an ONNX model.
+    #[arg(long, value_enum, default_value = "aten", conflicts_with = "pipeline")]
+    engine: EngineFlag,
+    /// Run a TorchScript file, which is code, because you trust where it comes from.
+    #[arg(long, conflicts_with = "pipeline")]
+    pub(super) trust: bool,
     /// Device of the model; this version runs on cpu only.
     #[arg(long, default_value = "cpu", conflicts_with = "pipeline")]
     pub(super) device: Device,
     /// Intra-op threads of the model.
     #[arg(long, default_value_t = 1, value_parser = threads, conflicts_with = "pipeline")]
     pub(super) threads: usize,
+    /// How an ONNX model is rewritten before it runs: off, exact (the same wherever it is cut) or fast.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value_t,
+        conflicts_with = "pipeline"
+    )]
+    optimize: Optimize,
+    /// Pass to leave out of the rewriting, for example fuse-activations. Repeatable.
+    #[arg(long = "no-pass", value_name = "PASS", conflicts_with = "pipeline")]
+    no_passes: Vec<Pass>,
     /// Runs; more than one prints their times to stderr.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
@@ -53,6 +70,35 @@ pub(in crate::cli) struct InferArguments {
     /// Form of the list of outputs.
     #[arg(long, default_value = "text")]
     format: Format,
+}
+
+/// The engines of graphs, as the flag names them.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineFlag {
+    /// libtorch, operator by operator.
+    Aten,
+    /// ONNX Runtime, where its library is installed.
+    Onnxruntime,
+    /// Whichever of them is faster on this model.
+    Auto,
+}
+
+impl InferArguments {
+    pub(super) fn engine(&self) -> GraphEngine {
+        match self.engine {
+            EngineFlag::Aten => GraphEngine::Aten,
+            EngineFlag::Onnxruntime => GraphEngine::OnnxRuntime,
+            EngineFlag::Auto => GraphEngine::Auto,
+        }
+    }
+
+    /// Returns how the model is rewritten.
+    pub(super) fn passes(&self) -> Passes {
+        let all = Passes::of(self.optimize);
+        self.no_passes
+            .iter()
+            .fold(all, |passes, &pass| passes.without(pass))
+    }
 }
 
 pub(in crate::cli) fn execute(arguments: &InferArguments) -> Result<Exit, CliError> {

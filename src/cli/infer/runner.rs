@@ -7,8 +7,9 @@ use crate::app::Loaded;
 use crate::cli::error::CliError;
 use crate::cli::histogram::Histogram;
 use crate::cli::request::{self, OwnPipeline};
+use crate::cli::restart::let_threads_sleep;
 use crate::cli::{compose, npy, tensors};
-use crate::engine::Session;
+use crate::engine::{BlockSource, Session};
 use crate::graph::Graph;
 use crate::types::{ModelFormat, Signature, Tensor};
 
@@ -60,9 +61,10 @@ impl Runner {
 }
 
 pub(super) fn open(arguments: &InferArguments) -> Result<Opened, CliError> {
+    let_threads_sleep(arguments.threads);
     match (&arguments.pipeline, &arguments.model) {
         (Some(name), _) => {
-            let loaded = compose::load(&arguments.config)?;
+            let loaded = compose::load_to_run(&arguments.config)?;
             let signature = request::planned(&loaded, Some(name))?.signature.clone();
             open_pipeline(arguments, &signature, loaded, name)
         }
@@ -101,10 +103,17 @@ fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError
     }
     let graph = Graph::read(path)?;
     let signature = graph.signature()?;
-    let (device, threads) = (arguments.device, arguments.threads);
+    let (device, threads, engine) = (arguments.device, arguments.threads, arguments.engine());
+    let passes = arguments.passes();
     if arguments.cuts.is_empty() {
         let inputs = tensors::load_all(&signature, &arguments.inputs, &arguments.image)?;
-        let prepared = compose::prepare_graph(path, &graph, &signature, threads, device)?;
+        let source = BlockSource::Graph {
+            graph: &graph,
+            signature: signature.clone(),
+            engine,
+            passes,
+        };
+        let prepared = compose::prepare_graph(path, source, threads, device)?;
         let session = prepared.session().map_err(|source| CliError::Prepare {
             path: path.to_owned(),
             source,
@@ -116,7 +125,8 @@ fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError
         });
     }
     let segments = graph.chain(&arguments.cuts)?;
-    let spec = chain::spec(path, &signature, &segments, device, threads);
+    let choice = (engine, passes);
+    let spec = chain::spec(path, &signature, &segments, choice, device, threads);
     let loaded = compose::compile_for_model(&spec, path)?;
     open_pipeline(arguments, &signature, loaded, chain::MODEL)
 }
@@ -127,6 +137,12 @@ fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, C
         return Err(CliError::Usage(
             "a TorchScript file cannot be cut, only an ONNX model can".to_owned(),
         ));
+    }
+    if !arguments.trust {
+        return Err(CliError::Usage(format!(
+            "{} is TorchScript, which is code: pass --trust if you trust where it comes from",
+            path.display()
+        )));
     }
     let files = arguments.inputs.iter();
     let inputs = files

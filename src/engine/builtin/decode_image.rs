@@ -1,22 +1,21 @@
 //! The step that turns the bytes of a PNG or JPEG file into pixels.
-//!
-//! Never trusts what a file claims: dimensions and memory are bounded before anything is decoded.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::{DynamicImage, ImageFormat};
 
+use crate::engine::image_file::{PIXELS_MAX, decode};
 use crate::engine::{EngineError, Prepared, Session};
 use crate::types::{
     AlignedBytes, DType, ImageLayout, ImageSpec, ShapeSpec, Signature, Tensor, TensorSpec,
 };
 
-/// Pixels of a file at most: 64 million.
-const PIXELS_MAX: u64 = 64 * 1024 * 1024;
-/// Bytes that decoding one file may allocate: eight for each pixel, which is 16-bit RGBA.
-const ALLOCATION_MAX: u64 = 8 * PIXELS_MAX;
+/// Formats that are decoded, and what is said of a file in another one.
+const FORMATS: (&[ImageFormat], &str) = (
+    &[ImageFormat::Png, ImageFormat::Jpeg],
+    "neither PNG nor JPEG",
+);
 /// Name of the input, a file's bytes.
 const INPUT: &str = "image";
 /// Name of the output.
@@ -124,7 +123,7 @@ impl Session for DecodeSession {
         self.signature.bind(inputs)?;
         let strings = inputs[0].byte_strings();
         let file = strings.first().copied().unwrap_or_default();
-        let image = decode(file)
+        let image = decode(file, Some(FORMATS))
             .map_err(|cause| EngineError::Input(format!("not a usable image: {cause}")))?;
         let samples = self.step.samples(image);
         let shape = self.signature.outputs[0]
@@ -138,30 +137,6 @@ impl Session for DecodeSession {
     fn wants_warming(&self) -> bool {
         false
     }
-}
-
-fn decode(file: &[u8]) -> Result<DynamicImage, String> {
-    let reader = || {
-        let mut reader = ImageReader::new(Cursor::new(file));
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(ALLOCATION_MAX);
-        reader.limits(limits);
-        reader
-            .with_guessed_format()
-            .map_err(|error| error.to_string())
-    };
-    if reader()?.format().is_none() {
-        return Err("it is neither PNG nor JPEG".to_owned());
-    }
-    let (width, height) = reader()?
-        .into_dimensions()
-        .map_err(|error| error.to_string())?;
-    if u64::from(width) * u64::from(height) > PIXELS_MAX {
-        return Err(format!(
-            "{width} × {height} is more than {PIXELS_MAX} pixels"
-        ));
-    }
-    reader()?.decode().map_err(|error| error.to_string())
 }
 
 impl Step {

@@ -10,6 +10,6 @@ mod dtype;
 mod ffi;
 mod torchscript;
 
-pub use aten::AtenPrepared;
+pub use aten::{AtenPrepared, unsupported};
 pub use ffi::{prefer_long_slices, set_threads, threads, tune_allocator};
 pub use torchscript::TorchScriptPrepared;

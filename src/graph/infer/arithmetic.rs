@@ -17,6 +17,15 @@ pub(super) fn binary(function: Binary, left: &Fact, right: &Fact) -> Option<Vec<
     )
 }
 
+/// Returns the opposites of booleans.
+pub(super) fn not(fact: &Fact) -> Option<Vec<Size>> {
+    let opposite = |size: &Size| match size {
+        Size::Known(value) => Size::Known(i64::from(*value == 0)),
+        Size::Symbol(_) | Size::Unknown => Size::Unknown,
+    };
+    Some(fact.contents.as_ref()?.iter().map(opposite).collect())
+}
+
 /// Returns the elements that a condition chooses from two lists or scalars.
 pub(super) fn choose(condition: &Fact, yes: &Fact, no: &Fact) -> Option<Vec<Size>> {
     let count = count(&[condition, yes, no])?;
@@ -32,6 +41,47 @@ pub(super) fn choose(condition: &Fact, yes: &Fact, no: &Fact) -> Option<Vec<Size
         Size::Symbol(_) | Size::Unknown => Size::Unknown,
     };
     Some(condition.into_iter().zip(yes).zip(no).map(pick).collect())
+}
+
+/// Returns the elements of the element-wise maximum or minimum of lists or scalars.
+pub(super) fn extreme(largest: bool, facts: &[&Fact]) -> Option<Vec<Size>> {
+    let count = count(facts)?;
+    let mut lists = facts.iter().map(|fact| spread(fact, count));
+    let first = lists.next()??;
+    lists.try_fold(first, |best, other| {
+        let pairs = best.into_iter().zip(other?);
+        Some(pairs.map(|(a, b)| further(largest, a, b)).collect())
+    })
+}
+
+fn further(largest: bool, a: Size, b: Size) -> Size {
+    match (&a, &b) {
+        (Size::Known(left), Size::Known(right)) => {
+            let best = if largest {
+                left.max(right)
+            } else {
+                left.min(right)
+            };
+            Size::Known(*best)
+        }
+        (Size::Symbol(left), Size::Symbol(right)) if left == right => a,
+        // A symbol is a size, so it is no less than 0.
+        (Size::Symbol(_), Size::Known(..=0)) => {
+            if largest {
+                a
+            } else {
+                b
+            }
+        }
+        (Size::Known(..=0), Size::Symbol(_)) => {
+            if largest {
+                b
+            } else {
+                a
+            }
+        }
+        _ => Size::Unknown,
+    }
 }
 
 /// Returns the number of elements that lists and scalars broadcast to.
@@ -85,7 +135,16 @@ fn number(function: Binary, left: i64, right: i64) -> Option<i64> {
         Binary::Mul => left.checked_mul(right),
         Binary::Div => left.checked_div(right),
         Binary::Pow => left.checked_pow(u32::try_from(right).ok()?),
-        Binary::PRelu => None,
+        Binary::Mod { truncated: true } => left.checked_rem(right),
+        Binary::Mod { truncated: false } => {
+            let rest = left.checked_rem(right)?;
+            let other_sign = rest != 0 && (rest < 0) != (right < 0);
+            Some(if other_sign { rest + right } else { rest })
+        }
+        Binary::BitwiseAnd => Some(left & right),
+        Binary::BitwiseOr => Some(left | right),
+        Binary::BitwiseXor => Some(left ^ right),
+        Binary::PRelu | Binary::ShiftLeft | Binary::ShiftRight => None,
         Binary::And => truth(left != 0 && right != 0),
         Binary::Or => truth(left != 0 || right != 0),
         Binary::Xor => truth((left != 0) != (right != 0)),

@@ -3,8 +3,12 @@
 use super::operands::Operands;
 use crate::types::RANK_MAX;
 
-use super::{Fact, elementwise, join, layout, linear, reduce, spatial, target};
-use crate::graph::{Fault, Op};
+use super::{
+    Fact, attention, container, control, convolution, einsum, elementwise, extent, fill, fused,
+    index, join, layout, linear, linear_attention, loss, normalisation, order, pooling, quantised,
+    recurrent, reduce, sampling, signal, target, text,
+};
+use crate::graph::{Container, Fault, Op};
 
 /// Returns what is known of an operator's outputs, of which the node has `outputs`.
 pub(in crate::graph) fn infer(
@@ -13,17 +17,39 @@ pub(in crate::graph) fn infer(
     outputs: usize,
 ) -> Result<Vec<Fact>, Fault> {
     let operands = Operands(inputs);
+    if !matches!(op, Op::Identity | Op::Container(_) | Op::Control(_)) {
+        only_tensors(inputs)?;
+    }
     let facts = match op {
         Op::Unary(function) => elementwise::unary(*function, operands),
         Op::Binary(function) => elementwise::binary(*function, operands),
         Op::Variadic(kind) => elementwise::variadic(*kind, operands),
         Op::Clip => elementwise::clip(operands),
         Op::Where => elementwise::choose(operands),
-        Op::Conv(conv) => spatial::conv(conv, operands),
-        Op::BatchNormalization { .. } => elementwise::batch_normalization(operands),
-        Op::LayerNormalization { axis, .. } => elementwise::layer_normalization(*axis, operands),
-        Op::Pool(pool) => spatial::pool(pool, operands),
-        Op::GlobalPool(_) => spatial::global_pool(operands),
+        Op::Conv(conv) => convolution::conv(conv, operands),
+        Op::ConvTranspose(op) => convolution::conv_transpose(op, operands),
+        Op::DeformConv(op) => convolution::deform_conv(op, operands),
+        Op::Col2Im(op) => convolution::col2im(op, operands),
+        Op::Normalization(kind) => normalisation::normalization(*kind, operands),
+        Op::Dropout { .. } => normalisation::dropout(operands),
+        Op::Pool(pool) => pooling::pool(pool, operands),
+        Op::GlobalPool(_) => pooling::global_pool(operands),
+        Op::MaxUnpool(op) => pooling::max_unpool(op, operands),
+        Op::MaxRoiPool(op) => pooling::max_roi_pool(op, operands),
+        Op::RoiAlign(op) => sampling::roi_align(op, operands),
+        Op::Resize(op) => sampling::resize(op, operands),
+        Op::GridSample(_) => sampling::grid_sample(operands),
+        Op::AffineGrid { .. } => sampling::affine_grid(operands),
+        Op::NonMaxSuppression { .. } => sampling::non_max_suppression(operands),
+        Op::ImageDecoder(format) => sampling::image_decoder(*format, operands),
+        Op::FusedConv(op) => fused::conv(op, operands),
+        Op::Linear { .. } => fused::linear(operands),
+        Op::ScaledDotProduct(_) => fused::attention(operands),
+        Op::Attention(op) => attention::attention(op, operands),
+        Op::RotaryEmbedding(op) => attention::rotary_embedding(op, operands),
+        Op::LinearAttention(op) => linear_attention::linear_attention(op, operands),
+        Op::CausalConv { .. } => linear_attention::causal_conv(operands),
+        Op::Recurrent(op) => recurrent::recurrent(op, operands),
         Op::MatMul => linear::matmul(operands),
         Op::Gemm {
             transpose_a,
@@ -41,6 +67,19 @@ pub(in crate::graph) fn infer(
         Op::Softmax { axis } | Op::LogSoftmax { axis } => {
             elementwise::softmax(*axis, false, operands)
         }
+        Op::Hardmax { axis } => elementwise::hardmax(*axis, operands),
+        Op::Cumulative { .. } => reduce::cumulative(operands),
+        Op::TopK { axis, .. } => order::top_k(*axis, operands),
+        Op::Unique { axis, .. } => order::unique(*axis, operands),
+        Op::Einsum(equation) => einsum::einsum(equation, operands),
+        Op::Det => linear::det(operands),
+        Op::NegativeLogLikelihoodLoss { reduction, .. } => {
+            loss::negative_log_likelihood(*reduction, operands)
+        }
+        Op::Signal(op) => signal::signal(op, operands),
+        Op::Text(op) => text::text(op, operands),
+        Op::LabelEncoder => text::label_encoder(operands),
+        Op::TreeEnsemble(trees) => text::tree_ensemble(trees, operands),
         Op::FlatSoftmax { axis, .. } => elementwise::softmax(*axis, true, operands),
         Op::Reshape { allow_zero } => target::reshape(*allow_zero, operands),
         Op::Flatten { axis } => layout::flatten(*axis, operands),
@@ -52,11 +91,24 @@ pub(in crate::graph) fn infer(
         Op::Slice => join::slice(operands),
         Op::Gather { axis } => join::gather(*axis, operands),
         Op::Expand => target::expand(operands),
-        Op::Pad(_) => spatial::pad(operands),
+        Op::Pad(_) => extent::pad(operands),
+        Op::CenterCropPad { axes } => extent::center_crop_pad(axes.as_deref(), operands),
+        Op::DepthToSpace { block, .. } => extent::depth_to_space(*block, operands),
+        Op::SpaceToDepth { block } => extent::space_to_depth(*block, operands),
         Op::Shape { start, end } => layout::shape(*start, *end, operands),
+        Op::Size => layout::size(operands),
         Op::Cast { to } => layout::cast(*to, operands),
+        Op::Narrow(narrowing) => layout::cast(narrowing.to, operands),
+        Op::BitCast { to } => layout::bit_cast(*to, operands),
+        Op::Quantised(op) => quantised::infer(op, operands),
         Op::ConstantOfShape { value, dtype } => target::constant_of_shape(*value, *dtype, operands),
+        Op::Range => fill::range(operands),
+        Op::EyeLike { dtype, .. } => fill::eye_like(*dtype, operands),
+        Op::Random(op) => fill::random(op, operands),
         Op::Identity => layout::identity(operands),
+        Op::Index(op) => index::index(*op, operands),
+        Op::Container(op) => container::container(*op, operands),
+        Op::Control(op) => control::control(op, operands),
     }?;
     if facts.len() < outputs {
         let expected = format!("at most {}", facts.len());
@@ -75,5 +127,22 @@ pub(in crate::graph) fn infer(
             most: RANK_MAX,
         }),
         None => Ok(facts),
+    }
+}
+
+fn only_tensors(inputs: &[Option<&Fact>]) -> Result<(), Fault> {
+    let containers = inputs
+        .iter()
+        .map(|fact| fact.map_or(Container::Tensor, |fact| fact.container));
+    match containers
+        .enumerate()
+        .find(|(_, container)| *container != Container::Tensor)
+    {
+        Some((input, seen)) => Err(Fault::Container {
+            input,
+            seen,
+            expected: Container::Tensor,
+        }),
+        None => Ok(()),
     }
 }

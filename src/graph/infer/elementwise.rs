@@ -11,9 +11,28 @@ pub(super) fn unary(function: Unary, operands: Operands<'_>) -> Result<Vec<Fact>
     operands.count(1, 1)?;
     match function {
         Unary::Not => operands.require_bool(0)?,
-        Unary::Relu | Unary::Neg | Unary::Abs | Unary::Sign => operands.require_number(0)?,
+        Unary::BitwiseNot => operands.require_integer(0)?,
+        Unary::IsNaN | Unary::IsInf { .. } => operands.require(
+            0,
+            |dtype| dtype.is_float() || dtype.is_narrow_float(),
+            "a floating-point datatype",
+        )?,
+        Unary::Relu | Unary::Neg | Unary::Abs | Unary::Sign | Unary::Shrink { .. } => {
+            operands.require_number(0)?;
+        }
         Unary::Sigmoid
         | Unary::Tanh
+        | Unary::Sin
+        | Unary::Cos
+        | Unary::Tan
+        | Unary::Asin
+        | Unary::Acos
+        | Unary::Atan
+        | Unary::Sinh
+        | Unary::Cosh
+        | Unary::Asinh
+        | Unary::Acosh
+        | Unary::Atanh
         | Unary::Exp
         | Unary::Log
         | Unary::Sqrt
@@ -29,10 +48,25 @@ pub(super) fn unary(function: Unary, operands: Operands<'_>) -> Result<Vec<Fact>
         | Unary::HardSigmoid { .. }
         | Unary::LeakyRelu { .. }
         | Unary::Elu { .. }
-        | Unary::Gelu { .. } => operands.require_float(0)?,
+        | Unary::Gelu { .. }
+        | Unary::Selu { .. }
+        | Unary::Celu { .. }
+        | Unary::ThresholdedRelu { .. }
+        | Unary::Swish { .. }
+        | Unary::Silu => operands.require_float(0)?,
     }
     let data = operands.get(0)?;
-    Ok(vec![Fact::new(data.dtype, data.shape.clone())])
+    let dtype = match function {
+        Unary::IsNaN | Unary::IsInf { .. } => Some(DType::Bool),
+        _ => data.dtype,
+    };
+    let contents = match function {
+        Unary::Not => arithmetic::not(data),
+        _ => None,
+    };
+    Ok(vec![
+        Fact::new(dtype, data.shape.clone()).with_contents(contents),
+    ])
 }
 
 pub(super) fn binary(function: Binary, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
@@ -45,6 +79,22 @@ pub(super) fn binary(function: Binary, operands: Operands<'_>) -> Result<Vec<Fac
     let dtype = match function {
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::PRelu => {
             operands.require_number(0)?;
+            operands.common_dtype([0, 1])?
+        }
+        Binary::Mod { truncated: true } => {
+            operands.require_number(0)?;
+            operands.common_dtype([0, 1])?
+        }
+        Binary::Mod { truncated: false } => {
+            operands.require_integer(0)?;
+            operands.common_dtype([0, 1])?
+        }
+        Binary::BitwiseAnd | Binary::BitwiseOr | Binary::BitwiseXor => {
+            operands.require_integer(0)?;
+            operands.common_dtype([0, 1])?
+        }
+        Binary::ShiftLeft | Binary::ShiftRight => {
+            operands.require_unsigned(0)?;
             operands.common_dtype([0, 1])?
         }
         Binary::Pow => {
@@ -80,9 +130,7 @@ pub(super) fn variadic(kind: Reduce, operands: Operands<'_>) -> Result<Vec<Fact>
     for input in 0..facts.len() {
         match kind {
             Reduce::Max | Reduce::Min => operands.require_number(input)?,
-            Reduce::Sum | Reduce::Mean | Reduce::Prod | Reduce::L1 | Reduce::L2 => {
-                operands.require_float(input)?;
-            }
+            _ => operands.require_float(input)?,
         }
     }
     let dtype = operands.common_dtype(0..facts.len())?;
@@ -93,7 +141,15 @@ pub(super) fn variadic(kind: Reduce, operands: Operands<'_>) -> Result<Vec<Fact>
             _ => None,
         };
     }
-    Ok(one(dtype, dims))
+    let contents = match kind {
+        Reduce::Max => arithmetic::extreme(true, &facts),
+        Reduce::Min => arithmetic::extreme(false, &facts),
+        _ => None,
+    };
+    Ok(one(dtype, dims)
+        .into_iter()
+        .map(|fact| fact.with_contents(contents.clone()))
+        .collect())
 }
 
 pub(super) fn clip(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
@@ -139,66 +195,6 @@ pub(super) fn choose(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
         .collect())
 }
 
-pub(super) fn batch_normalization(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
-    operands.count(5, 5)?;
-    let facts = operands.all()?;
-    for (input, fact) in facts.iter().enumerate() {
-        operands.require_float(input)?;
-        let (Some(data), Some(parameter)) = (facts[0].dims(), fact.dims()) else {
-            continue;
-        };
-        if input == 0 {
-            continue;
-        }
-        let channels = data
-            .get(1)
-            .and_then(crate::types::Dim::fixed)
-            .or((data.len() == 1).then_some(1));
-        let fits = match (parameter, channels) {
-            ([size], Some(channels)) => size.fixed().is_none_or(|size| size == channels),
-            ([_], None) => true,
-            _ => false,
-        };
-        if !fits {
-            let seen = crate::types::ShapeSpec(parameter.to_vec());
-            let expected = match channels {
-                Some(channels) => format!("[{channels}], one element per channel of input 0"),
-                None => "one dimension".to_owned(),
-            };
-            return Err(Fault::Shape {
-                input,
-                seen,
-                expected,
-            });
-        }
-    }
-    Ok(vec![Fact::new(facts[0].dtype, facts[0].shape.clone())])
-}
-
-pub(super) fn layer_normalization(axis: i64, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
-    operands.count(2, 3)?;
-    let data = operands.get(0)?;
-    for input in 0..3 {
-        operands.require_float(input)?;
-    }
-    if let Some(dims) = data.dims() {
-        let first = super::axis(axis, dims.len(), "axis")?;
-        for input in 1..3 {
-            let Some(parameter) = operands.optional(input).and_then(Fact::dims) else {
-                continue;
-            };
-            if broadcast(&dims[first..], parameter)?.len() > dims.len() - first {
-                return Err(super::dims::mismatch(
-                    &dims[first..],
-                    parameter,
-                    "parameters fit the normalised dimensions",
-                ));
-            }
-        }
-    }
-    Ok(vec![Fact::new(data.dtype, data.shape.clone())])
-}
-
 /// Softmax and its kin: the shape stays, the axis has to exist.
 pub(super) fn softmax(axis: i64, flat: bool, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
     operands.count(1, 1)?;
@@ -210,6 +206,17 @@ pub(super) fn softmax(axis: i64, flat: bool, operands: Operands<'_>) -> Result<V
         } else {
             super::axis(axis, rank.max(1), "axis")?;
         }
+    }
+    Ok(vec![Fact::new(data.dtype, data.shape.clone())])
+}
+
+/// As [`softmax`]; a scalar has no axis.
+pub(super) fn hardmax(axis: i64, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    operands.count(1, 1)?;
+    operands.require_float(0)?;
+    let data = operands.get(0)?;
+    if let Some(rank) = data.rank() {
+        super::axis(axis, rank, "axis")?;
     }
     Ok(vec![Fact::new(data.dtype, data.shape.clone())])
 }

@@ -74,6 +74,12 @@ impl Fact {
         self
     }
 
+    /// Returns what is left without sizes and elements.
+    pub(in crate::graph) fn without_sizes(&self) -> Self {
+        let any = |shape: &ShapeSpec| ShapeSpec(vec![Dim::Any; shape.rank()]);
+        Self::new(self.dtype, self.shape.as_ref().map(any)).within(self.container)
+    }
+
     pub(in crate::graph) fn rank(&self) -> Option<usize> {
         self.shape.as_ref().map(ShapeSpec::rank)
     }

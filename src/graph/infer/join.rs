@@ -1,11 +1,12 @@
-//! Operators that join tensors or take parts of them: Concat, Split, Slice, Gather.
+//! Operators that join tensors or take parts of them: Concat, Split, Slice, Gather. And what is known of a value that is
+//! one of two.
 
 use crate::types::{Dim, ShapeSpec};
 
 use super::dims::{equal_dim, mismatch};
 use super::operands::{Operands, one};
 use super::{Fact, contents};
-use crate::graph::Fault;
+use crate::graph::{Container, Fault};
 
 pub(super) fn concat(axis: i64, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
     operands.count(1, usize::MAX)?;
@@ -208,4 +209,54 @@ pub(super) fn gather(axis: i64, operands: Operands<'_>) -> Result<Vec<Fact>, Fau
     Ok(vec![
         Fact::new(data.dtype, Some(ShapeSpec(dims))).with_contents(contents),
     ])
+}
+
+/// Returns what is known of a shape that is one of two.
+pub(super) fn either(left: Option<&ShapeSpec>, right: Option<&ShapeSpec>) -> Option<ShapeSpec> {
+    let (left, right) = (left?, right?);
+    if left.rank() != right.rank() {
+        return None;
+    }
+    let dims = left.0.iter().zip(&right.0);
+    let dims = dims.map(|(left, right)| {
+        if left == right {
+            left.clone()
+        } else {
+            Dim::Any
+        }
+    });
+    Some(ShapeSpec(dims.collect()))
+}
+
+/// Returns what is known of an output that is one of two values.
+pub(in crate::graph) fn either_fact(
+    output: usize,
+    left: &Fact,
+    right: &Fact,
+) -> Result<Fact, Fault> {
+    let dtype = match (left.dtype, right.dtype) {
+        (Some(left), Some(right)) if left != right => {
+            return Err(Fault::Alternatives {
+                output,
+                seen: left.to_string(),
+                other: right.to_string(),
+            });
+        }
+        (left, right) => left.or(right),
+    };
+    use Container::{Optional, OptionalSequence, Sequence, Tensor};
+    let container = match (left.container, right.container) {
+        (left, right) if left == right => left,
+        (Tensor | Optional, Tensor | Optional) => Optional,
+        (Sequence | OptionalSequence, Sequence | OptionalSequence) => OptionalSequence,
+        (left, right) => {
+            return Err(Fault::Alternatives {
+                output,
+                seen: left.to_string(),
+                other: right.to_string(),
+            });
+        }
+    };
+    let shape = either(left.shape.as_ref(), right.shape.as_ref());
+    Ok(Fact::new(dtype, shape).within(container))
 }

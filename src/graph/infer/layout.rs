@@ -1,4 +1,4 @@
-//! Operators that move dimensions: Flatten, Transpose, Squeeze, Unsqueeze, Shape, Cast, Identity.
+//! Operators that move dimensions: Flatten, Transpose, Squeeze, Unsqueeze, Shape, Size, Cast, Identity.
 
 use crate::types::{DType, Dim, RANK_MAX, ShapeSpec};
 
@@ -17,6 +17,13 @@ pub(super) fn cast(to: DType, operands: Operands<'_>) -> Result<Vec<Fact>, Fault
     let data = operands.get(0)?;
     let contents = match to {
         DType::I64 => data.contents.clone(),
+        DType::Bool => data.contents.as_ref().map(|contents| {
+            let truth = |size: &Size| size.known().map(|value| i64::from(value != 0));
+            let truths = contents.iter().map(truth);
+            truths
+                .map(|truth| truth.map_or(Size::Unknown, Size::Known))
+                .collect()
+        }),
         DType::I32 => data.contents.clone().filter(|contents| {
             contents.iter().all(|size| {
                 size.known()
@@ -28,6 +35,38 @@ pub(super) fn cast(to: DType, operands: Operands<'_>) -> Result<Vec<Fact>, Fault
     Ok(vec![
         Fact::new(Some(to), data.shape.clone()).with_contents(contents),
     ])
+}
+
+pub(super) fn bit_cast(to: DType, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    operands.count(1, 1)?;
+    let data = operands.get(0)?;
+    if let Some(seen) = data.dtype
+        && (seen.bits() != to.bits() || to.bits().is_none())
+    {
+        let expected = match to.bits() {
+            Some(bits) => format!("a datatype of {bits} bits as {to} has"),
+            None => "numbers, as strings have no bits of a known number".to_owned(),
+        };
+        return Err(Fault::DType {
+            input: 0,
+            seen,
+            expected,
+        });
+    }
+    Ok(vec![Fact::new(Some(to), data.shape.clone())])
+}
+
+/// The number of elements; a scalar.
+pub(super) fn size(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    operands.count(1, 1)?;
+    let size = match operands.get(0)?.dims() {
+        Some(dims) => Size::from(&Product::of(dims)?.dim()),
+        None => Size::Unknown,
+    };
+    Ok(one(Some(DType::I64), Some(Vec::new()))
+        .into_iter()
+        .map(|fact| fact.with_contents(Some(vec![size.clone()])))
+        .collect())
 }
 
 pub(super) fn flatten(axis: i64, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {

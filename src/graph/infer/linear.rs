@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use crate::types::Dim;
+use crate::types::{Dim, ShapeSpec};
 
 use super::Fact;
 use super::dims::{broadcast, broadcast_dim, equal_dim, mismatch};
@@ -87,4 +87,24 @@ pub(super) fn gemm(
         }
     }
     Ok(one(dtype, Some(product.to_vec())))
+}
+
+/// Determinants: the last two dimensions are those of a square.
+pub(super) fn det(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    operands.count(1, 1)?;
+    operands.require_float(0)?;
+    let data = operands.get(0)?;
+    let Some(dims) = data.dims() else {
+        return Ok(one(data.dtype, None));
+    };
+    match dims {
+        [batch @ .., rows, columns] if equal_dim(rows, columns).is_some() => {
+            Ok(one(data.dtype, Some(batch.to_vec())))
+        }
+        _ => Err(Fault::Shape {
+            input: 0,
+            seen: ShapeSpec(dims.to_vec()),
+            expected: "square matrices in the last two dimensions".to_owned(),
+        }),
+    }
 }

@@ -5,19 +5,40 @@
 //! operator's rules is a [`Fault`](super::Fault). Nothing here panics, whatever the parameters.
 
 mod arithmetic;
+mod attention;
+mod container;
 mod contents;
+mod control;
+mod convolution;
 mod dims;
 mod dispatch;
+mod einsum;
 mod elementwise;
+mod extent;
 mod fact;
+mod fill;
+mod fused;
+mod index;
 mod join;
 mod layout;
 mod linear;
+mod linear_attention;
+mod loss;
+mod normalisation;
 mod operands;
+mod order;
+mod pooling;
+mod quantised;
+mod recurrent;
 mod reduce;
-mod spatial;
+mod sampling;
+mod signal;
 mod target;
+mod text;
+mod window;
 
+pub(super) use control::{loop_header, slice_of};
 pub(super) use dims::axis;
 pub(super) use dispatch::infer;
 pub(super) use fact::{CONTENTS_MAX, Fact, Size};
+pub(super) use join::either_fact;

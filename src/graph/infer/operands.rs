@@ -24,6 +24,11 @@ impl<'a> Operands<'a> {
         Err(Fault::InputCount { seen, expected })
     }
 
+    /// Returns the inputs before one that is treated apart.
+    pub(super) fn first(self, count: usize) -> Self {
+        Self(&self.0[..count.min(self.0.len())])
+    }
+
     pub(super) fn get(self, input: usize) -> Result<&'a Fact, Fault> {
         self.optional(input).ok_or(Fault::NoInput { input })
     }
@@ -87,6 +92,14 @@ impl<'a> Operands<'a> {
         self.require(input, is_number, "a numeric datatype")
     }
 
+    pub(super) fn require_integer(self, input: usize) -> Result<(), Fault> {
+        self.require(input, is_integer, "an integer datatype")
+    }
+
+    pub(super) fn require_unsigned(self, input: usize) -> Result<(), Fault> {
+        self.require(input, is_unsigned, "a datatype of unsigned integers")
+    }
+
     pub(super) fn require_int64(self, input: usize) -> Result<(), Fault> {
         self.require(input, |dtype| dtype == DType::I64, "INT64")
     }
@@ -143,7 +156,17 @@ impl<'a> Operands<'a> {
 }
 
 pub(super) fn is_number(dtype: DType) -> bool {
-    !matches!(dtype, DType::Bool | DType::Bytes)
+    dtype.is_float() || is_integer(dtype)
+}
+
+fn is_integer(dtype: DType) -> bool {
+    let other = matches!(dtype, DType::Bool | DType::Bytes);
+    !other && !dtype.is_float() && !dtype.is_narrow_float()
+}
+
+fn is_unsigned(dtype: DType) -> bool {
+    use DType::{U2, U4, U8, U16, U32, U64};
+    matches!(dtype, U2 | U4 | U8 | U16 | U32 | U64)
 }
 
 /// Wraps the fact of an operator's only output.

@@ -18,10 +18,11 @@ pub(super) fn reduce(
     operands.require_int64(1)?;
     match kind {
         // Extremes of BOOL came with opset 20.
-        Reduce::Max | Reduce::Min => {}
-        Reduce::Sum | Reduce::Mean | Reduce::Prod | Reduce::L1 | Reduce::L2 => {
-            operands.require_number(0)?
+        Reduce::Max | Reduce::Min => {
+            let accept = |dtype| dtype != DType::Bytes;
+            operands.require(0, accept, "a numeric datatype or BOOL")?;
         }
+        _ => operands.require_number(0)?,
     }
     let data = operands.get(0)?;
     let listed = operands.list(1)?;
@@ -67,6 +68,17 @@ pub(super) fn arg_extreme(
         None => None,
     };
     Ok(one(Some(DType::I64), dims))
+}
+
+/// Inputs: data, axis.
+pub(super) fn cumulative(operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    operands.count(2, 2)?;
+    operands.require_number(0)?;
+    let data = operands.get(0)?;
+    if let (Some(rank), Some(&[value])) = (data.rank(), operands.list(1)?.as_deref()) {
+        super::axis(value, rank, "axis")?;
+    }
+    Ok(vec![Fact::new(data.dtype, data.shape.clone())])
 }
 
 /// Returns dimensions with those at `places` gone, or 1.

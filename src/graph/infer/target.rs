@@ -7,7 +7,8 @@ use super::operands::{Operands, one};
 use super::{CONTENTS_MAX, Fact, Size};
 use crate::graph::Fault;
 
-fn target(
+/// Reads a shape that is the content of an input: its rank, and its sizes.
+pub(super) fn target(
     operands: Operands<'_>,
     input: usize,
 ) -> Result<(Option<usize>, Option<Vec<Size>>), Fault> {
@@ -143,7 +144,7 @@ pub(super) fn constant_of_shape(
     ])
 }
 
-fn show(sizes: &[Size]) -> String {
+pub(super) fn show(sizes: &[Size]) -> String {
     let sizes: Vec<_> = sizes
         .iter()
         .map(|size| match size {

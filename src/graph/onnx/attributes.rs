@@ -5,7 +5,9 @@
 
 use std::cell::RefCell;
 
-use super::proto::{AttributeProto, NodeProto};
+use bytes::Bytes;
+
+use super::proto::{AttributeProto, GraphProto, NodeProto, TypeProto};
 use crate::graph::Fault;
 
 pub(super) struct Attributes<'a> {
@@ -14,13 +16,16 @@ pub(super) struct Attributes<'a> {
 }
 
 /// Numbers of the attribute types that occur.
-mod kind {
-    pub(super) const FLOAT: i32 = 1;
-    pub(super) const INT: i32 = 2;
-    pub(super) const STRING: i32 = 3;
-    pub(super) const TENSOR: i32 = 4;
-    pub(super) const FLOATS: i32 = 6;
-    pub(super) const INTS: i32 = 7;
+pub(super) mod kind {
+    pub(in crate::graph::onnx) const FLOAT: i32 = 1;
+    pub(in crate::graph::onnx) const INT: i32 = 2;
+    pub(in crate::graph::onnx) const STRING: i32 = 3;
+    pub(in crate::graph::onnx) const TENSOR: i32 = 4;
+    pub(in crate::graph::onnx) const GRAPH: i32 = 5;
+    pub(in crate::graph::onnx) const FLOATS: i32 = 6;
+    pub(in crate::graph::onnx) const INTS: i32 = 7;
+    pub(in crate::graph::onnx) const STRINGS: i32 = 8;
+    pub(in crate::graph::onnx) const TYPE: i32 = 13;
 }
 
 impl<'a> Attributes<'a> {
@@ -43,6 +48,13 @@ impl<'a> Attributes<'a> {
         };
         self.read.borrow_mut()[place] = true;
         let attribute = &self.all[place];
+        if !attribute.ref_attr_name.is_empty() {
+            let seen = format!(
+                "that of {:?}, outside of a function",
+                attribute.ref_attr_name
+            );
+            return Err(wrong(name, seen, expected));
+        }
         if attribute.r#type == kind || attribute.r#type == 0 {
             return Ok(Some(attribute));
         }
@@ -112,10 +124,36 @@ impl<'a> Attributes<'a> {
         sizes.map_err(|_| wrong(name, format!("{values:?}"), "sizes of at least 0"))
     }
 
+    /// Returns a size.
+    pub(super) fn size(&self, name: &str) -> Result<Option<usize>, Fault> {
+        let size = self.int(name)?;
+        let size = size.map(|size| {
+            usize::try_from(size).map_err(|_| wrong(name, size, "a size of at least 0"))
+        });
+        size.transpose()
+    }
+
     /// Returns a text; one that is no UTF-8 is shown as far as it is.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
         let attribute = self.find(name, kind::STRING, "a text")?;
         Ok(attribute.map(|attribute| String::from_utf8_lossy(&attribute.s).into_owned()))
+    }
+
+    /// Returns a list of texts; what is no UTF-8 in one is shown as far as it is.
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Fault> {
+        let attribute = self.find(name, kind::STRINGS, "a list of texts")?;
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        Ok(attribute.map(|attribute| attribute.strings.iter().map(text).collect()))
+    }
+
+    pub(super) fn bytes(&self, name: &str) -> Result<Option<&'a [u8]>, Fault> {
+        let attribute = self.find(name, kind::STRING, "a text")?;
+        Ok(attribute.map(|attribute| &*attribute.s))
+    }
+
+    pub(super) fn byte_strings(&self, name: &str) -> Result<Option<&'a [Bytes]>, Fault> {
+        let attribute = self.find(name, kind::STRINGS, "a list of texts")?;
+        Ok(attribute.map(|attribute| attribute.strings.as_slice()))
     }
 
     pub(super) fn tensor(
@@ -129,6 +167,22 @@ impl<'a> Attributes<'a> {
             Some(_) => Err(wrong(name, "empty", "a tensor")),
             None => Ok(None),
         }
+    }
+
+    pub(super) fn graph(&self, name: &str) -> Result<&'a GraphProto, Fault> {
+        match self.find(name, kind::GRAPH, "a graph")? {
+            Some(AttributeProto { g: Some(graph), .. }) => Ok(graph),
+            Some(_) => Err(wrong(name, "empty", "a graph")),
+            None => Err(Fault::NoAttribute {
+                attribute: name.to_owned(),
+                expected: "a graph",
+            }),
+        }
+    }
+
+    pub(super) fn of_type(&self, name: &str) -> Result<Option<&'a TypeProto>, Fault> {
+        let attribute = self.find(name, kind::TYPE, "a type")?;
+        Ok(attribute.and_then(|attribute| attribute.tp.as_ref()))
     }
 
     /// Marks attributes as read that change nothing here.
@@ -174,6 +228,7 @@ fn show(attribute: &AttributeProto) -> String {
             String::from_utf8_lossy(&attribute.s[..attribute.s.len().min(64)])
         ),
         kind::TENSOR => "a tensor".to_owned(),
+        kind::GRAPH => "a graph".to_owned(),
         kind::FLOATS => format!(
             "{:?}",
             &attribute.floats[..attribute.floats.len().min(SHOWN)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::types::{DType, ShapeSpec};
 
+use super::frame::Frame;
 use super::literal::read_integers;
 use super::{rewrite, value_info};
 use crate::graph::infer::{CONTENTS_MAX, Fact, Size, infer};
@@ -13,38 +14,132 @@ use crate::graph::{
     Container, Defect, Fault, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
 };
 
-/// Invariant: `values` and `facts` are of one length, and no name occurs twice.
+/// Invariants: `values` and `facts` are of one length, no two values have one name, and there is a frame.
 #[derive(Default)]
 pub(super) struct Builder {
     values: Vec<Value>,
     facts: Vec<Fact>,
     nodes: Vec<Node>,
-    names: HashMap<String, ValueId>,
+    taken: HashSet<String>,
+    frames: Vec<Frame>,
     inputs: Vec<ValueId>,
-    /// What the file says of tensors that nodes compute.
-    declared: HashMap<String, Fact>,
     /// Names that the file uses, so that no made-up name meets one.
-    reserved: HashSet<String>,
+    reserved: Arc<HashSet<String>>,
     /// Names of the model's outputs.
     outputs: HashSet<String>,
+    /// What the graph around this one is built with, if there is one.
+    outer: Option<Box<Self>>,
+    /// Whether the sizes of values from around this graph are not believed.
+    doubts_sizes: bool,
+    /// The values around this graph that its last inputs stand for.
+    captured: Vec<ValueId>,
 }
 
 impl Builder {
     pub(super) fn new(
         declared: HashMap<String, Fact>,
-        reserved: HashSet<String>,
+        reserved: Arc<HashSet<String>>,
         outputs: HashSet<String>,
     ) -> Self {
         Self {
-            declared,
+            frames: vec![Frame::lowest(declared)],
             reserved,
             outputs,
             ..Self::default()
         }
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<ValueId> {
-        self.names.get(name).copied()
+    /// Starts a graph inside of the one that `outer` builds.
+    pub(super) fn body(outer: Self, declared: HashMap<String, Fact>, doubts_sizes: bool) -> Self {
+        Self {
+            frames: vec![Frame::lowest(declared)],
+            reserved: outer.reserved.clone(),
+            outer: Some(Box::new(outer)),
+            doubts_sizes,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn doubts_sizes(&self) -> bool {
+        self.doubts_sizes
+    }
+
+    /// Parts from the graph around this one.
+    pub(super) fn leave(mut self) -> (Self, Self) {
+        (
+            self.outer.take().map(|outer| *outer).unwrap_or_default(),
+            self,
+        )
+    }
+
+    /// Starts to read nodes in place of another one.
+    pub(super) fn open(&mut self, frame: Frame) {
+        self.frames.push(frame);
+    }
+
+    /// Ends what [`Builder::open`] started.
+    pub(super) fn close(&mut self) {
+        self.frames.pop();
+    }
+
+    /// Returns the name for a node in messages, which is that of the file but inside of a function or branch.
+    pub(super) fn within_frame(&self, node: &str) -> String {
+        match self.frames.last() {
+            Some(frame) if !frame.node.is_empty() => format!("{}.{node}", frame.node),
+            _ => node.to_owned(),
+        }
+    }
+
+    /// Tells whether a name is defined right here.
+    pub(super) fn is_defined(&self, name: &str) -> bool {
+        self.frames
+            .last()
+            .is_some_and(|frame| frame.names.contains_key(name))
+    }
+
+    /// Returns the value that a name stands for: `None` if nothing defines it, `Some(None)` if it is an argument that the
+    /// caller of a function left out. A value from around the graph becomes an input of it, or a weight.
+    pub(super) fn resolve(&mut self, name: &str) -> Option<Option<ValueId>> {
+        for frame in self.frames.iter().rev() {
+            if let Some(&known) = frame.names.get(name) {
+                return Some(known);
+            }
+            if !frame.sees_outside {
+                return None;
+            }
+        }
+        let outer = self.outer.as_mut()?;
+        let source = outer.resolve(name)?;
+        let value = source.map(|source| self.capture(name, source));
+        self.frames
+            .first_mut()?
+            .names
+            .insert(name.to_owned(), value);
+        Some(value)
+    }
+
+    fn capture(&mut self, name: &str, source: ValueId) -> ValueId {
+        let outer = self
+            .outer
+            .as_ref()
+            .expect("there is where the value is from");
+        let weight = outer.initializer(source).cloned();
+        let fact = match outer.fact(source) {
+            fact if self.doubts_sizes && weight.is_none() => fact.without_sizes(),
+            fact => fact.clone(),
+        };
+        let name = if self.taken.contains(name) {
+            self.fresh(name, "outer")
+        } else {
+            name.to_owned()
+        };
+        if let Some(weight) = weight {
+            return self.push(name, ValueOrigin::Initializer(weight), fact);
+        }
+        let id = self.push(name, ValueOrigin::Input(self.inputs.len()), fact);
+        self.inputs.push(id);
+        self.captured.push(source);
+        id
     }
 
     pub(super) fn fact(&self, id: ValueId) -> &Fact {
@@ -69,18 +164,7 @@ impl Builder {
         name: &str,
         initializer: Arc<Initializer>,
     ) -> Result<ValueId, Defect> {
-        let tensor = &initializer.tensor;
-        let small = tensor
-            .shape()
-            .iter()
-            .try_fold(1_usize, |count, &size| count.checked_mul(size));
-        let contents = small
-            .filter(|&count| count <= CONTENTS_MAX)
-            .and_then(|_| read_integers(tensor));
-        let fact = Fact::new(Some(tensor.dtype()), Some(ShapeSpec::fixed(tensor.shape())))
-            .with_contents(
-                contents.map(|elements| elements.into_iter().map(Size::Known).collect()),
-            );
+        let fact = fact_of(&initializer);
         self.add(name, ValueOrigin::Initializer(initializer), fact)
     }
 
@@ -113,7 +197,8 @@ impl Builder {
         };
         self.add_node(&name, "", op, inputs, &[Some(name.clone())])
             .map_err(in_step)?;
-        self.find(&name).ok_or(Fault::NoInput { input: 0 })
+        let value = self.resolve(&name).flatten();
+        value.ok_or(Fault::NoInput { input: 0 })
     }
 
     /// Adds a node, or the tensor that it computes if that is known now. `operator` is for messages.
@@ -136,12 +221,14 @@ impl Builder {
             infer(&op, &facts, outputs.len()).map_err(|fault| fault.of(name, operator))?;
         for (output, fact) in outputs.iter().zip(&mut inferred) {
             let Some(output) = output else { continue };
-            if let Some(declared) = self.declared.get(output) {
-                value_info::combine(fact, declared, output, self.outputs.contains(output))?;
+            for (frame, name) in self.names_of(output) {
+                if let Some(declared) = frame.declared.get(name) {
+                    value_info::combine(fact, declared, name, self.is_output(output))?;
+                }
             }
         }
         if let ([Some(output)], [fact]) = (outputs, inferred.as_slice())
-            && !self.outputs.contains(output)
+            && !self.is_output(output)
         {
             let source = inputs
                 .first()
@@ -178,46 +265,112 @@ impl Builder {
     }
 
     /// Returns the graph, without what none of its outputs needs.
-    pub(super) fn finish(mut self, name: String, path: PathBuf, outputs: Vec<ValueId>) -> Graph {
+    pub(super) fn finish(self, name: String, path: PathBuf, outputs: Vec<ValueId>) -> Graph {
+        let whole = self.whole(name, path, outputs);
+        let needed = whole.ancestors(&whole.outputs, &HashSet::new());
+        whole.extract(&whole.inputs, &whole.outputs, &needed.nodes)
+    }
+
+    /// As [`Builder::finish`], and also without inputs from around it that none of its outputs needs. Returns those that
+    /// one does.
+    pub(super) fn finish_body(
+        mut self,
+        name: String,
+        path: PathBuf,
+        outputs: &[ValueId],
+    ) -> (Graph, Vec<ValueId>) {
+        let captured = std::mem::take(&mut self.captured);
+        let whole = self.whole(name, path, outputs.to_vec());
+        let needed = whole.ancestors(&whole.outputs, &HashSet::new());
+        let (own, others) = whole.inputs.split_at(whole.inputs.len() - captured.len());
+        let kept = others.iter().zip(captured);
+        let kept = kept.filter(|(input, _)| needed.sources.contains_key(input));
+        let (others, captured): (Vec<_>, Vec<_>) = kept.unzip();
+        let inputs = [own, others.as_slice()].concat();
+        let body = whole.extract(&inputs, &whole.outputs, &needed.nodes);
+        (body, captured)
+    }
+
+    fn whole(mut self, name: String, path: PathBuf, outputs: Vec<ValueId>) -> Graph {
         for (value, fact) in self.values.iter_mut().zip(self.facts) {
             value.dtype = fact.dtype;
             value.shape = fact.shape;
             value.container = fact.container;
         }
-        let whole = Graph {
+        Graph {
             name,
             path,
             nodes: self.nodes,
             values: self.values,
             inputs: self.inputs,
             outputs,
-        };
-        let needed = whole.ancestors(&whole.outputs, &HashSet::new());
-        whole.extract(&whole.inputs, &whole.outputs, &needed.nodes)
+        }
+    }
+
+    /// Returns the names of an output of a node that is being read: its own, and those below where it is also an output
+    /// of a node that was replaced.
+    fn names_of<'a>(&'a self, output: &'a str) -> Vec<(&'a Frame, &'a str)> {
+        let mut names = Vec::with_capacity(1);
+        let mut name = output;
+        for frame in self.frames.iter().rev() {
+            names.push((frame, name));
+            match frame.outputs.get(name) {
+                Some(below) => name = below,
+                None => break,
+            }
+        }
+        names
+    }
+
+    /// Tells whether the output of a node is one of the model.
+    fn is_output(&self, output: &str) -> bool {
+        let names = self.names_of(output);
+        names.len() == self.frames.len()
+            && names
+                .last()
+                .is_some_and(|(_, name)| self.outputs.contains(*name))
     }
 
     fn add(&mut self, name: &str, origin: ValueOrigin, fact: Fact) -> Result<ValueId, Defect> {
+        let names = self.names_of(name).into_iter();
+        let names: Vec<_> = names.map(|(_, name)| name.to_owned()).collect();
+        let lowest = names.last().map_or(name, String::as_str);
+        let frame = &self.frames[self.frames.len() - names.len()];
+        let own = if !frame.node.is_empty() && self.reserved.contains(lowest) {
+            self.fresh(&frame.node, lowest)
+        } else {
+            lowest.to_owned()
+        };
+        let known = |(frame, name): (&Frame, &String)| frame.names.contains_key(name);
+        if self.taken.contains(&own) || self.frames.iter().rev().zip(&names).any(known) {
+            return Err(Defect::DefinedTwice { tensor: own });
+        }
+        let id = self.push(own, origin, fact);
+        for (frame, name) in self.frames.iter_mut().rev().zip(names) {
+            frame.names.insert(name, Some(id));
+        }
+        Ok(id)
+    }
+
+    /// Adds a value, the name of which is not taken.
+    fn push(&mut self, name: String, origin: ValueOrigin, fact: Fact) -> ValueId {
         let id = ValueId(
             u32::try_from(self.values.len()).expect("the reader bounds the number of values"),
         );
-        if self.names.insert(name.to_owned(), id).is_some() {
-            return Err(Defect::DefinedTwice {
-                tensor: name.to_owned(),
-            });
-        }
+        self.taken.insert(name.clone());
         self.values.push(Value {
-            name: name.to_owned(),
+            name,
             dtype: None,
             shape: None,
             container: Container::Tensor,
             origin,
         });
         self.facts.push(fact);
-        Ok(id)
+        id
     }
 
     fn fresh(&self, node: &str, role: &str) -> String {
-        let taken = |name: &String| self.reserved.contains(name) || self.names.contains_key(name);
+        let taken = |name: &String| self.reserved.contains(name) || self.taken.contains(name);
         let plain = format!("{node}.{role}");
         if !taken(&plain) {
             return plain;
@@ -239,4 +392,17 @@ impl Builder {
             .dtype
             .ok_or(Fault::UnknownDType { input, parameter })
     }
+}
+
+fn fact_of(initializer: &Initializer) -> Fact {
+    let tensor = &initializer.tensor;
+    let small = tensor
+        .shape()
+        .iter()
+        .try_fold(1_usize, |count, &size| count.checked_mul(size));
+    let contents = small
+        .filter(|&count| count <= CONTENTS_MAX)
+        .and_then(|_| read_integers(tensor));
+    Fact::new(Some(tensor.dtype()), Some(ShapeSpec::fixed(tensor.shape())))
+        .with_contents(contents.map(|elements| elements.into_iter().map(Size::Known).collect()))
 }

@@ -34,6 +34,12 @@ pub(super) fn floats(shape: Shape, values: &[f32]) -> Option<Arc<Initializer>> {
     initializer(DType::F32, shape, &bytes)
 }
 
+/// A tensor of strings, row-major.
+pub(super) fn strings(shape: Shape, values: &[impl AsRef<[u8]>]) -> Option<Arc<Initializer>> {
+    let tensor = Tensor::from_byte_strings(shape, values).ok()?;
+    Some(Arc::new(Initializer { tensor }))
+}
+
 /// A tensor of integer or boolean elements, row-major; `None` if one of them is out of the dtype's range.
 pub(super) fn of_integers(dtype: DType, shape: Shape, values: &[i64]) -> Option<Arc<Initializer>> {
     let bytes: Vec<u8> = match dtype {
@@ -62,7 +68,7 @@ pub(super) fn of_integers(dtype: DType, shape: Shape, values: &[i64]) -> Option<
 }
 
 /// Returns the elements of a tensor of INT64, INT32 or BOOL.
-pub(super) fn read_integers(tensor: &Tensor) -> Option<Vec<i64>> {
+pub(in crate::graph) fn read_integers(tensor: &Tensor) -> Option<Vec<i64>> {
     let bytes = tensor.bytes();
     Some(match tensor.dtype() {
         DType::I64 => bytes
@@ -80,6 +86,13 @@ pub(super) fn read_integers(tensor: &Tensor) -> Option<Vec<i64>> {
         DType::Bool => bytes.iter().map(|&element| element.into()).collect(),
         _ => return None,
     })
+}
+
+/// Returns the elements of a tensor of FP32.
+pub(super) fn read_floats(tensor: &Tensor) -> Option<Vec<f32>> {
+    let elements = tensor.bytes().as_chunks().0;
+    let values = elements.iter().map(|element| f32::from_le_bytes(*element));
+    (tensor.dtype() == DType::F32).then(|| values.collect())
 }
 
 /// Returns the only element of a tensor as a floating-point number; `None` if there are more or it would be rounded.

@@ -1,4 +1,4 @@
-//! Reads ONNX files into graphs: decodes, maps weights, normalises operators, infers shapes.
+//! Reads ONNX files into graphs: decodes, maps weights, normalises operators, infers shapes. And writes graphs back.
 //!
 //! A file is never believed: every length is checked before it is used, and no content makes the reader panic or
 //! recurse without bound. Weights stay in the mapped file, so a model that is read may be replaced, but must not be
@@ -8,16 +8,24 @@ mod attributes;
 mod builder;
 mod dtype;
 mod external;
+mod frame;
+mod function;
+mod graph;
 mod literal;
 mod map;
 mod normalise;
+mod opset;
 mod order;
 mod packed;
 mod proto;
 mod read;
 mod rewrite;
+mod scope;
 mod tensor;
 mod tensor_file;
 mod value_info;
+mod write;
 
+pub(super) use literal::read_integers;
 pub use tensor_file::read_tensor;
+pub use write::WriteOptions;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::proto::NodeProto;
+use super::scope::names_read_by;
 use crate::graph::Defect;
 
 /// Returns the places of the nodes in topological order, which is the order of the file where that is one already.
@@ -20,18 +21,17 @@ pub(super) fn order(nodes: &[NodeProto], names: &[String]) -> Result<Vec<usize>,
             }
         }
     }
-    let sources = |place: usize| {
-        nodes[place]
-            .input
-            .iter()
-            .filter_map(|name| makers.get(name.as_str()).copied())
+    let sources = |node: &NodeProto| -> Vec<usize> {
+        let read = names_read_by(node).into_iter();
+        read.filter_map(|name| makers.get(name).copied()).collect()
     };
-    let mut waiting: Vec<usize> = (0..nodes.len())
-        .map(|place| sources(place).count())
-        .collect();
+    let sources: Vec<_> = nodes.iter().map(sources).collect();
+    let mut waiting: Vec<usize> = sources.iter().map(Vec::len).collect();
     let mut readers = vec![Vec::new(); nodes.len()];
-    for place in 0..nodes.len() {
-        sources(place).for_each(|source| readers[source].push(place));
+    for (place, sources) in sources.iter().enumerate() {
+        sources
+            .iter()
+            .for_each(|&source| readers[source].push(place));
     }
     let mut ready: BinaryHeap<_> = (0..nodes.len())
         .filter(|&place| waiting[place] == 0)
@@ -60,7 +60,8 @@ pub(super) fn order(nodes: &[NodeProto], names: &[String]) -> Result<Vec<usize>,
             break;
         }
         trail.push(place);
-        next = sources(place).find(|&source| waiting[source] > 0);
+        let mut sources = sources[place].iter().copied();
+        next = sources.find(|&source| waiting[source] > 0);
     }
     const SHOWN: usize = 10;
     Err(Defect::Cycle {

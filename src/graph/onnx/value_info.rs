@@ -37,10 +37,45 @@ pub(super) fn computed(info: &ValueInfoProto) -> Result<Fact, Defect> {
     Ok(Fact::new(dtype, shape(declared, &info.name)?).within(container))
 }
 
-/// Returns what holds the tensors of a declared type, and theirs. Deeper nesting than the specification knows is none.
+/// As [`computed`], inside of a graph that may run several times: symbols may stand for another size each time.
+pub(super) fn inside(info: &ValueInfoProto) -> Result<Fact, Defect> {
+    let mut fact = computed(info)?;
+    let dims = fact.shape.iter_mut().flat_map(|shape| &mut shape.0);
+    for dim in dims.filter(|dim| dim.fixed().is_none()) {
+        *dim = Dim::Any;
+    }
+    Ok(fact)
+}
+
+/// Reads the declaration of the input of a graph that an operator runs, of which `given` is known otherwise.
+pub(super) fn argument(info: &ValueInfoProto, given: &Fact) -> Result<Fact, Defect> {
+    let declared = inside(info)?;
+    let mut fact = given.clone();
+    match (fact.dtype, declared.dtype) {
+        (Some(inferred), Some(declared)) if inferred != declared => {
+            return Err(Defect::DeclaredDType {
+                tensor: info.name.clone(),
+                declared,
+                inferred,
+            });
+        }
+        (None, declared) => fact.dtype = declared,
+        _ => {}
+    }
+    if fact.shape.is_none() {
+        fact.shape = declared.shape;
+    }
+    Ok(fact)
+}
+
 fn contained(info: &ValueInfoProto) -> Option<(Container, &TensorTypeProto)> {
+    within(info.r#type.as_ref()?)
+}
+
+/// Returns what holds the tensors of a type, and theirs. Deeper nesting than the specification knows is none.
+pub(super) fn within(kind: &TypeProto) -> Option<(Container, &TensorTypeProto)> {
     use type_proto::Value::{OptionalType, SequenceType, TensorType};
-    match info.r#type.as_ref()?.value.as_ref()? {
+    match kind.value.as_ref()? {
         TensorType(tensor) => Some((Container::Tensor, tensor)),
         SequenceType(sequence) => match inner(&sequence.elem_type)? {
             TensorType(tensor) => Some((Container::Sequence, tensor)),

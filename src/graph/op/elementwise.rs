@@ -1,11 +1,24 @@
 //! Functions of single elements, and the reductions that share their names.
 
+use crate::types::DType;
+
 /// Element-wise functions of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Unary {
     Relu,
     Sigmoid,
     Tanh,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Asinh,
+    Acosh,
+    Atanh,
     Exp,
     Log,
     Sqrt,
@@ -19,6 +32,13 @@ pub enum Unary {
     Sign,
     Erf,
     Not,
+    /// Of integers.
+    BitwiseNot,
+    IsNaN,
+    IsInf {
+        negative: bool,
+        positive: bool,
+    },
     Softplus,
     Softsign,
     HardSwish,
@@ -37,6 +57,30 @@ pub enum Unary {
     Gelu {
         tanh: bool,
     },
+    /// `gamma · x` above zero, `gamma · alpha · (exp(x) − 1)` below.
+    Selu {
+        alpha: f32,
+        gamma: f32,
+    },
+    /// `max(0, x) + min(0, alpha · (exp(x / alpha) − 1))`.
+    Celu {
+        alpha: f32,
+    },
+    /// Numbers up to `lambda` from zero become 0, others move `bias` towards it.
+    Shrink {
+        bias: f32,
+        lambda: f32,
+    },
+    /// 0 up to `alpha`.
+    ThresholdedRelu {
+        alpha: f32,
+    },
+    /// `x · sigmoid(alpha · x)`.
+    Swish {
+        alpha: f32,
+    },
+    /// `x · sigmoid(x)`.
+    Silu,
 }
 
 /// Element-wise functions of two tensors.
@@ -47,6 +91,11 @@ pub enum Binary {
     Mul,
     /// Integers truncate towards zero.
     Div,
+    /// Takes the sign of the divisor; with `truncated`, as in C, that of the dividend.
+    Mod {
+        truncated: bool,
+    },
+    /// Has the type of the base, whatever that of the exponent.
     Pow,
     PRelu,
     And,
@@ -57,6 +106,29 @@ pub enum Binary {
     LessOrEqual,
     Greater,
     GreaterOrEqual,
+    BitwiseAnd,
+    BitwiseOr,
+    BitwiseXor,
+    /// Of unsigned integers; zeros come in.
+    ShiftLeft,
+    ShiftRight,
+}
+
+/// A conversion to a narrow float that is not the default one, which saturates and, for F8E8M0, rounds up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Narrowing {
+    pub to: DType,
+    /// Whether what is too large becomes the largest number, not infinity or NaN.
+    pub saturate: bool,
+    /// Of F8E8M0, which has powers of two only. The others round to nearest, ties to even.
+    pub round: RoundMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoundMode {
+    Up,
+    Down,
+    Nearest,
 }
 
 /// Reductions.
@@ -69,4 +141,7 @@ pub enum Reduce {
     Prod,
     L1,
     L2,
+    SumSquare,
+    LogSum,
+    LogSumExp,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, read_tensor};
-use blockflow::types::{Device, Tensor};
+use blockflow::types::{Device, GraphEngine, Passes, Tensor};
 
 use super::compare::compare;
 
@@ -15,7 +15,7 @@ const KINDS: [&str; 4] = ["node", "pytorch-converted", "pytorch-operator", "simp
 pub(super) struct Case {
     pub(super) kind: &'static str,
     pub(super) name: String,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 impl Case {
@@ -36,7 +36,7 @@ impl Case {
     }
 
     /// Reads `{role}_0.pb`, `{role}_1.pb`, … of the only data set.
-    fn tensors(&self, role: &str) -> Result<Vec<Tensor>, String> {
+    pub(super) fn tensors(&self, role: &str) -> Result<Vec<Tensor>, String> {
         let data = self.folder.join("test_data_set_0");
         (0..)
             .map(|index| data.join(format!("{role}_{index}.pb")))
@@ -46,13 +46,15 @@ impl Case {
     }
 }
 
-/// Runs a case; the error says how it failed.
-pub(super) fn run(case: &Case) -> Result<(), String> {
+/// Runs a case on an engine; the error says how it failed.
+pub(super) fn run(case: &Case, engine: GraphEngine) -> Result<(), String> {
     let graph = Graph::read(&case.folder.join("model.onnx")).map_err(|error| error.to_string())?;
     let signature = graph.signature().map_err(|error| error.to_string())?;
     let source = BlockSource::Graph {
         graph: &graph,
         signature,
+        engine,
+        passes: Passes::default(),
     };
     let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
     let mut session = prepared.session().map_err(|error| error.to_string())?;

@@ -8,9 +8,11 @@
 mod case;
 mod compare;
 mod ledger;
+mod written;
 
 use std::path::PathBuf;
 
+use blockflow::types::GraphEngine;
 use case::Case;
 use ledger::Ledger;
 
@@ -29,5 +31,12 @@ fn suite() -> PathBuf {
 fn the_aten_engine_passes_the_onnx_backend_suite() {
     let cases = Case::all(&suite());
     assert_eq!(cases.len(), 1905, "the suite is that of onnx 1.22.0");
-    Ledger::of("aten").check(&cases, case::run);
+    Ledger::of("aten").check(&cases, |case| case::run(case, GraphEngine::Aten));
+}
+
+/// What ONNX Runtime gets is our graph, written back: this checks reader and writer against an engine that is not ours.
+#[test]
+fn the_onnxruntime_engine_passes_the_onnx_backend_suite() {
+    let cases = Case::all(&suite());
+    Ledger::of("onnxruntime").check(&cases, |case| case::run(case, GraphEngine::OnnxRuntime));
 }

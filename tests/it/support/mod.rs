@@ -9,9 +9,9 @@ use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
 use blockflow::app::{Loaded, Runtime};
 use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphSpec, LimitsSpec,
-    LogFormat, LogSpec, MockFailure, MockSpec, PipelineSpec, RestartSpec, ServerSpec, ShapeSpec,
-    Signature, SourceSpec, Spec, Tensor, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
+    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, RestartSpec,
+    ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -122,6 +122,8 @@ pub(crate) fn cut(path: &Path, graph: &Graph, cuts: &[String], deadline: Duratio
                 path: path.to_owned(),
                 inputs: names(&segment.inputs),
                 outputs: names(&segment.outputs),
+                engine: GraphEngine::Aten,
+                passes: Passes::default(),
             };
             block(&format!("part_{index}"), source)
         })

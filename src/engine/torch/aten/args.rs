@@ -75,6 +75,19 @@ impl Args<'_> {
             .collect()
     }
 
+    /// Returns a handle on an input, or the input itself where nobody needs it afterwards.
+    pub(super) fn passed_on(&mut self, input: usize) -> Result<Datum, Cause> {
+        let missing = || Cause::new(format!("input {input} is missing"));
+        let slot = self.inputs.get(input).copied().flatten();
+        let value = slot.and_then(|slot| self.slots.get_mut(slot));
+        let value = value.ok_or_else(missing)?;
+        let passed = match self.last.get(input) {
+            Some(true) => value.take(),
+            _ => value.as_ref().map(Datum::handle),
+        };
+        passed.ok_or_else(missing)
+    }
+
     /// Takes an input away, to be written to: possible where nobody else sees it or needs it afterwards.
     pub(super) fn take(&mut self, input: usize) -> Option<Tensor> {
         let slot = (*self.inputs.get(input)?)?;
@@ -142,6 +155,18 @@ pub(super) fn integers(tensor: &Tensor) -> Result<Vec<i64>, Cause> {
         .f_reshape([-1])?
         .f_contiguous()?;
     let mut list = vec![0_i64; flat.numel()];
+    let count = list.len();
+    flat.f_copy_data(&mut list, count)?;
+    Ok(list)
+}
+
+/// Reads all elements as numbers of FP64.
+pub(super) fn doubles(tensor: &Tensor) -> Result<Vec<f64>, Cause> {
+    let flat = tensor
+        .f_totype(tch::Kind::Double)?
+        .f_reshape([-1])?
+        .f_contiguous()?;
+    let mut list = vec![0.0; flat.numel()];
     let count = list.len();
     flat.f_copy_data(&mut list, count)?;
     Ok(list)

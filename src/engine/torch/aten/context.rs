@@ -1,25 +1,33 @@
 //! What a family sees of a node while it makes the kernel.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::graph::{Graph, Node, ValueOrigin};
+use crate::graph::{Body, Graph, Node, ValueOrigin};
 use crate::types::{self, DType};
 
 use super::super::cause::Cause;
 use super::super::ffi::scalar::Number;
 use super::args::{Integers, integers, number};
 use super::datum::Datum;
+use super::plan::Plan;
+use super::weights::Weights;
 
 /// A node in its graph, at preparation.
 #[derive(Clone, Copy)]
 pub(super) struct NodeContext<'graph> {
     graph: &'graph Graph,
     node: &'graph Node,
+    weights: &'graph Weights,
 }
 
 impl<'graph> NodeContext<'graph> {
-    pub(super) fn new(graph: &'graph Graph, node: &'graph Node) -> Self {
-        Self { graph, node }
+    pub(super) fn new(graph: &'graph Graph, node: &'graph Node, weights: &'graph Weights) -> Self {
+        Self {
+            graph,
+            node,
+            weights,
+        }
     }
 
     pub(super) fn node(&self) -> &'graph Node {
@@ -75,6 +83,13 @@ impl<'graph> NodeContext<'graph> {
         self.constant(input)
             .map(|tensor| number(Datum::import(tensor)?.tensor()?))
             .transpose()
+    }
+
+    /// Makes a graph that the node runs ready.
+    pub(super) fn plan(&self, body: &Body) -> Result<Arc<Plan>, Cause> {
+        let plan = Plan::of(body, self.weights);
+        plan.map(Arc::new)
+            .map_err(|error| Cause::new(error.to_string()))
     }
 
     /// Refuses a node of which an optional output is used that the engine does not compute.

@@ -6,7 +6,8 @@ use crate::types::{self, DType};
 
 use super::super::cause::Cause;
 use super::super::ffi::{SharedTensor, export, is_sole_owner, view};
-use super::storage;
+use super::args::signed;
+use super::{storage, strings};
 
 /// A value of a run. libtorch knows tensors only; the rest is ours.
 #[derive(Debug)]
@@ -52,6 +53,58 @@ impl Datum {
             Self::Strings(_) => Err(Cause::new("expected numbers, got strings")),
             Self::Sequence(_) => Err(Cause::new("expected a tensor, got a sequence")),
             Self::Nothing => Err(Cause::new("expected a tensor, got an empty optional")),
+        }
+    }
+
+    pub(super) fn sequence(&self) -> Result<&[Self], Cause> {
+        match self {
+            Self::Sequence(items) => Ok(items),
+            Self::Tensor(_) | Self::Strings(_) => {
+                Err(Cause::new("expected a sequence, got a tensor"))
+            }
+            Self::Nothing => Err(Cause::new("expected a sequence, got an empty optional")),
+        }
+    }
+
+    /// Returns the sizes of a tensor, also of strings.
+    pub(super) fn shape(&self) -> Result<Vec<i64>, Cause> {
+        match self {
+            Self::Strings(strings) => {
+                Ok(strings.shape().iter().map(|&size| signed(size)).collect())
+            }
+            other => Ok(other.tensor()?.size()),
+        }
+    }
+
+    pub(super) fn rank(&self) -> Result<usize, Cause> {
+        match self {
+            Self::Strings(strings) => Ok(strings.shape().len()),
+            other => Ok(other.tensor()?.dim()),
+        }
+    }
+
+    /// Returns one slice along a dimension, which it loses. Both lie in range.
+    pub(super) fn select(&self, axis: usize, place: i64) -> Result<Self, Cause> {
+        match self {
+            Self::Strings(_) => strings::select(self, axis, place),
+            other => Ok(other.tensor()?.f_select(signed(axis), place)?.into()),
+        }
+    }
+
+    /// Returns some slices along a dimension.
+    pub(super) fn narrow(&self, axis: usize, first: i64, count: i64) -> Result<Self, Cause> {
+        match self {
+            Self::Strings(_) => strings::narrow(self, axis, first, count),
+            other => Ok(other.tensor()?.f_narrow(signed(axis), first, count)?.into()),
+        }
+    }
+
+    pub(super) fn strings(&self) -> Result<&types::Tensor, Cause> {
+        match self {
+            Self::Strings(strings) => Ok(strings),
+            Self::Tensor(_) => Err(Cause::new("expected strings, got numbers")),
+            Self::Sequence(_) => Err(Cause::new("expected strings, got a sequence")),
+            Self::Nothing => Err(Cause::new("expected strings, got an empty optional")),
         }
     }
 

@@ -57,7 +57,8 @@ fn slice_along(x: &Tensor, axis: usize, start: i64, end: i64, step: i64) -> Resu
     if step == 0 {
         return Err(Cause::new("a step is 0"));
     }
-    let last = from_end(start).clamp(-1, size - 1);
+    // ONNX lets a start before the first element be the first one.
+    let last = from_end(start).clamp(0.min(size - 1), size - 1);
     let first = (from_end(end).clamp(-1, size - 1) + 1).min(last + 1);
     let reversed = x.f_narrow(axis, first, last + 1 - first)?.f_flip([axis])?;
     Ok(reversed.f_slice(axis, 0, size, step.saturating_neg().min(size.max(1)))?)

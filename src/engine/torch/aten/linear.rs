@@ -1,6 +1,8 @@
 //! Products of matrices.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
+
+use crate::graph::Equation;
 
 use super::super::cause::Cause;
 use super::super::ffi::scalar::multiply;
@@ -10,6 +12,29 @@ use super::args::{Kernel, is_integer};
 /// `test_matmul_4d_1d`, `test_matmul_bcast`
 pub(super) fn matmul() -> Kernel {
     Box::new(|args| Ok(args.tensor(0)?.f_matmul(args.tensor(1)?)?.into()))
+}
+
+/// `test_einsum_batch_diagonal`, `test_einsum_batch_matmul`, `test_einsum_inner_prod`, `test_einsum_scalar`,
+/// `test_einsum_sum`, `test_einsum_transpose`
+pub(super) fn einsum(equation: &Equation) -> Kernel {
+    let equation = equation.to_string();
+    Box::new(move |args| {
+        let result = Tensor::f_einsum(&equation, &args.tensors()?, None::<i64>)?;
+        Ok(result.f_contiguous()?.into())
+    })
+}
+
+/// `test_det_2d`, `test_det_nd`
+pub(super) fn det() -> Kernel {
+    Box::new(|args| {
+        let x = args.tensor(0)?;
+        let kind = x.f_kind()?;
+        let wide = match kind {
+            Kind::Half | Kind::BFloat16 => Kind::Float,
+            _ => kind,
+        };
+        Ok(x.f_totype(wide)?.f_det()?.f_totype(kind)?.into())
+    })
 }
 
 /// `alpha · a' · b' + beta · c`: `test_gemm_all_attributes`, `test_gemm_alpha`, `test_gemm_beta`,

@@ -1,25 +1,78 @@
 //! The `aten` engine: a graph run operator by operator with libtorch.
 //!
 //! Preparation looks up a kernel for each node, copies the weights and reads parameters that are constant; a run only
-//! calls kernels. Invariants: an activation is freed at its last use; a kernel writes only to memory that it made, or
-//! that nobody else sees and nobody needs any more.
+//! calls kernels. The kernel of an operator that runs a graph holds a plan of that graph, made ready with the whole.
+//! Invariants: an activation is freed at its last use; a kernel writes only to memory that it made, or that nobody else
+//! sees and nobody needs any more.
 
+mod activation;
 mod args;
+mod attention;
+mod averaging;
+mod bounds;
+mod cast;
+mod container;
 mod context;
+mod control;
 mod convolution;
+mod coordinates;
+mod cubic;
 mod datum;
+mod deformable;
+mod division;
+mod dropout;
+mod elements;
 mod elementwise;
+mod evaluate;
+mod fill;
+mod fold;
+mod frame;
+mod fused;
+mod grid;
+mod image_file;
 mod index;
+mod interned;
+mod labels;
 mod linear;
+mod linear_attention;
+mod loss;
+mod mask;
+mod mersenne;
+mod narrow;
+mod ngram;
 mod normalisation;
+mod numerals;
+mod order;
 mod pad;
+mod plan;
 mod pooling;
 mod prepared;
+mod quantised;
+mod quantised_product;
+mod random;
+mod recurrent;
+mod recurrent_step;
 mod reduce;
+mod regions;
 mod registry;
+mod resize;
+mod rotary;
+mod scatter;
 mod session;
 mod shape;
+mod signal;
+mod softmax;
+mod space_depth;
 mod storage;
+mod strings;
+mod support;
+mod suppression;
+mod text;
+mod transposed;
+mod unpool;
+mod unsigned;
+mod weights;
 mod window;
 
 pub use prepared::AtenPrepared;
+pub use support::unsupported;

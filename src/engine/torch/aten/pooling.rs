@@ -1,11 +1,13 @@
-//! Average and maximum over windows.
+//! Pooling: one element for every window, or for the whole image.
 
 use tch::{Kind, Tensor};
 
 use crate::graph::{Pool, PoolKind};
 
 use super::super::cause::Cause;
-use super::args::{Kernel, signed};
+use super::args::{Kernel, Outputs, signed};
+use super::averaging::{average, norm, norm_over};
+use super::context::NodeContext;
 use super::window::{Axis, Windows, each, pad};
 
 /// Pooling, with these backend tests:
@@ -16,9 +18,13 @@ use super::window::{Axis, Windows, each, pad};
 ///   `_2d_ceil_last_window_starts_on_pad`, `_2d_dilations`, `_2d_pads`, `_2d_pads_count_include_pad`,
 ///   `_2d_precomputed_pads`, `_2d_precomputed_pads_count_include_pad`, `_2d_precomputed_same_upper`,
 ///   `_2d_precomputed_strides`, `_2d_same_lower`, `_2d_same_upper`, `_2d_strides`, `_3d_dilations_small`
-pub(super) fn pool(op: &Pool) -> Kernel {
+/// - `test_maxpool_with_argmax_2d_precomputed_pads`, `_2d_precomputed_strides`
+/// - `test_lppool_1d_default`, `_2d_default`, `_3d_default`, `_2d_dilations`, `_2d_pads`, `_2d_same_lower`,
+///   `_2d_same_upper`, `_2d_strides`
+pub(super) fn pool(context: &NodeContext<'_>, op: &Pool) -> Kernel {
     let op = op.clone();
     let kernel: Vec<i64> = op.kernel.iter().map(|&size| signed(size)).collect();
+    let indexed = context.node().outputs.get(1).is_some_and(Option::is_some);
     Box::new(move |args| {
         let x = args.tensor(0)?;
         let shape = x.size();
@@ -35,11 +41,15 @@ pub(super) fn pool(op: &Pool) -> Kernel {
             ceil_mode: op.ceil_mode,
         };
         let axes = windows.place(&shape[2..], &kernel)?;
-        let result = match op.kind {
-            PoolKind::Max => maximum(x, &axes)?,
-            PoolKind::Average => average(x, &axes, op.count_include_pad)?,
-        };
-        Ok(result.into())
+        Ok(match op.kind {
+            PoolKind::Max if indexed => {
+                let (values, indices) = indexed_maximum(x, &axes, op.column_major)?;
+                Outputs::from(vec![values, indices])
+            }
+            PoolKind::Max => maximum(x, &axes)?.into(),
+            PoolKind::Average => average(x, &axes, op.count_include_pad)?.into(),
+            PoolKind::Lp { p } => norm(x, &axes, p.into())?.into(),
+        })
     })
 }
 
@@ -52,6 +62,7 @@ fn is_plain(axes: &[Axis], ceil_mode: bool) -> bool {
             output += i64::from(output * axis.stride < axis.input + axis.begin);
         }
         axis.begin == axis.end
+            && axis.begin >= 0
             && 2 * axis.begin <= axis.kernel
             && room >= 0
             && output == axis.output
@@ -59,7 +70,7 @@ fn is_plain(axes: &[Axis], ceil_mode: bool) -> bool {
 }
 
 /// Finds the rounding mode in which libtorch places the windows just so.
-fn plain_mode(axes: &[Axis]) -> Option<bool> {
+pub(super) fn plain_mode(axes: &[Axis]) -> Option<bool> {
     [false, true]
         .into_iter()
         .find(|&ceil_mode| is_plain(axes, ceil_mode))
@@ -68,27 +79,9 @@ fn plain_mode(axes: &[Axis]) -> Option<bool> {
 fn maximum(x: &Tensor, axes: &[Axis]) -> Result<Tensor, Cause> {
     let kind = x.f_kind()?;
     if !is_float(kind) {
-        // Exact for the types that ONNX allows here, INT8 and UINT8.
-        return Ok(maximum(&x.f_totype(Kind::Double)?, axes)?.f_totype(kind)?);
+        return Ok(maximum(&x.f_totype(wider(kind))?, axes)?.f_totype(kind)?);
     }
-    if let Some(ceil_mode) = plain_mode(axes) {
-        return max_pool(x, axes, each(axes, |axis| axis.begin), ceil_mode);
-    }
-    let padded = pad(
-        x,
-        axes,
-        |axis| (axis.begin, axis.reach()),
-        f64::NEG_INFINITY,
-    )?;
-    max_pool(&padded, axes, vec![0; axes.len()], false)
-}
-
-fn max_pool(
-    x: &Tensor,
-    axes: &[Axis],
-    padding: Vec<i64>,
-    ceil_mode: bool,
-) -> Result<Tensor, Cause> {
+    let (x, padding, ceil_mode) = placed(x, axes)?;
     let (kernel, stride) = (
         each(axes, |axis| axis.kernel),
         each(axes, |axis| axis.stride),
@@ -101,78 +94,95 @@ fn max_pool(
     })
 }
 
-fn average(x: &Tensor, axes: &[Axis], count_include_pad: bool) -> Result<Tensor, Cause> {
-    let dilated = axes.iter().any(|axis| axis.dilation != 1);
-    if let Some(ceil_mode) = plain_mode(axes).filter(|_| !dilated) {
-        return average_pool(x, axes, ceil_mode, count_include_pad);
+/// A type that libtorch finds maxima in, and that holds the integers exactly which ONNX allows here.
+fn wider(kind: Kind) -> Kind {
+    match kind {
+        Kind::Int8 | Kind::Uint8 => Kind::Float,
+        _ => Kind::Double,
     }
-    let sums = window_sums(x, axes)?;
-    Ok(sums.f_div(&divisors(axes, count_include_pad, x.f_kind()?)?)?)
 }
 
-fn average_pool(
+/// Returns data, padding and rounding mode for which libtorch places the windows just so.
+fn placed(x: &Tensor, axes: &[Axis]) -> Result<(Tensor, Vec<i64>, bool), Cause> {
+    if let Some(ceil_mode) = plain_mode(axes) {
+        return Ok((x.shallow_clone(), each(axes, |axis| axis.begin), ceil_mode));
+    }
+    let amounts = |axis: &Axis| (axis.begin, axis.reach());
+    let padded = pad(x, axes, amounts, f64::NEG_INFINITY)?;
+    Ok((padded, vec![0; axes.len()], false))
+}
+
+/// Returns maxima, and the index of each among all elements of the data: images one after another, row-major or not
+/// within each.
+fn indexed_maximum(
     x: &Tensor,
     axes: &[Axis],
-    ceil_mode: bool,
-    include: bool,
-) -> Result<Tensor, Cause> {
+    column_major: bool,
+) -> Result<(Tensor, Tensor), Cause> {
+    let kind = x.f_kind()?;
+    if !is_float(kind) {
+        let wide = x.f_totype(wider(kind))?;
+        let (values, indices) = indexed_maximum(&wide, axes, column_major)?;
+        return Ok((values.f_totype(kind)?, indices));
+    }
+    let (padded, padding, ceil_mode) = placed(x, axes)?;
     let (kernel, stride) = (
         each(axes, |axis| axis.kernel),
         each(axes, |axis| axis.stride),
     );
-    let padding = each(axes, |axis| axis.begin);
-    Ok(match axes.len() {
-        1 => x.f_avg_pool1d(kernel, stride, padding, ceil_mode, include)?,
-        2 => x.f_avg_pool2d(kernel, stride, padding, ceil_mode, include, None)?,
-        _ => x.f_avg_pool3d(kernel, stride, padding, ceil_mode, include, None)?,
-    })
+    let dilation = each(axes, |axis| axis.dilation);
+    let (values, indices) = match axes.len() {
+        1 => padded.f_max_pool1d_with_indices(kernel, stride, padding, dilation, ceil_mode)?,
+        2 => padded.f_max_pool2d_with_indices(kernel, stride, padding, dilation, ceil_mode)?,
+        _ => padded.f_max_pool3d_with_indices(kernel, stride, padding, dilation, ceil_mode)?,
+    };
+    let extended = padded.size() != x.size();
+    let mut places = if extended || column_major {
+        let sizes = padded.size();
+        in_image(&indices, axes, &sizes[2..], extended, column_major)?
+    } else {
+        indices
+    };
+    let plane: i64 = axes.iter().map(|axis| axis.input).product();
+    let shape = values.size();
+    let images: Vec<i64> = (0..shape[0] * shape[1])
+        .map(|image| image * plane)
+        .collect();
+    let mut head = vec![1; shape.len()];
+    head[..2].copy_from_slice(&shape[..2]);
+    places = places.f_add(&Tensor::f_from_slice(&images)?.f_reshape(head)?)?;
+    Ok((values, places))
 }
 
-/// Sums the elements of every window: a convolution of each channel with ones.
-fn window_sums(x: &Tensor, axes: &[Axis]) -> Result<Tensor, Cause> {
-    let shape = x.size();
-    let options = (x.f_kind()?, x.device());
-    let padded = pad(x, axes, |axis| (axis.begin, axis.reach()), 0.0)?;
-    let mut planes = padded.size();
-    planes.splice(..2, [shape[0] * shape[1], 1]);
-    let mut ones = each(axes, |axis| axis.kernel);
-    ones.splice(..0, [1, 1]);
-    let sums = padded.f_reshape(planes)?.f_convolution(
-        &Tensor::f_ones(ones, options)?,
-        None::<&Tensor>,
-        each(axes, |axis| axis.stride),
-        vec![0; axes.len()],
-        each(axes, |axis| axis.dilation),
-        false,
-        vec![0; axes.len()],
-        1,
-    )?;
-    let mut result = each(axes, |axis| axis.output);
-    result.splice(..0, [shape[0], shape[1]]);
-    Ok(sums.f_reshape(result)?)
-}
-
-/// Counts, for every window, the elements that the average is over: those of the data and, where asked for, of the
-/// declared padding; never what lies behind it, which `ceil_mode` may reach.
-fn divisors(axes: &[Axis], count_include_pad: bool, kind: Kind) -> Result<Tensor, Cause> {
-    let mut total = Tensor::f_ones([1], (kind, tch::Device::Cpu))?;
-    for axis in axes {
-        let (low, high) = if count_include_pad {
-            (-axis.begin, axis.input + axis.end)
+/// Turns row-major indices in a padded image into ones in the image itself.
+fn in_image(
+    indices: &Tensor,
+    axes: &[Axis],
+    sizes: &[i64],
+    extended: bool,
+    column_major: bool,
+) -> Result<Tensor, Cause> {
+    let single = |number: i64| Tensor::f_from_slice(&[number]);
+    let mut rest = indices.shallow_clone();
+    let mut result = indices.f_zeros_like()?;
+    for (place, axis) in axes.iter().enumerate().rev() {
+        let mut along = rest.f_remainder_tensor(&single(sizes[place])?)?;
+        rest = rest.f_floor_divide(&single(sizes[place])?)?;
+        if extended {
+            // A window of nothing but negative infinities may point into the padding.
+            along = along
+                .f_sub(&single(axis.begin)?)?
+                .f_clamp_tensor(Some(single(0)?), Some(single(axis.input - 1)?))?;
+        }
+        let before = if column_major {
+            &axes[..place]
         } else {
-            (0, axis.input)
+            &axes[place + 1..]
         };
-        let counts: Vec<i64> = (0..axis.output)
-            .map(|window| {
-                let first = window * axis.stride - axis.begin;
-                let inside = |step: &i64| (low..high).contains(&(first + step * axis.dilation));
-                signed((0..axis.kernel).filter(inside).count().max(1))
-            })
-            .collect();
-        let counts = Tensor::f_from_slice(&counts)?.f_totype(kind)?;
-        total = total.f_unsqueeze(-1)?.f_mul(&counts)?;
+        let step = before.iter().map(|axis| axis.input).product();
+        result = result.f_add(&along.f_mul(&single(step)?)?)?;
     }
-    Ok(total.f_squeeze_dim(0)?)
+    Ok(result)
 }
 
 /// `test_globalaveragepool`, `test_globalaveragepool_precomputed`, `test_globalmaxpool`,
@@ -190,6 +200,7 @@ pub(super) fn global_pool(kind: PoolKind) -> Kernel {
         let result = match kind {
             PoolKind::Average => x.f_mean_dim(axes, true, None)?,
             PoolKind::Max => x.f_amax(axes, true)?,
+            PoolKind::Lp { p } => norm_over(x, &axes, p.into())?,
         };
         Ok(result.into())
     })

@@ -3,16 +3,19 @@
 use tch::{Kind, Tensor};
 
 use crate::graph::Reduce;
+use crate::types::DType;
 
 use super::super::cause::Cause;
-use super::super::ffi::scalar::{full, subtract_from};
-use super::args::{Kernel, axes_of, axis_of, is_integer, signed};
+use super::super::ffi::scalar::{Number, full, subtract_from};
+use super::args::{Integers, Kernel, axes_of, axis_of, is_integer, signed};
 use super::context::NodeContext;
+use super::order::{one_integer, ordered};
 
 /// Reductions, with these backend tests: of each of `test_reduce_sum_…`, `_mean_…`, `_max_…`, `_min_…`, `_prod_…`,
-/// `_l1_…`, `_l2_…` those ending in `default_axes_keepdims_example`, `_random`, `do_not_keepdims_…`, `keepdims_…`,
-/// `negative_axes_keepdims_…`, `empty_set` and `empty_set_non_reduced_axis_zero`; also
-/// `test_reduce_sum_empty_axes_input_noop`, `test_reduce_max_bool_inputs`, `test_reduce_min_bool_inputs`
+/// `_l1_…`, `_l2_…`, `_sum_square_…`, `_log_sum_…`, `_log_sum_exp_…` those ending in
+/// `default_axes_keepdims_example`, `_random`, `do_not_keepdims_…`, `keepdims_…`, `negative_axes_keepdims_…`,
+/// `empty_set` and `empty_set_non_reduced_axis_zero`; also `test_reduce_sum_empty_axes_input_noop`,
+/// `test_reduce_max_bool_inputs`, `test_reduce_min_bool_inputs`
 pub(super) fn reduce(
     context: &NodeContext<'_>,
     kind: Reduce,
@@ -20,6 +23,7 @@ pub(super) fn reduce(
     noop_with_empty_axes: bool,
 ) -> Result<Kernel, Cause> {
     let axes = context.integers(1)?;
+    let dtype = context.input_dtype(0);
     Ok(Box::new(move |args| {
         let x = args.tensor(0)?;
         let axes = axes.read(args)?.unwrap_or_default();
@@ -37,34 +41,48 @@ pub(super) fn reduce(
         } else {
             (x, axes)
         };
-        let result = reduced(x, kind, &axes, keep_dims && args.tensor(0)?.dim() > 0)?;
+        let keep_dims = keep_dims && args.tensor(0)?.dim() > 0;
+        let result = reduced(x, dtype, kind, &axes, keep_dims)?;
         Ok(result.into())
     }))
 }
 
-fn reduced(x: &Tensor, reduce: Reduce, axes: &[i64], keep_dims: bool) -> Result<Tensor, Cause> {
+fn reduced(
+    x: &Tensor,
+    dtype: Option<DType>,
+    reduce: Reduce,
+    axes: &[i64],
+    keep_dims: bool,
+) -> Result<Tensor, Cause> {
     let kind = x.f_kind()?;
     let integer = is_integer(x)?;
+    // Squares and exponentials of a half overflow early, and have no place in an integer.
+    let wide = match kind {
+        Kind::Half | Kind::BFloat16 => Kind::Float,
+        _ if integer => Kind::Double,
+        _ => kind,
+    };
+    let squares = |x: &Tensor, kind: Kind| x.f_mul(x)?.f_sum_dim_intlist(axes, keep_dims, kind);
     Ok(match reduce {
         Reduce::Sum => x.f_sum_dim_intlist(axes, keep_dims, kind)?,
         Reduce::L1 => x.f_abs()?.f_sum_dim_intlist(axes, keep_dims, kind)?,
+        Reduce::SumSquare if integer => squares(x, kind)?,
+        Reduce::SumSquare => squares(&x.f_totype(wide)?, wide)?.f_totype(kind)?,
+        Reduce::LogSum => x
+            .f_sum_dim_intlist(axes, keep_dims, wide)?
+            .f_log()?
+            .f_totype(kind)?,
+        Reduce::LogSumExp => x
+            .f_totype(wide)?
+            .f_logsumexp(axes, keep_dims)?
+            .f_totype(kind)?,
         Reduce::Mean if integer => x
             .f_mean_dim(axes, keep_dims, Kind::Double)?
             .f_totype(kind)?,
         Reduce::Mean => x.f_mean_dim(axes, keep_dims, None)?,
-        Reduce::L2 => {
-            // Squares of a half overflow early.
-            let wide = match kind {
-                Kind::Half | Kind::BFloat16 => Kind::Float,
-                _ if integer => Kind::Double,
-                _ => kind,
-            };
-            let x = x.f_totype(wide)?;
-            x.f_mul(&x)?
-                .f_sum_dim_intlist(axes, keep_dims, wide)?
-                .f_sqrt()?
-                .f_totype(kind)?
-        }
+        Reduce::L2 => squares(&x.f_totype(wide)?, wide)?
+            .f_sqrt()?
+            .f_totype(kind)?,
         Reduce::Prod => {
             let mut result = x.shallow_clone();
             // From the last axis, so that the others keep their places.
@@ -74,10 +92,11 @@ fn reduced(x: &Tensor, reduce: Reduce, axes: &[i64], keep_dims: bool) -> Result<
             result
         }
         Reduce::Max | Reduce::Min if axes.iter().any(|&axis| x.size()[axis_index(axis)] == 0) => {
-            extreme_of_nothing(x, reduce == Reduce::Max, axes, keep_dims)?
+            let bound = bound(kind, dtype, reduce == Reduce::Max);
+            full(&remaining(x, axes, keep_dims), bound, kind)?
         }
-        Reduce::Max => x.f_amax(axes, keep_dims)?,
-        Reduce::Min => x.f_amin(axes, keep_dims)?,
+        Reduce::Max => ordered(&ordered(x, dtype)?.f_amax(axes, keep_dims)?, dtype)?,
+        Reduce::Min => ordered(&ordered(x, dtype)?.f_amin(axes, keep_dims)?, dtype)?,
     })
 }
 
@@ -85,14 +104,7 @@ fn axis_index(axis: i64) -> usize {
     usize::try_from(axis).unwrap_or(0)
 }
 
-/// The maximum of no elements is the least value of the type; the minimum the greatest.
-fn extreme_of_nothing(
-    x: &Tensor,
-    maximum: bool,
-    axes: &[i64],
-    keep_dims: bool,
-) -> Result<Tensor, Cause> {
-    let kind = x.f_kind()?;
+fn remaining(x: &Tensor, axes: &[i64], keep_dims: bool) -> Vec<i64> {
     let mut shape = x.size();
     for &axis in axes.iter().rev() {
         if keep_dims {
@@ -101,30 +113,40 @@ fn extreme_of_nothing(
             shape.remove(axis_index(axis));
         }
     }
-    let (least, greatest) = match kind {
-        Kind::Bool => (0, 1),
-        Kind::Uint8 => (0, i64::from(u8::MAX)),
-        Kind::Int8 => (i64::from(i8::MIN), i64::from(i8::MAX)),
-        Kind::Int16 => (i64::from(i16::MIN), i64::from(i16::MAX)),
-        Kind::Int => (i64::from(i32::MIN), i64::from(i32::MAX)),
-        Kind::Int64 => (i64::MIN, i64::MAX),
-        _ => {
-            let value = if maximum {
-                f64::NEG_INFINITY
-            } else {
-                f64::INFINITY
-            };
-            return full(&shape, value, kind);
-        }
+    shape
+}
+
+/// The least value of a type, which is the maximum of no elements, or the greatest, their minimum.
+fn bound(kind: Kind, dtype: Option<DType>, least: bool) -> Number {
+    let (low, high) = match (dtype, kind) {
+        (Some(DType::U16), _) => (0, i64::from(u16::MAX)),
+        (Some(DType::U32), _) => (0, i64::from(u32::MAX)),
+        // Kept with the same bits.
+        (Some(DType::U64), _) => (0, -1),
+        (_, Kind::Bool) => (0, 1),
+        (_, Kind::Uint8) => (0, i64::from(u8::MAX)),
+        (_, Kind::Int8) => (i64::from(i8::MIN), i64::from(i8::MAX)),
+        (_, Kind::Int16) => (i64::from(i16::MIN), i64::from(i16::MAX)),
+        (_, Kind::Int) => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        (_, Kind::Int64) => (i64::MIN, i64::MAX),
+        _ if least => return Number::Float(f64::NEG_INFINITY),
+        _ => return Number::Float(f64::INFINITY),
     };
-    full(&shape, if maximum { least } else { greatest }, kind)
+    Number::Int(if least { low } else { high })
 }
 
 /// Of each of `test_argmax_…` and `test_argmin_…`: `default_axis_example`, `default_axis_random`, `keepdims_…`,
 /// `negative_axis_keepdims_…`, `no_keepdims_…`, all also with `_select_last_index`
-pub(super) fn arg_extreme(largest: bool, axis: i64, keep_dims: bool, select_last: bool) -> Kernel {
+pub(super) fn arg_extreme(
+    context: &NodeContext<'_>,
+    largest: bool,
+    axis: i64,
+    keep_dims: bool,
+    select_last: bool,
+) -> Kernel {
+    let dtype = context.input_dtype(0);
     Box::new(move |args| {
-        let x = args.tensor(0)?;
+        let x = &ordered(args.tensor(0)?, dtype)?;
         let axis = signed(axis_of(axis, x.dim())?);
         let extreme = |x: &Tensor| {
             if largest {
@@ -140,4 +162,68 @@ pub(super) fn arg_extreme(largest: bool, axis: i64, keep_dims: bool, select_last
         // The first of the reversed elements; its index counts from the end.
         Ok(subtract_from(&extreme(&x.f_flip([axis])?)?, last)?.into())
     })
+}
+
+/// `test_hardmax_axis_0` to `_axis_2`, `test_hardmax_default_axis`, `test_hardmax_example`,
+/// `test_hardmax_negative_axis`, `test_hardmax_one_hot`
+pub(super) fn hardmax(axis: i64) -> Kernel {
+    Box::new(move |args| {
+        let x = args.tensor(0)?;
+        let zeros = x.f_zeros_like()?;
+        if x.numel() == 0 {
+            return Ok(zeros.into());
+        }
+        let axis = signed(axis_of(axis, x.dim())?);
+        let greatest = x.f_argmax(axis, true)?;
+        let ones = greatest.f_ones_like()?.f_totype(x.f_kind()?)?;
+        Ok(zeros.f_scatter(axis, &greatest, &ones)?.into())
+    })
+}
+
+/// `test_cumsum_1d`, `test_cumsum_1d_exclusive`, `test_cumsum_1d_int32_exclusive`, `test_cumsum_1d_reverse`,
+/// `test_cumsum_1d_reverse_exclusive`, `test_cumsum_2d_axis_0`, `test_cumsum_2d_axis_1`, `test_cumsum_2d_int32`,
+/// `test_cumsum_2d_negative_axis`, and the same of `test_cumprod_…`
+pub(super) fn cumulative(
+    context: &NodeContext<'_>,
+    product: bool,
+    exclusive: bool,
+    reverse: bool,
+) -> Result<Kernel, Cause> {
+    let axis = match context.integers(1)? {
+        Integers::Constant(list) => Some(list),
+        _ => None,
+    };
+    Ok(Box::new(move |args| {
+        let axis = match axis.as_deref() {
+            Some(&[axis]) => axis,
+            _ => one_integer(args.tensor(1)?)?,
+        };
+        let x = args.tensor(0)?;
+        let kind = x.f_kind()?;
+        let axis = axis_of(axis, x.dim())?;
+        let size = x.size()[axis];
+        let axis = signed(axis);
+        let mut elements = if reverse {
+            x.f_flip([axis])?
+        } else {
+            x.shallow_clone()
+        };
+        if exclusive && size > 0 {
+            let mut shape = x.size();
+            shape[axis_index(axis)] = 1;
+            let neutral = full(&shape, i64::from(product), kind)?;
+            let rest = elements.f_narrow(axis, 0, size - 1)?;
+            elements = Tensor::f_cat(&[neutral, rest], axis)?;
+        }
+        let result = if product {
+            elements.f_cumprod(axis, kind)?
+        } else {
+            elements.f_cumsum(axis, kind)?
+        };
+        Ok(if reverse {
+            result.f_flip([axis])?.into()
+        } else {
+            result.into()
+        })
+    }))
 }

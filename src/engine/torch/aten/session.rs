@@ -1,116 +1,64 @@
-//! One thread's run of a prepared graph.
+//! One thread's runs of a prepared graph.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::engine::outputs::check_outputs;
 use crate::engine::{EngineError, Session};
-use crate::types::Tensor;
+use crate::types::{Signature, Tensor};
 
 use super::super::ffi::InferenceMode;
-use super::args::{Args, Outputs};
 use super::datum::Datum;
-use super::prepared::{Plan, Step, operator_error};
+use super::frame::Frame;
+use super::plan::Plan;
 
-/// The slots of one run at a time. Between runs only weights are in them.
+/// Takes tensors in, runs the plan, gives tensors out.
+#[derive(Debug)]
 pub(super) struct AtenSession {
+    signature: Arc<Signature>,
     plan: Arc<Plan>,
-    slots: Vec<Option<Datum>>,
+    frame: Frame,
 }
 
 impl AtenSession {
-    pub(super) fn new(plan: Arc<Plan>) -> Self {
-        let mut slots: Vec<Option<Datum>> = (0..plan.slots).map(|_| None).collect();
-        for (slot, weight) in &plan.weights {
-            slots[*slot] = Some(weight.handle());
+    pub(super) fn new(signature: Arc<Signature>, plan: Arc<Plan>) -> Self {
+        let frame = Frame::new(plan.clone());
+        Self {
+            signature,
+            plan,
+            frame,
         }
-        Self { plan, slots }
     }
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         let _mode =
             InferenceMode::enter().map_err(|cause| EngineError::Fault(cause.to_string()))?;
-        for (&(slot, used), tensor) in self.plan.inputs.iter().zip(inputs) {
+        let inputs = self.plan.inputs.iter().zip(inputs);
+        let inputs = inputs.map(|(&(_, used), tensor)| {
             if used {
-                let datum = Datum::import(tensor);
-                self.slots[slot] =
-                    Some(datum.map_err(|cause| EngineError::Input(cause.to_string()))?);
+                Datum::import(tensor)
+            } else {
+                Ok(Datum::Nothing)
             }
-        }
-        for step in &self.plan.steps {
-            run_step(step, &mut self.slots)?;
-        }
-        let specs = &self.plan.signature.outputs;
-        self.plan
-            .outputs
-            .iter()
-            .zip(specs)
-            .map(|(&slot, spec)| {
-                let missing =
-                    || EngineError::Fault(format!("output {:?} was not computed", spec.name));
-                let datum = self.slots[slot].as_ref().ok_or_else(missing)?;
-                datum
-                    .export(spec.dtype)
-                    .map_err(|cause| EngineError::Fault(format!("output {:?}: {cause}", spec.name)))
-            })
-            .collect()
+        });
+        let inputs = inputs
+            .collect::<Result<_, _>>()
+            .map_err(|cause| EngineError::Input(cause.to_string()))?;
+        let outputs = self.frame.run(inputs)?;
+        let specs = &self.signature.outputs;
+        let export = |(datum, spec): (Datum, &crate::types::TensorSpec)| {
+            datum
+                .export(spec.dtype)
+                .map_err(|cause| EngineError::Fault(format!("output {:?}: {cause}", spec.name)))
+        };
+        outputs.into_iter().zip(specs).map(export).collect()
     }
-
-    /// Drops all tensors of the run.
-    fn clear(&mut self) {
-        let mut weights = self.plan.weights.iter().map(|(slot, _)| *slot).peekable();
-        for (slot, tensor) in self.slots.iter_mut().enumerate() {
-            // Weights are in the order of their slots.
-            if weights.next_if_eq(&slot).is_none() {
-                *tensor = None;
-            }
-        }
-    }
-}
-
-fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError> {
-    let mut args = Args {
-        slots: &mut *slots,
-        inputs: &step.inputs,
-        last: &step.last,
-    };
-    let outputs =
-        (step.kernel)(&mut args).map_err(|cause| operator_error(&step.node, step.op, &cause))?;
-    for &slot in &step.frees {
-        slots[slot] = None;
-    }
-    match outputs {
-        Outputs::One(datum) => {
-            if let Some(Some(slot)) = step.outputs.first() {
-                slots[*slot] = Some(datum);
-            }
-        }
-        Outputs::Many(data) => {
-            for (slot, datum) in step.outputs.iter().zip(data) {
-                if let Some(slot) = slot {
-                    slots[*slot] = Some(datum);
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Session for AtenSession {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
-        let bindings = self.plan.signature.bind(inputs)?;
-        let outputs = self.compute(inputs);
-        self.clear();
-        let outputs = outputs?;
-        check_outputs(&self.plan.signature, &outputs, &bindings)?;
+        let bindings = self.signature.bind(inputs)?;
+        let outputs = self.compute(inputs)?;
+        check_outputs(&self.signature, &outputs, &bindings)?;
         Ok(outputs)
-    }
-}
-
-impl fmt::Debug for AtenSession {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AtenSession")
-            .field("plan", &self.plan)
-            .finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ use super::super::dtype::kind_of;
 use super::super::ffi::scalar::{Number, full};
 use super::args::{Integers, Kernel, axes_of, axis_of, signed, split_of};
 use super::context::NodeContext;
+use super::storage;
 
 /// `test_reshape_allowzero_reordered`, `_extended_dims`, `_negative_dim`, `_negative_extended_dims`, `_one_dim`,
 /// `_reduced_dims`, `_reordered_all_dims`, `_reordered_last_dims`, `_zero_and_negative_dim`, `_zero_dim`
@@ -202,7 +203,7 @@ fn broadcast(a: &[i64], b: &[i64]) -> Result<Vec<i64>, Cause> {
 /// `test_shape_start_1_end_negative_1`, `test_shape_start_negative_1`
 pub(super) fn shape(start: i64, end: Option<i64>) -> Kernel {
     Box::new(move |args| {
-        let shape = args.tensor(0)?.size();
+        let shape = args.datum(0)?.shape()?;
         let rank = signed(shape.len());
         let clamped = |bound: i64| {
             let bound = if bound < 0 {
@@ -217,21 +218,13 @@ pub(super) fn shape(start: i64, end: Option<i64>) -> Kernel {
     })
 }
 
-/// `test_cast_FLOAT_to_DOUBLE` and the others between types that are not 8-bit floats or strings
-pub(super) fn cast(to: DType) -> Result<Kernel, Cause> {
-    let kind = kind_of(to)?;
-    Ok(Box::new(move |args| {
-        Ok(args.tensor(0)?.f_totype(kind)?.into())
-    }))
-}
-
 /// `test_constantofshape_float_ones`, `test_constantofshape_int_shape_zero`, `test_constantofshape_int_zeros`
 pub(super) fn constant_of_shape(
     context: &NodeContext<'_>,
     value: f64,
     dtype: DType,
 ) -> Result<Kernel, Cause> {
-    let kind = kind_of(dtype)?;
+    let kind = kind_of(storage::kept_as(dtype))?;
     let shape: Integers = context.integers(0)?;
     Ok(Box::new(move |args| {
         let shape = shape.required(args, "shape")?;
@@ -247,7 +240,7 @@ pub(super) fn constant_of_shape(
     }))
 }
 
-/// `test_identity`
+/// `test_identity`, `test_sequence_map_identity_1_sequence_expanded`
 pub(super) fn identity() -> Kernel {
-    Box::new(|args| Ok(args.tensor(0)?.shallow_clone().into()))
+    Box::new(|args| Ok(args.passed_on(0)?.into()))
 }

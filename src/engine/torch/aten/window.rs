@@ -13,7 +13,7 @@ pub(super) struct Axis {
     pub(super) kernel: i64,
     pub(super) stride: i64,
     pub(super) dilation: i64,
-    /// Padding before the first element, and behind the last.
+    /// Padding before the first element, and behind the last; what is left out there where it is negative.
     pub(super) begin: i64,
     pub(super) end: i64,
     /// Number of windows.
@@ -72,7 +72,8 @@ impl Axis {
             AutoPad::Valid => (self.begin, self.end) = (0, 0),
             AutoPad::SameUpper | AutoPad::SameLower => {
                 let output = (self.input + self.stride - 1) / self.stride;
-                let total = ((output - 1) * self.stride + span - self.input).max(0);
+                // Fewer than zero where strides leave elements out: windows begin behind the first one then.
+                let total = (output - 1) * self.stride + span - self.input;
                 let small = total / 2;
                 (self.begin, self.end) = match auto_pad {
                     AutoPad::SameLower => (total - small, small),
@@ -90,7 +91,7 @@ impl Axis {
             )));
         }
         self.output = room / self.stride + 1;
-        if ceil_mode && room % self.stride != 0 {
+        if ceil_mode && auto_pad == AutoPad::Explicit && room % self.stride != 0 {
             self.output += 1;
             // A window that would start in the padding behind the last element is left out.
             if (self.output - 1) * self.stride >= self.input + self.begin {
@@ -135,7 +136,12 @@ pub(super) fn each(axes: &[Axis], parameter: impl Fn(&Axis) -> i64) -> Vec<i64> 
     axes.iter().map(parameter).collect()
 }
 
-fn filled(list: &[usize], count: usize, default: i64, name: &str) -> Result<Vec<i64>, Cause> {
+pub(super) fn filled(
+    list: &[usize],
+    count: usize,
+    default: i64,
+    name: &str,
+) -> Result<Vec<i64>, Cause> {
     if list.is_empty() {
         return Ok(vec![default; count]);
     }

@@ -11,9 +11,11 @@ use std::ffi::c_int;
 
 use tch::Tensor;
 use torch_sys::c_generated::{
-    atg_add_scalar_, atg_clamp, atg_clamp_, atg_clamp_max, atg_clamp_max_, atg_clamp_min,
-    atg_clamp_min_, atg_div_scalar, atg_full, atg_ge, atg_gt, atg_mul_scalar, atg_mul_scalar_,
-    atg_rsub_scalar,
+    atg_add_scalar, atg_add_scalar_, atg_arange, atg_bitwise_and,
+    atg_bitwise_left_shift_tensor_scalar, atg_bitwise_right_shift_tensor_scalar, atg_bitwise_xor,
+    atg_clamp, atg_clamp_, atg_clamp_max, atg_clamp_max_, atg_clamp_min, atg_clamp_min_,
+    atg_div_scalar, atg_eq, atg_full, atg_ge, atg_gt, atg_lt, atg_mul_scalar, atg_mul_scalar_,
+    atg_ne, atg_pow_tensor_scalar, atg_rsub_scalar, atg_threshold,
 };
 use torch_sys::{C_scalar, C_tensor, ats_float, ats_free, ats_int};
 
@@ -123,13 +125,22 @@ macro_rules! in_place {
 }
 
 fresh! {
+    add => atg_add_scalar;
     multiply => atg_mul_scalar;
     divide => atg_div_scalar;
     subtract_from => atg_rsub_scalar;
+    power => atg_pow_tensor_scalar;
     at_least => atg_clamp_min;
     at_most => atg_clamp_max;
     is_at_least => atg_ge;
     is_above => atg_gt;
+    is_below => atg_lt;
+    is => atg_eq;
+    is_not => atg_ne;
+    bitwise_and => atg_bitwise_and;
+    bitwise_xor => atg_bitwise_xor;
+    shift_left => atg_bitwise_left_shift_tensor_scalar;
+    shift_right => atg_bitwise_right_shift_tensor_scalar;
 }
 
 in_place! {
@@ -151,6 +162,21 @@ pub(crate) fn clamp_in_place(x: &mut Tensor, low: Number, high: Number) -> Resul
     let (low, high) = (Scalar::new(low)?, Scalar::new(high)?);
     // SAFETY: live arguments, of which `x` is borrowed mutably.
     unsafe { result(|out| atg_clamp_(out, x.as_mut_ptr(), low.0, high.0)) }
+}
+
+/// Replaces elements up to `limit` by `other`.
+pub(crate) fn threshold(x: &Tensor, limit: Number, other: Number) -> Result<Tensor, Cause> {
+    let (limit, other) = (Scalar::new(limit)?, Scalar::new(other)?);
+    // SAFETY: live arguments, of which `x` is only read.
+    unsafe { result(|out| atg_threshold(out, x.as_ptr().cast_mut(), limit.0, other.0)) }
+}
+
+/// Makes a list of the numbers from 0 on.
+pub(crate) fn count(length: i64, kind: tch::Kind) -> Result<Tensor, Cause> {
+    let end = Scalar::new(Number::Int(length))?;
+    let kind = c_int::from(number_of(kind)?);
+    // SAFETY: a live scalar.
+    unsafe { result(|out| atg_arange(out, end.0, kind, CPU)) }
 }
 
 /// Makes a tensor of one number.

@@ -7,14 +7,21 @@ use crate::types::{DType, Tensor};
 use super::super::attributes::{Attributes, wrong};
 use super::super::builder::Builder;
 use super::super::external::Files;
+use super::super::graph::{Setting, inline_body, read_body};
 use super::super::literal;
-use crate::graph::{Defect, Fault, Initializer, Op, ValueId};
+use super::super::proto::GraphProto;
+use crate::graph::infer::Fact;
+use crate::graph::{Body, Defect, Fault, Initializer, Op, ValueId};
 
 /// What an ONNX node turns into.
 pub(in crate::graph::onnx) enum Form {
     Node(Op, Vec<Option<ValueId>>),
+    /// One node for each output, in their order.
+    Nodes(Vec<(Op, Vec<Option<ValueId>>)>),
     /// The tensor that it always computes.
     Initializer(Arc<Initializer>),
+    /// Nodes that the rule has added already, with the outputs of this one.
+    Inlined,
 }
 
 pub(in crate::graph::onnx) struct Call<'a> {
@@ -26,6 +33,7 @@ pub(in crate::graph::onnx) struct Call<'a> {
     pub(in crate::graph::onnx) outputs: Vec<Option<String>>,
     /// Tells of each output whether a node or the model's caller reads it.
     pub(in crate::graph::onnx) read: Vec<bool>,
+    pub(in crate::graph::onnx) setting: Setting<'a>,
     pub(in crate::graph::onnx) builder: &'a mut Builder,
     pub(in crate::graph::onnx) files: &'a mut Files,
 }
@@ -119,6 +127,38 @@ impl Call<'_> {
             .map(|initializer| &initializer.tensor)
     }
 
+    /// Reads the graph of an attribute as one that stands alone, and is given inputs of which `given` is known. Returns also
+    /// the values that it takes from around it, which are its further inputs.
+    pub(super) fn body(
+        &mut self,
+        attribute: &str,
+        graph: &GraphProto,
+        given: &[Fact],
+    ) -> Result<(Body, Vec<Option<ValueId>>), Fault> {
+        let body = read_body(self.setting, graph, given, self.builder, self.files);
+        let (body, captured) = body.map_err(|defect| in_body(attribute, defect))?;
+        Ok((Body::new(body), captured.into_iter().map(Some).collect()))
+    }
+
+    /// Reads the graph of an attribute in place of the node.
+    pub(super) fn inline(&mut self, attribute: &str, graph: &GraphProto) -> Result<Form, Fault> {
+        let names = self
+            .outputs
+            .iter()
+            .map(|name| name.clone().unwrap_or_default());
+        let names: Vec<_> = names.collect();
+        inline_body(
+            self.setting,
+            graph,
+            self.node,
+            &names,
+            self.builder,
+            self.files,
+        )
+        .map_err(|defect| in_body(attribute, defect))?;
+        Ok(Form::Inlined)
+    }
+
     /// Reads the axes of operators that took them as an attribute before opset `since`, and returns the inputs.
     pub(super) fn axes_input(&mut self, since: i64) -> Result<Vec<Option<ValueId>>, Fault> {
         let mut inputs = self.inputs.clone();
@@ -130,5 +170,12 @@ impl Call<'_> {
             inputs.push(Some(self.integers("axes", axes)?));
         }
         Ok(inputs)
+    }
+}
+
+fn in_body(attribute: &str, defect: Defect) -> Fault {
+    Fault::Body {
+        body: attribute.to_owned(),
+        defect: Box::new(defect),
     }
 }

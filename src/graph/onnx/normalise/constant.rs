@@ -1,16 +1,17 @@
-//! Constants in their several spellings, and operators that do nothing when a model is not trained.
+//! Constants in their several spellings.
+
+use std::sync::Arc;
 
 use super::super::attributes::wrong;
 use super::super::{literal, tensor};
 use super::call::{Call, Form};
 use super::registry::Rule;
-use crate::graph::{Fault, Op};
-use crate::types::DType;
+use crate::graph::{Fault, Initializer, Op};
+use crate::types::{DType, Tensor};
 
 pub(super) const RULES: &[Rule] = &[
     ("Constant", constant),
     ("ConstantOfShape", constant_of_shape),
-    ("Dropout", dropout),
 ];
 
 pub(super) fn constant(call: &mut Call<'_>) -> Result<Form, Fault> {
@@ -35,11 +36,15 @@ pub(super) fn constant(call: &mut Call<'_>) -> Result<Form, Fault> {
         literal::of_integers(DType::I64, Vec::new(), &[value])
     } else if let Some(values) = attributes.ints("value_ints")? {
         literal::integers(values)
+    } else if let Some(value) = attributes.bytes("value_string")? {
+        literal::strings(Vec::new(), &[value])
+    } else if let Some(values) = attributes.byte_strings("value_strings")? {
+        literal::strings(vec![values.len()], values)
     } else {
         attributes.finish()?;
         None
     };
-    let expected = "a tensor, a number or a list of numbers";
+    let expected = "a tensor, or a number or text or a list of them";
     initializer
         .map(Form::Initializer)
         .ok_or(Fault::NoAttribute {
@@ -61,32 +66,16 @@ pub(super) fn constant_of_shape(call: &mut Call<'_>) -> Result<Form, Fault> {
     };
     let single = tensor::read(value, call.node, call.files).map_err(in_value)?;
     let dtype = single.tensor.dtype();
-    match literal::read_single(&single.tensor) {
-        Some(value) => call.plain(Op::ConstantOfShape { value, dtype }),
-        None => Err(wrong(
-            "value",
-            format!("{:?}", single.tensor),
-            "one element of at most 53 significant bits",
-        )),
+    if let Some(value) = literal::read_single(&single.tensor) {
+        return call.plain(Op::ConstantOfShape { value, dtype });
     }
-}
-
-/// Inputs since opset 12: data, ratio?, `training_mode`?.
-pub(super) fn dropout(call: &mut Call<'_>) -> Result<Form, Fault> {
-    call.only_first_output()?;
-    call.at_most_inputs(if call.opset < 12 { 1 } else { 3 })?;
-    call.attributes.ignore(&["ratio", "seed"]);
-    if call.opset < 7 {
-        call.attributes.only("is_test", 1, 0)?;
-    }
-    if call.has_input(2) && call.weight(2).and_then(literal::read_single) != Some(0.0) {
-        let parameter = "training_mode";
-        let seen = "true, or computed by the model".to_owned();
-        return Err(Fault::Parameter {
-            parameter,
-            seen,
-            expected: "a constant false".to_owned(),
-        });
-    }
-    Ok(Form::Node(Op::Identity, vec![Some(call.input(0)?)]))
+    // A text, a narrow float or an integer of more than 53 significant bits.
+    let scalar = Tensor::new(dtype, Vec::new(), single.tensor.memory().clone());
+    let scalar =
+        scalar.map_err(|_| wrong("value", format!("{:?}", single.tensor), "one element"))?;
+    let scalar = call.literal("value", Some(Arc::new(Initializer { tensor: scalar })))?;
+    Ok(Form::Node(
+        Op::Expand,
+        vec![Some(scalar), Some(call.input(0)?)],
+    ))
 }

@@ -1,12 +1,13 @@
-//! Convolution and pooling: windows, strides, padding.
+//! Convolutions, also transposed and deformable, and their blocks put together again.
 
 use super::super::attributes::{Attributes, wrong};
 use super::call::{Call, Form};
 use super::registry::Rule;
-use crate::graph::{AutoPad, Conv, Fault, Op, Pool, PoolKind};
+use crate::graph::{AutoPad, Col2Im, Conv, ConvTranspose, DeformConv, Fault, Op};
+use crate::types::ShapeSpec;
 
 /// Reads `auto_pad` and `pads`; the latter count only if the former leaves the choice to them.
-fn padding(attributes: &Attributes<'_>) -> Result<(AutoPad, Vec<usize>), Fault> {
+pub(super) fn padding(attributes: &Attributes<'_>) -> Result<(AutoPad, Vec<usize>), Fault> {
     let pads = attributes.sizes("pads")?;
     let auto_pad = match attributes.text("auto_pad")?.as_deref() {
         None | Some("" | "NOTSET") => return Ok((AutoPad::Explicit, pads)),
@@ -25,18 +26,17 @@ fn padding(attributes: &Attributes<'_>) -> Result<(AutoPad, Vec<usize>), Fault> 
 }
 
 pub(super) const RULES: &[Rule] = &[
-    ("AveragePool", average_pool),
-    ("Conv", conv),
-    ("GlobalAveragePool", |call| {
-        call.plain(Op::GlobalPool(PoolKind::Average))
+    ("Col2Im", col2im),
+    ("Conv", |call| {
+        let conv = conv(call)?;
+        call.plain(Op::Conv(conv))
     }),
-    ("GlobalMaxPool", |call| {
-        call.plain(Op::GlobalPool(PoolKind::Max))
-    }),
-    ("MaxPool", max_pool),
+    ("ConvTranspose", conv_transpose),
+    ("DeformConv", deform_conv),
 ];
 
-pub(super) fn conv(call: &mut Call<'_>) -> Result<Form, Fault> {
+/// Reads the attributes; input 1 is the weight.
+pub(super) fn conv(call: &Call<'_>) -> Result<Conv, Fault> {
     let attributes = &call.attributes;
     let (auto_pad, pads) = padding(attributes)?;
     let groups = attributes.int_or("group", 1)?;
@@ -61,52 +61,40 @@ pub(super) fn conv(call: &mut Call<'_>) -> Result<Form, Fault> {
                 .zip(&kernel)
                 .all(|(dim, &size)| dim.fixed().is_none_or(|fixed| fixed == size)))
     {
-        let weight = crate::types::ShapeSpec(weight.to_vec());
+        let weight = ShapeSpec(weight.to_vec());
         return Err(wrong(
             "kernel_shape",
             format!("{kernel:?}"),
             &format!("{weight} as the weight has"),
         ));
     }
-    call.plain(Op::Conv(conv))
+    Ok(conv)
 }
 
-fn pool(call: &Call<'_>, kind: PoolKind) -> Result<Pool, Fault> {
-    let attributes = &call.attributes;
-    let (auto_pad, pads) = padding(attributes)?;
-    let kernel = attributes.sizes("kernel_shape")?;
-    if kernel.is_empty() {
-        let attribute = "kernel_shape".to_owned();
-        return Err(Fault::NoAttribute {
-            attribute,
-            expected: "the size of the window",
-        });
-    }
-    Ok(Pool {
-        kind,
-        kernel,
-        auto_pad,
-        pads,
-        strides: attributes.sizes("strides")?,
-        dilations: attributes.sizes("dilations")?,
-        ceil_mode: attributes.flag("ceil_mode", false)?,
-        count_include_pad: false,
-    })
-}
-
-pub(super) fn max_pool(call: &mut Call<'_>) -> Result<Form, Fault> {
-    call.only_first_output()?;
-    // How indices are counted, which are not computed.
-    call.attributes.ignore(&["storage_order"]);
-    let pool = pool(call, PoolKind::Max)?;
-    call.plain(Op::Pool(pool))
-}
-
-pub(super) fn average_pool(call: &mut Call<'_>) -> Result<Form, Fault> {
-    let count_include_pad = call.attributes.flag("count_include_pad", false)?;
-    let pool = Pool {
-        count_include_pad,
-        ..pool(call, PoolKind::Average)?
+fn conv_transpose(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let op = ConvTranspose {
+        conv: conv(call)?,
+        output_padding: call.attributes.sizes("output_padding")?,
+        output_shape: call.attributes.sizes("output_shape")?,
     };
-    call.plain(Op::Pool(pool))
+    call.plain(Op::ConvTranspose(op))
+}
+
+fn deform_conv(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let groups = call.attributes.int_or("offset_group", 1)?;
+    let op = DeformConv {
+        conv: conv(call)?,
+        offset_groups: usize::try_from(groups)
+            .map_err(|_| wrong("offset_group", groups, "at least 1"))?,
+    };
+    call.plain(Op::DeformConv(op))
+}
+
+fn col2im(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let op = Col2Im {
+        pads: call.attributes.sizes("pads")?,
+        strides: call.attributes.sizes("strides")?,
+        dilations: call.attributes.sizes("dilations")?,
+    };
+    call.plain(Op::Col2Im(op))
 }

@@ -3,7 +3,6 @@
 use crate::types::Dim;
 
 use super::super::attributes::wrong;
-use super::super::dtype::{from_number, name};
 use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
@@ -12,11 +11,32 @@ use crate::graph::{Binary, Fault, Op, Reduce, Unary, ValueId};
 
 pub(super) const RULES: &[Rule] = &[
     ("Abs", |call| call.plain(Op::Unary(Unary::Abs))),
+    ("Acos", |call| call.plain(Op::Unary(Unary::Acos))),
+    ("Acosh", |call| call.plain(Op::Unary(Unary::Acosh))),
     ("Add", |call| binary(call, Binary::Add)),
     ("And", |call| binary(call, Binary::And)),
-    ("Cast", cast),
+    ("Asin", |call| call.plain(Op::Unary(Unary::Asin))),
+    ("Asinh", |call| call.plain(Op::Unary(Unary::Asinh))),
+    ("Atan", |call| call.plain(Op::Unary(Unary::Atan))),
+    ("Atanh", |call| call.plain(Op::Unary(Unary::Atanh))),
+    ("BitShift", bit_shift),
+    ("BitwiseAnd", |call| {
+        call.plain(Op::Binary(Binary::BitwiseAnd))
+    }),
+    ("BitwiseNot", |call| {
+        call.plain(Op::Unary(Unary::BitwiseNot))
+    }),
+    ("BitwiseOr", |call| {
+        call.plain(Op::Binary(Binary::BitwiseOr))
+    }),
+    ("BitwiseXor", |call| {
+        call.plain(Op::Binary(Binary::BitwiseXor))
+    }),
     ("Ceil", |call| call.plain(Op::Unary(Unary::Ceil))),
+    ("Celu", celu),
     ("Clip", clip),
+    ("Cos", |call| call.plain(Op::Unary(Unary::Cos))),
+    ("Cosh", |call| call.plain(Op::Unary(Unary::Cosh))),
     ("Div", |call| binary(call, Binary::Div)),
     ("Elu", elu),
     ("Equal", |call| binary(call, Binary::Equal)),
@@ -30,6 +50,8 @@ pub(super) const RULES: &[Rule] = &[
     }),
     ("HardSigmoid", hard_sigmoid),
     ("HardSwish", |call| call.plain(Op::Unary(Unary::HardSwish))),
+    ("IsInf", is_inf),
+    ("IsNaN", |call| call.plain(Op::Unary(Unary::IsNaN))),
     ("LeakyRelu", leaky_relu),
     ("Less", |call| binary(call, Binary::Less)),
     ("LessOrEqual", |call| binary(call, Binary::LessOrEqual)),
@@ -38,6 +60,7 @@ pub(super) const RULES: &[Rule] = &[
     ("Mean", |call| call.plain(Op::Variadic(Reduce::Mean))),
     ("Min", |call| call.plain(Op::Variadic(Reduce::Min))),
     ("Mish", |call| call.plain(Op::Unary(Unary::Mish))),
+    ("Mod", modulo),
     ("Mul", |call| binary(call, Binary::Mul)),
     ("Neg", |call| call.plain(Op::Unary(Unary::Neg))),
     ("Not", |call| call.plain(Op::Unary(Unary::Not))),
@@ -49,14 +72,21 @@ pub(super) const RULES: &[Rule] = &[
     }),
     ("Relu", |call| call.plain(Op::Unary(Unary::Relu))),
     ("Round", |call| call.plain(Op::Unary(Unary::Round))),
+    ("Selu", selu),
+    ("Shrink", shrink),
     ("Sigmoid", |call| call.plain(Op::Unary(Unary::Sigmoid))),
     ("Sign", |call| call.plain(Op::Unary(Unary::Sign))),
+    ("Sin", |call| call.plain(Op::Unary(Unary::Sin))),
+    ("Sinh", |call| call.plain(Op::Unary(Unary::Sinh))),
     ("Softplus", |call| call.plain(Op::Unary(Unary::Softplus))),
     ("Softsign", |call| call.plain(Op::Unary(Unary::Softsign))),
     ("Sqrt", |call| call.plain(Op::Unary(Unary::Sqrt))),
     ("Sub", |call| binary(call, Binary::Sub)),
     ("Sum", |call| call.plain(Op::Variadic(Reduce::Sum))),
+    ("Swish", swish),
+    ("Tan", |call| call.plain(Op::Unary(Unary::Tan))),
     ("Tanh", |call| call.plain(Op::Unary(Unary::Tanh))),
+    ("ThresholdedRelu", thresholded_relu),
     ("Where", |call| call.plain(Op::Where)),
     ("Xor", |call| binary(call, Binary::Xor)),
 ];
@@ -78,6 +108,66 @@ pub(super) fn leaky_relu(call: &mut Call<'_>) -> Result<Form, Fault> {
 pub(super) fn elu(call: &mut Call<'_>) -> Result<Form, Fault> {
     let alpha = call.attributes.float_or("alpha", 1.0)?;
     call.plain(Op::Unary(Unary::Elu { alpha }))
+}
+
+/// The defaults depend on the opset, as the numbers that opset 6 rounds were written with fewer digits before.
+fn selu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let (alpha, gamma) = if call.opset < 6 {
+        (1.6732, 1.0507)
+    } else {
+        (1.673_263_2, 1.050_701)
+    };
+    let alpha = call.attributes.float_or("alpha", alpha)?;
+    let gamma = call.attributes.float_or("gamma", gamma)?;
+    call.plain(Op::Unary(Unary::Selu { alpha, gamma }))
+}
+
+fn celu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let alpha = call.attributes.float_or("alpha", 1.0)?;
+    if alpha == 0.0 {
+        return Err(wrong("alpha", alpha, "a number other than 0"));
+    }
+    call.plain(Op::Unary(Unary::Celu { alpha }))
+}
+
+fn shrink(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let bias = call.attributes.float_or("bias", 0.0)?;
+    let lambda = call.attributes.float_or("lambd", 0.5)?;
+    call.plain(Op::Unary(Unary::Shrink { bias, lambda }))
+}
+
+fn swish(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let alpha = call.attributes.float_or("alpha", 1.0)?;
+    call.plain(Op::Unary(Unary::Swish { alpha }))
+}
+
+fn thresholded_relu(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let alpha = call.attributes.float_or("alpha", 1.0)?;
+    call.plain(Op::Unary(Unary::ThresholdedRelu { alpha }))
+}
+
+fn is_inf(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let negative = call.attributes.flag("detect_negative", true)?;
+    let positive = call.attributes.flag("detect_positive", true)?;
+    call.plain(Op::Unary(Unary::IsInf { negative, positive }))
+}
+
+fn bit_shift(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let expected = "LEFT or RIGHT";
+    match call.attributes.text("direction")?.as_deref() {
+        Some("LEFT") => call.plain(Op::Binary(Binary::ShiftLeft)),
+        Some("RIGHT") => call.plain(Op::Binary(Binary::ShiftRight)),
+        Some(seen) => Err(wrong("direction", format!("{seen:?}"), expected)),
+        None => Err(Fault::NoAttribute {
+            attribute: "direction".to_owned(),
+            expected,
+        }),
+    }
+}
+
+fn modulo(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let truncated = call.attributes.flag("fmod", false)?;
+    call.plain(Op::Binary(Binary::Mod { truncated }))
 }
 
 pub(super) fn gelu(call: &mut Call<'_>) -> Result<Form, Fault> {
@@ -189,19 +279,4 @@ pub(super) fn clip(call: &mut Call<'_>) -> Result<Form, Fault> {
         });
     }
     Ok(Form::Node(Op::Clip, inputs))
-}
-
-pub(super) fn cast(call: &mut Call<'_>) -> Result<Form, Fault> {
-    let expected = "an element type";
-    let to = call.attributes.int("to")?.ok_or(Fault::NoAttribute {
-        attribute: "to".to_owned(),
-        expected,
-    })?;
-    // Of meaning for 8-bit floating-point numbers only.
-    call.attributes.ignore(&["saturate", "round_mode"]);
-    let number = i32::try_from(to).unwrap_or(-1);
-    match from_number(number) {
-        Some(to) => call.plain(Op::Cast { to }),
-        None => Err(wrong("to", name(number), "a supported element type")),
-    }
 }

@@ -1,13 +1,14 @@
-//! Products of matrices, and normalisations with trained parameters.
+//! Products of matrices.
 
+use super::super::attributes::wrong;
 use super::call::{Call, Form};
 use super::registry::Rule;
-use crate::graph::{Fault, Op};
+use crate::graph::{Equation, Fault, Op};
 
 pub(super) const RULES: &[Rule] = &[
-    ("BatchNormalization", batch_normalization),
+    ("Det", |call| call.plain(Op::Det)),
+    ("Einsum", einsum),
     ("Gemm", gemm),
-    ("LayerNormalization", layer_normalization),
     ("MatMul", |call| call.plain(Op::MatMul)),
 ];
 
@@ -24,32 +25,14 @@ pub(super) fn gemm(call: &mut Call<'_>) -> Result<Form, Fault> {
     call.plain(op)
 }
 
-pub(super) fn batch_normalization(call: &mut Call<'_>) -> Result<Form, Fault> {
-    call.only_first_output()?;
-    let attributes = &call.attributes;
-    let epsilon = attributes.float_or("epsilon", 1e-5)?;
-    // The weight of new statistics, which inference does not gather.
-    attributes.ignore(&["momentum"]);
-    if call.opset < 7 {
-        attributes.only("is_test", 1, 0)?;
-    }
-    if call.opset < 9 {
-        attributes.only("spatial", 1, 1)?;
-    }
-    if call.opset >= 14 {
-        attributes.only("training_mode", 0, 0)?;
-    }
-    call.plain(Op::BatchNormalization { epsilon })
-}
-
-pub(super) fn layer_normalization(call: &mut Call<'_>) -> Result<Form, Fault> {
-    call.only_first_output()?;
-    let attributes = &call.attributes;
-    let op = Op::LayerNormalization {
-        axis: attributes.int_or("axis", -1)?,
-        epsilon: attributes.float_or("epsilon", 1e-5)?,
-    };
-    // The precision of the statistics, which is at least that of FP32 in any case.
-    attributes.ignore(&["stash_type"]);
-    call.plain(op)
+fn einsum(call: &mut Call<'_>) -> Result<Form, Fault> {
+    let text = call.attributes.text("equation")?;
+    let text = text.ok_or(Fault::NoAttribute {
+        attribute: "equation".to_owned(),
+        expected: "letters for the dimensions of each input and of the output",
+    })?;
+    let expected = "letters for the dimensions of each input, then -> and some of them";
+    let equation =
+        Equation::parse(&text).ok_or_else(|| wrong("equation", format!("{text:?}"), expected))?;
+    call.plain(Op::Einsum(equation))
 }

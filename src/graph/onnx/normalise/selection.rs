@@ -1,25 +1,20 @@
-//! Operators that take parts of a tensor or put something round it: Split, Slice, Gather, Pad.
+//! Operators that take parts of a tensor: Split, Slice, Gather.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
 use crate::graph::infer::axis;
-use crate::graph::{Fault, Op, PadMode};
+use crate::graph::{Fault, Op};
 
-pub(super) const RULES: &[Rule] = &[
-    ("Gather", gather),
-    ("Pad", pad),
-    ("Slice", slice),
-    ("Split", split),
-];
+pub(super) const RULES: &[Rule] = &[("Gather", gather), ("Slice", slice), ("Split", split)];
 
 pub(super) fn split(call: &mut Call<'_>) -> Result<Form, Fault> {
     let along = call.attributes.int_or("axis", 0)?;
     let outputs = call.outputs.len();
     let mut inputs = call.inputs.clone();
     if call.opset < 13 {
-        call.at_most_inputs(1)?;
+        // The first version took sizes as an input or as an attribute.
+        call.at_most_inputs(if call.opset < 2 { 2 } else { 1 })?;
         if let Some(sizes) = call.attributes.ints("split")? {
             inputs.push(Some(call.integers("split", sizes)?));
         }
@@ -84,42 +79,4 @@ pub(super) fn slice(call: &mut Call<'_>) -> Result<Form, Fault> {
 pub(super) fn gather(call: &mut Call<'_>) -> Result<Form, Fault> {
     let axis = call.attributes.int_or("axis", 0)?;
     call.plain(Op::Gather { axis })
-}
-
-pub(super) fn pad(call: &mut Call<'_>) -> Result<Form, Fault> {
-    let mode = match call.attributes.text("mode")?.as_deref() {
-        None | Some("constant") => PadMode::Constant,
-        Some("reflect") => PadMode::Reflect,
-        Some("edge") => PadMode::Edge,
-        Some(seen) => {
-            return Err(wrong(
-                "mode",
-                format!("{seen:?}"),
-                "\"constant\", \"reflect\" or \"edge\"",
-            ));
-        }
-    };
-    if call.opset >= 11 {
-        return call.plain(Op::Pad(mode));
-    }
-    call.at_most_inputs(1)?;
-    let expected = "all begins, then all ends";
-    let pads = call.attributes.ints("pads")?;
-    let pads = pads.ok_or(Fault::NoAttribute {
-        attribute: "pads".to_owned(),
-        expected,
-    })?;
-    let value = call.attributes.float_or("value", 0.0)?;
-    let mut inputs = vec![Some(call.input(0)?), Some(call.integers("pads", pads)?)];
-    if mode == PadMode::Constant && value != 0.0 {
-        let dtype = call.dtype(0, "value")?;
-        let expected = "a floating-point datatype".to_owned();
-        let scalar = literal::float(dtype, value).ok_or(Fault::DType {
-            input: 0,
-            seen: dtype,
-            expected,
-        })?;
-        inputs.push(Some(call.literal("value", Some(scalar))?));
-    }
-    Ok(Form::Node(Op::Pad(mode), inputs))
 }

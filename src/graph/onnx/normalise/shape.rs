@@ -11,12 +11,20 @@ pub(super) const RULES: &[Rule] = &[
     ("Identity", |call| call.plain(Op::Identity)),
     ("Reshape", reshape),
     ("Shape", shape),
+    ("Size", |call| call.plain(Op::Size)),
     ("Squeeze", squeeze),
     ("Transpose", transpose),
     ("Unsqueeze", unsqueeze),
 ];
 
 pub(super) fn reshape(call: &mut Call<'_>) -> Result<Form, Fault> {
+    if call.opset < 5 {
+        call.at_most_inputs(1)?;
+        call.attributes.ignore(&["consumed_inputs"]);
+        let shape = call.attributes.ints("shape")?.unwrap_or_default();
+        let inputs = vec![Some(call.input(0)?), Some(call.integers("shape", shape)?)];
+        return Ok(Form::Node(Op::Reshape { allow_zero: false }, inputs));
+    }
     let allow_zero = call.opset >= 14 && call.attributes.flag("allowzero", false)?;
     call.plain(Op::Reshape { allow_zero })
 }
@@ -52,7 +60,10 @@ pub(super) fn unsqueeze(call: &mut Call<'_>) -> Result<Form, Fault> {
 
 pub(super) fn concat(call: &mut Call<'_>) -> Result<Form, Fault> {
     let expected = "the dimension along which to join";
-    let axis = call.attributes.int("axis")?;
+    let axis = match call.opset {
+        ..4 => Some(call.attributes.int_or("axis", 1)?),
+        _ => call.attributes.int("axis")?,
+    };
     let axis = axis.ok_or(Fault::NoAttribute {
         attribute: "axis".to_owned(),
         expected,

@@ -1,0 +1,187 @@
+//! What is known of a graph before it runs: the kernel of each node, weights, lifetimes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::engine::EngineError;
+use crate::graph::{Graph, Node, NodeId, ValueOrigin};
+
+use super::super::cause::Cause;
+use super::args::Kernel;
+use super::context::NodeContext;
+use super::datum::Weight;
+use super::registry::kernel;
+use super::weights::Weights;
+
+/// A graph made ready, which all that run it share. Values are addressed by slot: the index of the value in the graph.
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) slots: usize,
+    /// Slot of each input, and whether a step or output needs it.
+    pub(super) inputs: Vec<(usize, bool)>,
+    pub(super) outputs: Vec<usize>,
+    /// Weights with their slots, in the order of those.
+    pub(super) weights: Vec<(usize, Arc<Weight>)>,
+}
+
+/// One node.
+pub(super) struct Step {
+    pub(super) node: String,
+    pub(super) op: &'static str,
+    pub(super) kernel: Kernel,
+    pub(super) inputs: Vec<Option<usize>>,
+    /// Slot of each output; `None` where nobody needs it.
+    pub(super) outputs: Vec<Option<usize>>,
+    /// Of each input: whether it is used here for the last time, and only once.
+    pub(super) last: Vec<bool>,
+    /// Slots to empty after this step.
+    pub(super) frees: Vec<usize>,
+}
+
+impl Plan {
+    /// Makes a graph ready, with the bodies of its nodes.
+    pub(super) fn of(graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
+        let lifetimes = Lifetimes::of(graph);
+        let steps = graph
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(index, node)| step(graph, node, index, &lifetimes, weights))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            steps,
+            slots: graph.values.len(),
+            inputs: graph
+                .inputs
+                .iter()
+                .map(|id| (id.0 as usize, lifetimes.is_used(id.0 as usize)))
+                .collect(),
+            outputs: graph.outputs.iter().map(|id| id.0 as usize).collect(),
+            weights: weights.load(graph, |slot| lifetimes.is_used(slot))?,
+        })
+    }
+}
+
+/// When each value is needed for the last time.
+struct Lifetimes {
+    /// Index of the last node that uses the slot.
+    last_use: Vec<Option<usize>>,
+    /// Outputs of the graph, which outlive the nodes.
+    is_output: Vec<bool>,
+    /// Weights, which outlive the run.
+    is_weight: Vec<bool>,
+}
+
+impl Lifetimes {
+    fn of(graph: &Graph) -> Self {
+        let mut last_use = vec![None; graph.values.len()];
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for value in node.inputs.iter().flatten() {
+                last_use[value.0 as usize] = Some(index);
+            }
+        }
+        let mut is_output = vec![false; graph.values.len()];
+        for value in &graph.outputs {
+            is_output[value.0 as usize] = true;
+        }
+        let is_weight = graph
+            .values
+            .iter()
+            .map(|value| matches!(value.origin, ValueOrigin::Initializer(_)))
+            .collect();
+        Self {
+            last_use,
+            is_output,
+            is_weight,
+        }
+    }
+
+    fn is_used(&self, slot: usize) -> bool {
+        self.last_use[slot].is_some() || self.is_output[slot]
+    }
+
+    fn ends_at(&self, slot: usize, node: usize) -> bool {
+        self.last_use[slot] == Some(node) && !self.is_output[slot] && !self.is_weight[slot]
+    }
+}
+
+fn step(
+    graph: &Graph,
+    node: &Node,
+    index: usize,
+    lifetimes: &Lifetimes,
+    weights: &Weights,
+) -> Result<Step, EngineError> {
+    let op = node.op.name();
+    let label = if node.name.is_empty() {
+        let output = node.outputs.iter().flatten().next();
+        output.map_or_else(
+            || format!("{:?}", NodeId(index as u32)),
+            |id| graph.value(*id).name.clone(),
+        )
+    } else {
+        node.name.clone()
+    };
+    let context = NodeContext::new(graph, node, weights);
+    let kernel = kernel(&context).map_err(|cause| operator_error(&label, op, &cause))?;
+    let inputs: Vec<Option<usize>> = node
+        .inputs
+        .iter()
+        .map(|value| value.map(|id| id.0 as usize))
+        .collect();
+    let last = inputs
+        .iter()
+        .map(|slot| {
+            slot.is_some_and(|slot| {
+                let uses = inputs.iter().filter(|&&other| other == Some(slot)).count();
+                uses == 1 && lifetimes.ends_at(slot, index)
+            })
+        })
+        .collect();
+    let mut frees: Vec<usize> = inputs
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|&slot| lifetimes.ends_at(slot, index))
+        .collect();
+    frees.sort_unstable();
+    frees.dedup();
+    let outputs = node
+        .outputs
+        .iter()
+        .map(|value| {
+            value
+                .map(|id| id.0 as usize)
+                .filter(|&slot| lifetimes.is_used(slot))
+        })
+        .collect();
+    Ok(Step {
+        node: label,
+        op,
+        kernel,
+        inputs,
+        outputs,
+        last,
+        frees,
+    })
+}
+
+pub(super) fn operator_error(node: &str, op: &str, cause: &Cause) -> EngineError {
+    EngineError::Operator {
+        node: node.to_owned(),
+        op: op.to_owned(),
+        cause: cause.to_string(),
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field(
+                "steps",
+                &self.steps.iter().map(|step| step.op).collect::<Vec<_>>(),
+            )
+            .field("weights", &self.weights.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! The three digests of a graph.
+
+use std::collections::HashSet;
+
+use crate::graph::{Graph, NodeId, ValueId, ValueOrigin};
+
+use super::digest::Mixer;
+use super::{Digest, Fingerprints, WeightDigests};
+
+/// What identifies a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hashes {
+    /// Of the architecture: equal for one network trained twice.
+    pub structure: Digest,
+    /// Of the elements of the weights, in the order in which the outputs lead to them.
+    pub weights: Digest,
+    /// Of both: graphs with equal ones compute the same.
+    pub content: Digest,
+}
+
+impl Graph {
+    /// Returns the digests of structure, of weights, and of both. `progress` is told of bytes of weights as they are
+    /// read.
+    pub fn hashes(&self, progress: &mut dyn FnMut(u64)) -> Hashes {
+        let weights = WeightDigests::of(self, progress);
+        Hashes {
+            structure: self.structure_hash(),
+            weights: self.weights_in_order(&weights),
+            content: self.digest("content", &Fingerprints::of_content(self, &weights)),
+        }
+    }
+
+    /// Returns the first of [`Graph::hashes`], for which no weight is read.
+    pub fn structure_hash(&self) -> Digest {
+        self.digest("structure", &Fingerprints::of_structure(self))
+    }
+
+    fn digest(&self, kind: &str, prints: &Fingerprints) -> Digest {
+        let mut mixer = Mixer::new(kind);
+        for ids in [&self.inputs, &self.outputs] {
+            mixer.number(ids.len());
+            for id in ids {
+                mixer.digest(prints.values[id.0 as usize]);
+            }
+        }
+        mixer.finish()
+    }
+
+    fn weights_in_order(&self, weights: &WeightDigests) -> Digest {
+        let mut mixer = Mixer::new("weights");
+        let mut seen: HashSet<NodeId> = HashSet::new();
+        let mut met: HashSet<Digest> = HashSet::new();
+        let mut open: Vec<ValueId> = self.outputs.iter().rev().copied().collect();
+        while let Some(id) = open.pop() {
+            match self.value(id).origin {
+                ValueOrigin::Input(_) => {}
+                ValueOrigin::Initializer(_) => {
+                    if let Some(digest) = weights.get(id).filter(|digest| met.insert(*digest)) {
+                        mixer.digest(digest);
+                    }
+                }
+                ValueOrigin::Node(node, _) => {
+                    if seen.insert(node) {
+                        open.extend(self.node(node).inputs.iter().rev().flatten());
+                    }
+                }
+            }
+        }
+        mixer.finish()
+    }
+}

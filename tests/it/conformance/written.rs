@@ -1,0 +1,72 @@
+//! Models of the suite, written back as ONNX and read again: the same graph, and the same outputs to the last bit.
+
+use blockflow::engine::{BlockSource, prepare};
+use blockflow::graph::{Graph, GraphError, WriteOptions};
+use blockflow::types::{Device, GraphEngine, Passes, Tensor};
+
+use super::case::Case;
+use super::suite;
+
+/// Cases that are written at least, so that a writer that refuses everything does not pass.
+const WRITTEN_MIN: usize = 400;
+
+#[test]
+fn models_of_the_suite_survive_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("written.onnx");
+    let mut wrong = Vec::new();
+    let mut written = 0;
+    for case in Case::all(&suite()) {
+        let Ok(graph) = Graph::read(&case.folder.join("model.onnx")) else {
+            continue;
+        };
+        match graph.write(&path, &WriteOptions::default(), &mut |_| ()) {
+            Ok(()) => {}
+            Err(GraphError::Unwritable { .. }) => continue,
+            Err(error) => panic!("{}: {error}", case.name),
+        }
+        written += 1;
+        if let Err(cause) = compare(&case, &graph, Graph::read(&path)) {
+            wrong.push(format!("{}: {cause}", case.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(written >= WRITTEN_MIN, "only {written} models were written");
+}
+
+fn compare(case: &Case, graph: &Graph, again: Result<Graph, GraphError>) -> Result<(), String> {
+    let again = again.map_err(|error| error.to_string())?;
+    let several = graph.nodes.len() != again.nodes.len();
+    if !several && graph.hashes(&mut |_| ()) != again.hashes(&mut |_| ()) {
+        return Err("is another graph".to_owned());
+    }
+    // Inputs that are no tensors are not for a session.
+    let Ok(inputs) = case.tensors("input") else {
+        return Ok(());
+    };
+    let (Ok(before), after) = (run(graph, &inputs), run(&again, &inputs)) else {
+        return Ok(());
+    };
+    let after = after?;
+    let same = |(one, other): (&Tensor, &Tensor)| {
+        one.dtype() == other.dtype() && one.shape() == other.shape() && one.bytes() == other.bytes()
+    };
+    if before.len() == after.len() && before.iter().zip(&after).all(same) {
+        Ok(())
+    } else {
+        Err(format!("computes {after:?}, expected {before:?}"))
+    }
+}
+
+fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let signature = graph.signature().map_err(|error| error.to_string())?;
+    let source = BlockSource::Graph {
+        graph,
+        signature,
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
+    let mut session = prepared.session().map_err(|error| error.to_string())?;
+    session.run(inputs).map_err(|error| error.to_string())
+}

@@ -1,0 +1,192 @@
+//! Real architectures as PyTorch's exporters write them: PyTorch's answers, and the same whatever the cut.
+//!
+//! `scripts/zoo` exports them to `target/zoo`; without that folder these tests are skipped aloud.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use blockflow::cli::read_npy;
+use blockflow::engine::{BlockSource, prepare};
+use blockflow::graph::{Graph, ValueOrigin};
+use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
+
+use crate::engine_support::values_f32;
+
+/// Allowed difference, of the largest magnitude of an output.
+const TOLERANCE: f32 = 1e-4;
+
+/// A network of each kind that is small enough to be cut everywhere.
+const CUT: [&str; 5] = [
+    "mobilenet_v3_small-torchscript",
+    "squeezenet1_1-dynamo",
+    "bert-torchscript",
+    "llama_attention-dynamo",
+    "lstm-torchscript",
+];
+
+/// Folders of the zoo, in the order of their names; none where it has not been made.
+fn zoo() -> Vec<PathBuf> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/zoo"));
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!("skipped: no {}, which scripts/zoo makes", folder.display());
+        return Vec::new();
+    };
+    let mut folders: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("stamp").is_file())
+        .collect();
+    folders.sort();
+    folders
+}
+
+fn name(folder: &Path) -> String {
+    folder.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// Reads `{role}-0.npy`, `{role}-1.npy`, …
+fn tensors(folder: &Path, role: &str) -> Result<Vec<Tensor>, String> {
+    (0..)
+        .map(|index| folder.join(format!("{role}-{index}.npy")))
+        .take_while(|path| path.is_file())
+        .map(|path| read_npy(&path).map_err(|error| error.to_string()))
+        .collect()
+}
+
+fn read(folder: &Path) -> Result<Graph, String> {
+    Graph::read(&folder.join("model.onnx")).map_err(|error| error.to_string())
+}
+
+fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
+    let signature = graph.signature().map_err(|error| error.to_string())?;
+    let source = BlockSource::Graph {
+        graph,
+        signature,
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
+    let mut session = prepared.session().map_err(|error| error.to_string())?;
+    session.run(inputs).map_err(|error| error.to_string())
+}
+
+/// Says where outputs are not those of `role`.
+fn compare(folder: &Path, role: &str, outputs: &[Tensor]) -> Result<(), String> {
+    let expected = tensors(folder, role)?;
+    if outputs.len() != expected.len() || expected.is_empty() {
+        return Err(format!(
+            "{} outputs, {role} has {}",
+            outputs.len(),
+            expected.len()
+        ));
+    }
+    for (index, (seen, expected)) in outputs.iter().zip(&expected).enumerate() {
+        if (seen.dtype(), seen.shape()) != (expected.dtype(), expected.shape()) {
+            return Err(format!(
+                "output {index} is {} {:?}, of {role} {} {:?}",
+                seen.dtype(),
+                seen.shape(),
+                expected.dtype(),
+                expected.shape()
+            ));
+        }
+        if seen.dtype() != DType::F32 {
+            if seen.bytes() != expected.bytes() {
+                return Err(format!("output {index} is not that of {role}"));
+            }
+            continue;
+        }
+        let (seen, expected) = (values_f32(seen), values_f32(expected));
+        let scale = expected
+            .iter()
+            .fold(0.0, |most: f32, value| most.max(value.abs()));
+        let apart = |(seen, expected): (&f32, &f32)| (seen - expected).abs();
+        let pairs = seen.iter().zip(&expected).map(apart);
+        if let Some(error) = pairs
+            .map(|error| error / scale.max(f32::MIN_POSITIVE))
+            .find(|error| error.is_nan() || *error > TOLERANCE)
+        {
+            return Err(format!(
+                "output {index} is off that of {role} by {error:.1e} of its largest magnitude"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check(folder: &Path) -> Result<(), String> {
+    let outputs = run(&read(folder)?, &tensors(folder, "input")?)?;
+    compare(folder, "torch", &outputs)?;
+    compare(folder, "onnxruntime", &outputs)
+}
+
+#[test]
+fn real_architectures_compute_what_pytorch_and_onnxruntime_do() {
+    let mut failed = Vec::new();
+    for folder in zoo() {
+        let start = Instant::now();
+        let outcome = check(&folder);
+        let time = start.elapsed().as_secs_f32();
+        match outcome {
+            Ok(()) => println!("pass {} ({time:.1} s)", name(&folder)),
+            Err(cause) => {
+                println!("FAIL {}: {cause}", name(&folder));
+                failed.push(name(&folder));
+            }
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} models fail: {failed:?}",
+        failed.len()
+    );
+}
+
+/// Returns the tensors that alone carry all that follows.
+fn cuts(graph: &Graph) -> Vec<String> {
+    let computed = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.outputs.iter().flatten())
+        .map(|&id| graph.value(id))
+        .filter(|value| matches!(value.origin, ValueOrigin::Node(..)));
+    let names = computed.map(|value| value.name.clone());
+    names
+        .filter(|name| {
+            let segments = graph.chain(std::slice::from_ref(name));
+            // Nothing is left to compute after the last tensor.
+            segments.is_ok_and(|segments| segments[0].outputs.len() == 1)
+        })
+        .collect()
+}
+
+#[test]
+fn req_4_real_architectures_are_the_same_wherever_one_tensor_cuts_them() {
+    for folder in zoo() {
+        let name = name(&folder);
+        if !CUT.contains(&name.as_str()) {
+            continue;
+        }
+        let graph = read(&folder).unwrap_or_else(|cause| panic!("{name}: {cause}"));
+        let inputs = tensors(&folder, "input").unwrap();
+        let whole = run(&graph, &inputs).unwrap_or_else(|cause| panic!("{name}: {cause}"));
+        let cuts = cuts(&graph);
+        assert!(!cuts.is_empty(), "{name} has no cut of one tensor");
+        for cut in &cuts {
+            let segments = graph.chain(std::slice::from_ref(cut)).unwrap();
+            let mut carried = inputs.clone();
+            for segment in &segments {
+                carried = run(segment, &carried)
+                    .unwrap_or_else(|cause| panic!("{name} cut at {cut}: {cause}"));
+            }
+            assert_eq!(carried.len(), whole.len(), "{name} cut at {cut}");
+            for (seen, whole) in carried.iter().zip(&whole) {
+                assert!(
+                    seen.shape() == whole.shape() && seen.bytes() == whole.bytes(),
+                    "{name} cut at {cut} differs from the whole"
+                );
+            }
+        }
+        println!("{name}: the same at {} cuts", cuts.len());
+    }
+}
