@@ -21,8 +21,12 @@ fn generate_onnx_types() {
 
 fn compile_shim() {
     let include = libtorch().join("include");
-    let shim = "src/engine/torch/ffi/shim.cpp";
-    println!("cargo:rerun-if-changed={shim}");
+    const FOLDER: &str = "src/engine/torch/ffi";
+    let sources = ["shim.cpp", "boxed.cpp"].map(|file| format!("{FOLDER}/{file}"));
+    println!("cargo:rerun-if-changed={FOLDER}/guarded.h");
+    for source in &sources {
+        println!("cargo:rerun-if-changed={source}");
+    }
     cc::Build::new()
         .cpp(true)
         .std("c++17")
@@ -31,7 +35,7 @@ fn compile_shim() {
         .flag(&include)
         .flag("-isystem")
         .flag(include.join("torch/csrc/api/include"))
-        .file(shim)
+        .files(sources)
         .compile("blockflow_shim");
 }
 

@@ -28,14 +28,14 @@ pub use hash::{Digest, Hashes};
 pub use ir::{Container, Graph, Initializer, Node, NodeId, Value, ValueId, ValueOrigin};
 pub use onnx::{WriteOptions, read_tensor};
 pub use op::{
-    Activation, Aggregate, Aspect, Attention, AutoPad, Binary, Body, Branch, Case, Cell,
-    CellFunction, Col2Im, Combine, ContainerOp, Control, Conv, ConvTranspose, Coordinates,
-    DeformConv, Direction, Distribution, Equation, FusedConv, GridMode, GridSample, Heads, Index,
-    Interpolation, Leaf, LinearAttention, LossReduction, MaxRoiPool, MaxUnpool, Narrowing,
-    NgramCount, Normalization, Op, Outside, PadMode, PixelFormat, Pool, PoolKind, Quantised,
-    Random, Recurrent, Reduce, Resize, RoiAlign, RotaryEmbedding, RoundMode, Rounding,
-    ScaledDotProduct, Scaling, Scan, Scanned, Scores, Signal, Split, Subscript, Term, Test, Text,
-    TreeEnsemble, Unary, Weighting,
+    Activation, Aggregate, Aspect, AtenArgument, AtenOp, AtenOutput, AtenPlace, Attention, AutoPad,
+    Binary, Body, Branch, Case, Cell, CellFunction, Col2Im, Combine, ContainerOp, Control, Conv,
+    ConvTranspose, Coordinates, DeformConv, Direction, Distribution, Equation, FusedConv, GridMode,
+    GridSample, Heads, Index, Interpolation, Leaf, LinearAttention, LossReduction, MaxRoiPool,
+    MaxUnpool, MemoryFormat, Narrowing, NgramCount, Normalization, Op, Outside, PadMode,
+    PixelFormat, Pool, PoolKind, Quantised, Random, Recurrent, Reduce, Resize, RoiAlign,
+    RotaryEmbedding, RoundMode, Rounding, ScaledDotProduct, Scaling, Scan, Scanned, Scores, Signal,
+    Split, Subscript, Term, Test, Text, TreeEnsemble, Unary, Weighting,
 };
 pub use parts::{CutPoint, Part};
 pub use pass::Evaluate;

@@ -70,9 +70,29 @@ fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     session.run(inputs).map_err(|error| error.to_string())
 }
 
+/// Returns how far outputs may be off: no engine is asked to be closer to PyTorch and ONNX Runtime than twice what these
+/// are apart.
+fn tolerance(folder: &Path) -> Result<f32, String> {
+    let (torch, runtime) = (tensors(folder, "torch")?, tensors(folder, "onnxruntime")?);
+    let mut apart = 0.0_f32;
+    for (torch, runtime) in torch.iter().zip(&runtime) {
+        if torch.dtype() == DType::F32 && torch.shape() == runtime.shape() {
+            let (torch, runtime) = (values_f32(torch), values_f32(runtime));
+            let scale = torch
+                .iter()
+                .fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
+            let pairs = torch.iter().zip(&runtime);
+            let most = pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+            apart = apart.max(most / scale);
+        }
+    }
+    Ok(TOLERANCE.max(2.0 * apart))
+}
+
 /// Says where outputs are not those of `role`.
 fn compare(folder: &Path, role: &str, outputs: &[Tensor]) -> Result<(), String> {
     let expected = tensors(folder, role)?;
+    let tolerance = tolerance(folder)?;
     if outputs.len() != expected.len() || expected.is_empty() {
         return Err(format!(
             "{} outputs, {role} has {}",
@@ -104,7 +124,7 @@ fn compare(folder: &Path, role: &str, outputs: &[Tensor]) -> Result<(), String> 
         let pairs = seen.iter().zip(&expected).map(apart);
         if let Some(error) = pairs
             .map(|error| error / scale.max(f32::MIN_POSITIVE))
-            .find(|error| error.is_nan() || *error > TOLERANCE)
+            .find(|error| error.is_nan() || *error > tolerance)
         {
             return Err(format!(
                 "output {index} is off that of {role} by {error:.1e} of its largest magnitude"

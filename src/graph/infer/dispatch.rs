@@ -4,9 +4,9 @@ use super::operands::Operands;
 use crate::types::RANK_MAX;
 
 use super::{
-    Fact, attention, container, control, convolution, einsum, elementwise, extent, fill, fused,
-    index, join, layout, linear, linear_attention, loss, normalisation, order, pooling, quantised,
-    recurrent, reduce, sampling, signal, target, text,
+    Fact, aten, attention, container, control, convolution, einsum, elementwise, extent, fill,
+    fused, index, join, layout, linear, linear_attention, loss, normalisation, order, pooling,
+    quantised, recurrent, reduce, sampling, signal, target, text,
 };
 use crate::graph::{Container, Fault, Op};
 
@@ -109,6 +109,7 @@ pub(in crate::graph) fn infer(
         Op::Index(op) => index::index(*op, operands),
         Op::Container(op) => container::container(*op, operands),
         Op::Control(op) => control::control(op, operands),
+        Op::Aten(op) => Ok(aten::declared(op, outputs)),
     }?;
     if facts.len() < outputs {
         let expected = format!("at most {}", facts.len());

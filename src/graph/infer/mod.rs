@@ -5,6 +5,7 @@
 //! operator's rules is a [`Fault`](super::Fault). Nothing here panics, whatever the parameters.
 
 mod arithmetic;
+mod aten;
 mod attention;
 mod container;
 mod contents;

@@ -5,6 +5,7 @@
 //! also where an older opset had an attribute: the reader turns that into an initialiser. An operator that ONNX defines
 //! by a short formula of others is read as those others, unless running it in one step is worth having.
 
+mod aten;
 mod attention;
 mod container;
 mod control;
@@ -27,6 +28,7 @@ mod spatial;
 mod text;
 mod trees;
 
+pub use aten::{AtenArgument, AtenOp, AtenOutput, AtenPlace, MemoryFormat};
 pub use attention::{Attention, Heads, RotaryEmbedding, Scores};
 pub use container::ContainerOp;
 pub use control::{Body, Control, Scan, Scanned};

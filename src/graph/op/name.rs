@@ -105,6 +105,7 @@ impl Op {
             Self::Control(Control::Loop { .. }) => "Loop",
             Self::Control(Control::Scan(_)) => "Scan",
             Self::Control(Control::SequenceMap { .. }) => "SequenceMap",
+            Self::Aten(_) => "ATen",
         }
     }
 }

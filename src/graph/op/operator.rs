@@ -3,10 +3,10 @@
 use crate::types::DType;
 
 use super::{
-    Activation, Attention, Binary, Col2Im, ContainerOp, Control, Conv, ConvTranspose, DeformConv,
-    Equation, FusedConv, GridSample, Index, LinearAttention, MaxRoiPool, MaxUnpool, Narrowing,
-    Normalization, PadMode, PixelFormat, Pool, PoolKind, Quantised, Random, Recurrent, Reduce,
-    Resize, RoiAlign, RotaryEmbedding, ScaledDotProduct, Signal, Text, TreeEnsemble, Unary,
+    Activation, AtenOp, Attention, Binary, Col2Im, ContainerOp, Control, Conv, ConvTranspose,
+    DeformConv, Equation, FusedConv, GridSample, Index, LinearAttention, MaxRoiPool, MaxUnpool,
+    Narrowing, Normalization, PadMode, PixelFormat, Pool, PoolKind, Quantised, Random, Recurrent,
+    Reduce, Resize, RoiAlign, RotaryEmbedding, ScaledDotProduct, Signal, Text, TreeEnsemble, Unary,
 };
 
 /// One canonical operator with its static parameters.
@@ -222,6 +222,9 @@ pub enum Op {
     Index(Index),
     Container(ContainerOp),
     Control(Control),
+    /// Any operator of ATen that writes to none of its arguments. One output for each result, or one for each tensor
+    /// where the only result is a list.
+    Aten(AtenOp),
 }
 
 /// What becomes of the losses of single elements.

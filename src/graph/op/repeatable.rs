@@ -3,7 +3,8 @@
 use super::Op;
 
 /// ONNX names of operators that draw numbers, or whose bodies may.
-const UNREPEATABLE: [&str; 11] = [
+const UNREPEATABLE: [&str; 12] = [
+    "ATen",
     "Bernoulli",
     "Dropout",
     "If",

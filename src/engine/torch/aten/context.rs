@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::graph::{Body, Graph, Node, ValueOrigin};
-use crate::types::{self, DType};
+use crate::types::{self, DType, Dim};
 
 use super::super::cause::Cause;
 use super::super::ffi::scalar::Number;
@@ -56,6 +56,13 @@ impl<'graph> NodeContext<'graph> {
     pub(super) fn output_dtype(&self, output: usize) -> Option<DType> {
         let value = (*self.node.outputs.get(output)?)?;
         self.graph.value(value).dtype
+    }
+
+    /// Returns the sizes of an input, where they are known before the model runs.
+    pub(super) fn input_sizes(&self, input: usize) -> Option<Vec<Option<usize>>> {
+        let value = (*self.node.inputs.get(input)?)?;
+        let dims = &self.graph.value(value).shape.as_ref()?.0;
+        Some(dims.iter().map(Dim::fixed).collect())
     }
 
     /// Returns the tensor of an input that the model file carries.

@@ -13,7 +13,7 @@ use super::weights::Weights;
 /// Returns the outputs of a node whose inputs are weights. `None` if it cannot run: then it fails, with a message, or
 /// does not, in each run.
 pub(super) fn evaluate(graph: &Graph, node: &Node) -> Option<Vec<Option<Tensor>>> {
-    let weights = Weights::default();
+    let weights = Weights::new(1);
     let _mode = InferenceMode::enter().ok()?;
     let kernel = kernel(&NodeContext::new(graph, node, &weights)).ok()?;
     let mut slots = Vec::with_capacity(node.inputs.len());

@@ -67,13 +67,20 @@ impl Frame {
 }
 
 fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError> {
+    let failed = |cause| operator_error(&step.node, step.op, &cause);
+    let kept = step
+        .layout
+        .arrange(&step.inputs, &step.last, slots)
+        .map_err(failed)?;
     let mut args = Args {
         slots: &mut *slots,
         inputs: &step.inputs,
         last: &step.last,
     };
-    let outputs =
-        (step.kernel)(&mut args).map_err(|cause| operator_error(&step.node, step.op, &cause))?;
+    let outputs = (step.kernel)(&mut args).map_err(failed)?;
+    for (slot, datum) in kept {
+        slots[slot] = Some(datum);
+    }
     for &slot in &step.frees {
         slots[slot] = None;
     }

@@ -1,5 +1,6 @@
 //! What is known of a graph before it runs: the kernel of each node, weights, lifetimes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,9 @@ use super::super::cause::Cause;
 use super::args::Kernel;
 use super::context::NodeContext;
 use super::datum::Weight;
-use super::registry::kernel;
+use super::layout::Layout;
+use super::packed::{self, Packed};
+use super::registry;
 use super::weights::Weights;
 
 /// A graph made ready, which all that run it share. Values are addressed by slot: the index of the value in the graph.
@@ -29,6 +32,7 @@ pub(super) struct Step {
     pub(super) node: String,
     pub(super) op: &'static str,
     pub(super) kernel: Kernel,
+    pub(super) layout: Layout,
     pub(super) inputs: Vec<Option<usize>>,
     /// Slot of each output; `None` where nobody needs it.
     pub(super) outputs: Vec<Option<usize>>,
@@ -42,12 +46,16 @@ impl Plan {
     /// Makes a graph ready, with the bodies of its nodes.
     pub(super) fn of(graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
         let lifetimes = Lifetimes::of(graph);
-        let steps = graph
+        let steps: Vec<Step> = graph
             .nodes
             .iter()
             .enumerate()
             .map(|(index, node)| step(graph, node, index, &lifetimes, weights))
             .collect::<Result<_, _>>()?;
+        // A weight that is packed needs no copy as it was.
+        let read = steps.iter().flat_map(|step| step.inputs.iter().flatten());
+        let returned = graph.outputs.iter().map(|id| id.0 as usize);
+        let used: HashSet<usize> = read.copied().chain(returned).collect();
         Ok(Self {
             steps,
             slots: graph.values.len(),
@@ -57,7 +65,7 @@ impl Plan {
                 .map(|id| (id.0 as usize, lifetimes.is_used(id.0 as usize)))
                 .collect(),
             outputs: graph.outputs.iter().map(|id| id.0 as usize).collect(),
-            weights: weights.load(graph, |slot| lifetimes.is_used(slot))?,
+            weights: weights.load(graph, |slot| used.contains(&slot))?,
         })
     }
 }
@@ -123,11 +131,30 @@ fn step(
         node.name.clone()
     };
     let context = NodeContext::new(graph, node, weights);
-    let kernel = kernel(&context).map_err(|cause| operator_error(&label, op, &cause))?;
+    let failed = |cause| operator_error(&label, op, &cause);
+    let threads = weights.threads();
+    let Packed {
+        kernel,
+        layout,
+        absorbed,
+        bytes,
+    } = match packed::kernel(&context, threads).map_err(failed)? {
+        Some(packed) => packed,
+        None => Packed::plain(
+            registry::kernel(&context).map_err(failed)?,
+            Layout::of(&node.op, threads),
+        ),
+    };
+    weights.count_packed(bytes);
     let inputs: Vec<Option<usize>> = node
         .inputs
         .iter()
-        .map(|value| value.map(|id| id.0 as usize))
+        .enumerate()
+        .map(|(input, value)| {
+            value
+                .filter(|_| !absorbed.contains(&input))
+                .map(|id| id.0 as usize)
+        })
         .collect();
     let last = inputs
         .iter()
@@ -159,6 +186,7 @@ fn step(
         node: label,
         op,
         kernel,
+        layout,
         inputs,
         outputs,
         last,

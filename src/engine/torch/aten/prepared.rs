@@ -48,7 +48,7 @@ impl AtenPrepared {
         let graph = &graph
             .optimise(passes, &evaluate)
             .map_err(|error| EngineError::Fault(error.to_string()))?;
-        let weights = Weights::default();
+        let weights = Weights::new(threads.max(1));
         let plan = Plan::of(graph, &weights)?;
         Ok(Self {
             signature: Arc::new(signature),

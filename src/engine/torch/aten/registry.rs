@@ -8,11 +8,11 @@ use super::args::Kernel;
 use super::context::NodeContext;
 use super::strings::{all_moved, moved};
 use super::{
-    attention, cast, container, control, convolution, deformable, dropout, elementwise, fill, fold,
-    fused, grid, image_file, index as selection, interned, labels, linear, linear_attention, loss,
-    mask, normalisation, order, pad, pooling, quantised, quantised_product, random, recurrent,
-    reduce, regions, resize, rotary, scatter, shape, signal, softmax, space_depth, storage,
-    suppression, text, transposed, unpool,
+    attention, cast, container, control, convolution, deformable, dropout, elementwise, escape,
+    fill, fold, fused, grid, image_file, index as selection, interned, labels, linear,
+    linear_attention, loss, mask, normalisation, order, pad, pooling, quantised, quantised_product,
+    random, recurrent, reduce, regions, resize, rotary, scatter, shape, signal, softmax,
+    space_depth, storage, suppression, text, transposed, unpool,
 };
 
 /// Makes the kernel of a node.
@@ -36,6 +36,7 @@ fn gives_several(op: &Op) -> bool {
     matches!(
         op,
         Op::Split { .. }
+            | Op::Aten(_)
             | Op::Control(_)
             | Op::Container(_)
             | Op::Pool(_)
@@ -202,6 +203,7 @@ fn numeric(context: &NodeContext<'_>, op: &Op) -> Result<Kernel, Cause> {
         Op::Index(op) => index(context, *op)?,
         Op::Container(op) => container::container(context, *op)?,
         Op::Control(op) => control::control(context, op)?,
+        Op::Aten(op) => escape::aten(context, op)?,
     })
 }
 

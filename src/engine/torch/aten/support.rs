@@ -8,6 +8,6 @@ use super::weights::Weights;
 
 /// Tells why no kernel can be made for a node of a graph; `None` if one can.
 pub fn unsupported(graph: &Graph, node: &Node) -> Option<String> {
-    let made = kernel(&NodeContext::new(graph, node, &Weights::default()));
+    let made = kernel(&NodeContext::new(graph, node, &Weights::new(1)));
     made.err().map(|cause| cause.to_string())
 }

@@ -12,14 +12,33 @@ use super::super::cause::Cause;
 use super::datum::Weight;
 
 /// What has been copied so far. The graph outlives this, so that addresses tell initialisers apart.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Weights {
+    /// That the operators of one session use, for which weights are packed.
+    threads: usize,
     copies: RefCell<HashMap<*const Initializer, Arc<Weight>>>,
     bytes: RefCell<usize>,
 }
 
 impl Weights {
-    /// Returns the bytes of all copies.
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            copies: RefCell::default(),
+            bytes: RefCell::default(),
+        }
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Counts what kernels hold in a form of their own.
+    pub(super) fn count_packed(&self, bytes: usize) {
+        *self.bytes.borrow_mut() += bytes;
+    }
+
+    /// Returns the bytes of all copies, packed ones included.
     pub(super) fn bytes(&self) -> usize {
         *self.bytes.borrow()
     }

@@ -11,6 +11,36 @@ use super::super::cause::Cause;
 /// Gives the owner of viewed memory back.
 pub(super) type Release = extern "C" fn(*mut c_void);
 
+/// A bound operator of `boxed.cpp`.
+#[repr(C)]
+pub(super) struct RawCall {
+    _opaque: [u8; 0],
+}
+
+/// `blockflow_value` of `boxed.cpp`.
+#[repr(C)]
+pub(super) struct RawValue {
+    pub(super) kind: i32,
+    pub(super) integer: i64,
+    pub(super) real: f64,
+    pub(super) tensor: *const C_tensor,
+    pub(super) text: *const c_char,
+    pub(super) length: usize,
+    pub(super) items: *const RawValue,
+}
+
+/// `blockflow_result` of `boxed.cpp`.
+#[repr(C)]
+pub(super) struct RawResult {
+    pub(super) kind: i32,
+    pub(super) integer: i64,
+    pub(super) real: f64,
+    pub(super) tensor: *mut C_tensor,
+}
+
+/// Takes one result of a call, and the tensor in it.
+pub(super) type Emit = extern "C" fn(*mut c_void, *const RawResult);
+
 /// `c10::InferenceMode`.
 #[repr(C)]
 pub(super) struct Guard {
@@ -34,12 +64,42 @@ unsafe extern "C" {
         error: *mut *mut c_char,
     ) -> bool;
     pub(super) fn blockflow_sole_owner(tensor: *const C_tensor, release: Release) -> bool;
+    pub(super) fn blockflow_is_channels_last(tensor: *const C_tensor) -> bool;
     pub(super) fn blockflow_inference_enter() -> *mut Guard;
     pub(super) fn blockflow_inference_leave(guard: *mut Guard);
     pub(super) fn blockflow_set_threads(threads: c_int, error: *mut *mut c_char) -> bool;
     pub(super) fn blockflow_set_allocator();
     pub(super) fn blockflow_threads() -> c_int;
     pub(super) fn blockflow_set_jit_optimize(enabled: bool);
+
+    pub(super) fn blockflow_call_new(
+        name: *const c_char,
+        overload: *const c_char,
+        error: *mut *mut c_char,
+    ) -> *mut RawCall;
+    pub(super) fn blockflow_call_free(call: *mut RawCall);
+    pub(super) fn blockflow_call_set(
+        call: *mut RawCall,
+        place: usize,
+        value: *const RawValue,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_call_set_named(
+        call: *mut RawCall,
+        name: *const c_char,
+        value: *const RawValue,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_call_complete(call: *mut RawCall, error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_call_run(
+        call: *const RawCall,
+        written: *mut C_tensor,
+        inputs: *const *const C_tensor,
+        count: usize,
+        to: *mut c_void,
+        emit: Emit,
+        error: *mut *mut c_char,
+    ) -> bool;
 }
 
 /// Takes a message that C allocated, and frees it.

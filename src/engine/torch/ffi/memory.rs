@@ -13,7 +13,9 @@ use crate::types::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT, Tensor};
 
 use super::super::cause::Cause;
 use super::super::dtype::{dtype_of, scalar_type};
-use super::bindings::{blockflow_data, blockflow_sole_owner, blockflow_view, take_message};
+use super::bindings::{
+    blockflow_data, blockflow_is_channels_last, blockflow_sole_owner, blockflow_view, take_message,
+};
 
 /// Makes a libtorch tensor over the memory of `tensor`. It must only be read.
 pub(crate) fn view(tensor: &Tensor) -> Result<tch::Tensor, Cause> {
@@ -76,6 +78,12 @@ extern "C" fn release(owner: *mut c_void) {
 pub(crate) fn is_sole_owner(tensor: &tch::Tensor) -> bool {
     // SAFETY: the pointer is that of a live `at::Tensor`, and the shim only reads it.
     unsafe { blockflow_sole_owner(tensor.as_ptr(), release) }
+}
+
+/// Tells whether the channels lie innermost in memory, and not also in the order of the dimensions.
+pub(crate) fn is_channels_last(tensor: &tch::Tensor) -> bool {
+    // SAFETY: the pointer is that of a live `at::Tensor`, and the shim only reads it.
+    unsafe { blockflow_is_channels_last(tensor.as_ptr()) }
 }
 
 /// Turns a result into a tensor of this program. The caller gives up writing to it.

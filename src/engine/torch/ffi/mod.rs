@@ -1,15 +1,17 @@
-//! The only unsafe code around libtorch: memory that crosses the border, TorchScript modules, per-thread state.
+//! The only unsafe code around libtorch: memory that crosses the border, operators called by name,
+//! TorchScript modules, per-thread state.
 //!
 //! Nothing but safe types leaves this module. Invariants: a tensor that views foreign memory owns a reference to its
 //! owner; memory that left as a [`types::Tensor`](crate::types::Tensor) is never written again.
 
 mod bindings;
+pub(crate) mod boxed;
 mod memory;
 mod module;
 pub(crate) mod scalar;
 mod threads;
 
-pub(crate) use memory::{SharedTensor, export, is_sole_owner, view};
+pub(crate) use memory::{SharedTensor, export, is_channels_last, is_sole_owner, view};
 pub(crate) use module::Module;
 pub(crate) use threads::InferenceMode;
 pub use threads::{prefer_long_slices, set_threads, threads, tune_allocator};

@@ -1,6 +1,8 @@
 // What the engine needs of libtorch and the `tch` crate does not offer. No exception leaves this file: a function
 // that can fail returns null or false and sets `error` to a message that the caller frees with `free`.
 
+#include "guarded.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
@@ -9,8 +11,7 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
-#include <exception>
+#include <new>
 
 namespace torch::jit {
 // Exported by libtorch_cpu; its own header is one of the Python bindings.
@@ -18,19 +19,6 @@ TORCH_API void setGraphExecutorOptimize(bool enabled);
 } // namespace torch::jit
 
 namespace {
-
-template <typename Result, typename Body> Result guarded(char **error, Result failed, Body body) noexcept {
-  try {
-    return body();
-  } catch (const c10::Error &e) {
-    *error = strdup(e.what_without_backtrace());
-  } catch (const std::exception &e) {
-    *error = strdup(e.what());
-  } catch (...) {
-    *error = strdup("unknown C++ exception");
-  }
-  return failed;
-}
 
 // Memory of libtorch's CPU tensors: plain `malloc`, aligned by hand. glibc's `posix_memalign` asks for more than it
 // keeps and gives the rest back; a small allocation settles there, and the hole that the tensor leaves is too small for
@@ -98,6 +86,17 @@ bool blockflow_sole_owner(const at::Tensor *tensor, void (*release)(void *)) noe
     return tensor->defined() && tensor->use_count() == 1 && tensor->has_storage() &&
            tensor->storage().use_count() == 1 && tensor->storage().data_ptr().get_deleter() != release &&
            tensor->is_non_overlapping_and_dense();
+  } catch (...) {
+    return false;
+  }
+}
+
+// Whether a dense tensor has its channels innermost in memory, and not also in the order of its dimensions.
+bool blockflow_is_channels_last(const at::Tensor *tensor) noexcept {
+  try {
+    return tensor->defined() && tensor->layout() == at::kStrided && !tensor->is_contiguous() &&
+           (tensor->is_contiguous(at::MemoryFormat::ChannelsLast) ||
+            tensor->is_contiguous(at::MemoryFormat::ChannelsLast3d));
   } catch (...) {
     return false;
   }

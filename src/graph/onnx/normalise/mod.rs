@@ -1,4 +1,4 @@
-//! From the operators of ONNX opsets 6 to 25 to the canonical ones.
+//! From the operators of ONNX opsets 1 to 27 to the canonical ones.
 //!
 //! One function per group of operators that are written alike, found by name in an explicit registry. A form that is
 //! not understood is an error with node, attribute and value; nothing is dropped silently.
