@@ -36,8 +36,8 @@ cargo_tool() {
 test_venv() {
     python_venv test "the tests" "$lib/test-requirements.txt"
     # Where .cargo/config.toml says that tests find ONNX Runtime.
-    ln -sf "$checkout"/.venv-test/lib/python*/site-packages/onnxruntime/capi/libonnxruntime.so.* \
-        "$checkout/.venv-test/lib/libonnxruntime.so"
+    (cd "$checkout/.venv-test/lib" &&
+        ln -sf python*/site-packages/onnxruntime/capi/libonnxruntime.so.* libonnxruntime.so)
 }
 
 # The one that scripts/make-zoo runs in. PyTorch's Python half loads its CUDA half, and so those libraries, on any machine.
