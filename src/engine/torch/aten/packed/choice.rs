@@ -1,10 +1,9 @@
-//! Choices made by measuring, once per process.
+//! Choices made by trying, once per process.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
@@ -12,16 +11,7 @@ use super::super::super::cause::Cause;
 use super::super::super::ffi::boxed::Call;
 use super::super::super::ffi::{InferenceMode, set_threads, threads};
 
-/// How often each way is timed, the fastest time counting; fewer where the ways together take long.
-const ROUNDS: usize = 16;
-const ROUNDS_MIN: usize = 2;
-const BUDGET: Duration = Duration::from_millis(40);
-
-/// A later way is taken only if it needs less than this share of the time of an earlier one, so that chance does not
-/// decide between ways that are as fast.
-const GAIN: f64 = 0.9;
-
-/// Choices by what they were made for. Made by one thread at a time, since measurements disturb each other.
+/// Choices by what they were made for.
 pub(super) struct Choices<Key, Choice>(Mutex<Option<HashMap<Key, Choice>>>);
 
 impl<Key: Debug + Eq + Hash, Choice: Copy + Debug> Choices<Key, Choice> {
@@ -80,28 +70,11 @@ pub(super) fn way(call: Call, x: &Tensor) -> Way<'_> {
     Box::new(move || call.tensor(&[Some(x)]))
 }
 
-/// Returns the fastest way; one that fails is none. `None` where all fail.
-pub(super) fn fastest<Choice: Copy>(ways: &[(Choice, Way<'_>)]) -> Option<Choice> {
-    // The first run makes what a library makes once, and is not timed.
-    let ways: Vec<_> = ways.iter().filter(|(_, way)| way().is_ok()).collect();
-    let mut times = vec![Duration::MAX; ways.len()];
-    let start = Instant::now();
-    for round in 0..ROUNDS {
-        if ways.len() < 2 || round >= ROUNDS_MIN && start.elapsed() > BUDGET {
-            break;
-        }
-        for ((_, way), time) in ways.iter().zip(&mut times) {
-            let start = Instant::now();
-            if way().is_ok() {
-                *time = start.elapsed().min(*time);
-            }
-        }
-    }
-    let timed = ways.iter().map(|(choice, _)| *choice).zip(times);
-    timed
-        .reduce(|best, next| {
-            let is_faster = next.1.as_secs_f64() < best.1.as_secs_f64() * GAIN;
-            if is_faster { next } else { best }
-        })
-        .map(|(choice, _)| choice)
+/// Returns the first way that works; `None` where none does.
+///
+/// Times have no say: two processes would choose differently where two ways are nearly as fast, and then give other last
+/// bits for one input.
+pub(super) fn first_working<Choice: Copy>(ways: &[(Choice, Way<'_>)]) -> Option<Choice> {
+    let works = ways.iter().find(|(_, way)| way().is_ok());
+    works.map(|(choice, _)| *choice)
 }

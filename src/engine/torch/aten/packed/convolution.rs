@@ -12,7 +12,7 @@ use super::super::context::NodeContext;
 use super::super::fused::activate;
 use super::super::layout::Layout;
 use super::super::window::{Axis, pad};
-use super::choice::{Choices, Way, fastest, way};
+use super::choice::{Choices, Way, first_working, way};
 use super::dense::{Rearrange, channels_last, plain};
 use super::dispatch::Packed;
 use super::one_dnn::{OneDnn, Sum};
@@ -47,7 +47,7 @@ pub(super) fn kernel(
         filters: sample::mapped(filters)?,
         bias: bias.map(sample::mapped).transpose()?,
     };
-    let library = CHOICES.get(problem.clone(), threads, || measured(&problem, &weights))?;
+    let library = CHOICES.get(problem.clone(), threads, || tried(&problem, &weights))?;
     let has_addend = context.has_input(3);
     let kernel = match library {
         Library::Plain => return Ok(None),
@@ -85,7 +85,7 @@ pub(super) fn kernel(
     }))
 }
 
-fn measured(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
+fn tried(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
     let x = sample::numbers(&problem.data)?;
     let x_last = Rearrange::new(problem)?.apply(&x)?;
     let mut ways: Vec<(Library, Way<'_>)> = Vec::new();
@@ -99,7 +99,7 @@ fn measured(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
         }
     });
     ways.push((Library::Plain, way(plain(problem, weights)?, &x)));
-    Ok(fastest(&ways).unwrap_or(Library::Plain))
+    Ok(first_working(&ways).unwrap_or(Library::Plain))
 }
 
 struct PackedConv {

@@ -11,7 +11,7 @@ use super::super::args::signed;
 use super::super::context::NodeContext;
 use super::super::fused::activate;
 use super::super::layout::Layout;
-use super::choice::{Choices, Way, fastest, way};
+use super::choice::{Choices, Way, first_working, way};
 use super::dispatch::Packed;
 use super::sample;
 
@@ -56,7 +56,7 @@ pub(super) fn kernel(
         matrix: sample::mapped(weight)?.f_transpose(0, 1)?.f_contiguous()?,
         bias: bias.map(sample::mapped).transpose()?,
     };
-    let library = CHOICES.get(problem.clone(), threads, || measured(&problem, &weights))?;
+    let library = CHOICES.get(problem.clone(), threads, || tried(&problem, &weights))?;
     let call = match library {
         Library::Plain => return Ok(None),
         Library::OneDnn => one_dnn(&problem, &weights)?,
@@ -113,7 +113,7 @@ fn check_rows(problem: &Problem, sizes: &[i64]) -> Result<(), Cause> {
     )))
 }
 
-fn measured(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
+fn tried(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
     let x = sample::numbers(&[problem.rows, problem.inner])?;
     let dense = weights.matrix.f_transpose(0, 1)?.f_contiguous()?;
     let plain = dense.f_transpose(0, 1)?;
@@ -133,7 +133,7 @@ fn measured(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
         Library::Plain,
         Box::new(move || Ok(x.f_linear(&plain, bias)?)),
     ));
-    Ok(fastest(&ways).unwrap_or(Library::Plain))
+    Ok(first_working(&ways).unwrap_or(Library::Plain))
 }
 
 fn one_dnn(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
