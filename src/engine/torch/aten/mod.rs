@@ -32,7 +32,6 @@ mod fused;
 mod grid;
 mod image_file;
 mod index;
-mod interned;
 mod labels;
 mod layout;
 mod linear;

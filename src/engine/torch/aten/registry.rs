@@ -1,18 +1,17 @@
 //! Which kernel each operator has. Everything the engine can run is in this table.
 
-use crate::graph::{Index, Op, Quantised, Text};
+use crate::graph::{Binary, Combine, Index, Op, Quantised, Text};
 use crate::types::DType;
 
 use super::super::cause::Cause;
 use super::args::Kernel;
 use super::context::NodeContext;
-use super::strings::{all_moved, moved};
 use super::{
     attention, cast, container, control, convolution, deformable, dropout, elementwise, escape,
-    fill, fold, fused, grid, image_file, index as selection, interned, labels, linear,
-    linear_attention, loss, mask, normalisation, order, pad, pooling, quantised, quantised_product,
-    random, recurrent, reduce, regions, resize, rotary, scatter, shape, signal, softmax,
-    space_depth, storage, suppression, text, transposed, unpool,
+    fill, fold, fused, grid, image_file, index as selection, labels, linear, linear_attention,
+    loss, mask, normalisation, order, pad, pooling, quantised, quantised_product, random,
+    recurrent, reduce, regions, resize, rotary, scatter, shape, signal, softmax, space_depth,
+    storage, strings, suppression, text, transposed, unpool,
 };
 
 /// Makes the kernel of a node.
@@ -22,12 +21,9 @@ pub(super) fn kernel(context: &NodeContext<'_>) -> Result<Kernel, Cause> {
         context.only_first_output()?;
     }
     let kernel = storage::wrapping(context, numeric(context, op)?);
-    Ok(if interned::is_blind(op) {
-        interned::with_strings(context, kernel)
-    } else if takes_strings(context) {
-        with_strings(op, kernel)
-    } else {
-        kernel
+    Ok(match gives_strings(op) {
+        Some(gives) if takes_strings(context) => strings::numbered(kernel, gives),
+        _ => kernel,
     })
 }
 
@@ -59,8 +55,9 @@ fn takes_strings(context: &NodeContext<'_>) -> bool {
         .any(|input| matches!(context.input_dtype(input), None | Some(DType::Bytes)))
 }
 
-/// Makes a kernel that moves elements move strings too. Others refuse them, or know them.
-fn with_strings(op: &Op, kernel: Kernel) -> Kernel {
+/// Tells of an operator that does the same to elements of any type whether it gives elements that it was given. Others
+/// refuse strings, or know them.
+fn gives_strings(op: &Op) -> Option<bool> {
     match op {
         Op::Reshape { .. }
         | Op::Flatten { .. }
@@ -70,21 +67,29 @@ fn with_strings(op: &Op, kernel: Kernel) -> Kernel {
         | Op::Split { .. }
         | Op::Slice
         | Op::Gather { .. }
-        | Op::Expand => moved(&[0], kernel),
-        Op::Concat { .. } => all_moved(kernel),
-        Op::Index(Index::OneHot { .. }) => moved(&[2], kernel),
-        Op::Index(Index::ScatterElements { .. } | Index::ScatterNd { .. }) => {
-            moved(&[0, 2], kernel)
-        }
-        Op::Index(Index::TensorScatter { .. }) => moved(&[0, 1], kernel),
+        | Op::Expand
+        | Op::Concat { .. }
+        | Op::Where => Some(true),
         Op::Index(
             Index::Compress { .. }
             | Index::GatherElements { .. }
             | Index::GatherNd { .. }
+            | Index::OneHot { .. }
             | Index::ReverseSequence { .. }
+            | Index::TensorScatter { .. }
             | Index::Tile,
-        ) => moved(&[0], kernel),
-        _ => kernel,
+        )
+        | Op::Index(
+            Index::ScatterElements {
+                combine: Combine::Replace,
+                ..
+            }
+            | Index::ScatterNd {
+                combine: Combine::Replace,
+            },
+        ) => Some(true),
+        Op::Binary(Binary::Equal) | Op::Shape { .. } | Op::Size => Some(false),
+        _ => None,
     }
 }
 

@@ -1,4 +1,6 @@
-//! Strings moved about. libtorch has none, so it moves their numbers instead.
+//! Strings moved about and compared. libtorch has none, so it is given numbers instead: one for each distinct string.
+
+use std::collections::HashMap;
 
 use tch::Tensor;
 
@@ -8,7 +10,7 @@ use super::super::cause::Cause;
 use super::args::{Args, Kernel, Outputs, integers, signed};
 use super::datum::Datum;
 
-/// Strings in one row, and tensors of their numbers in their shapes.
+/// Distinct strings, and tensors of their numbers in the shapes of those that held them.
 struct Numbered<'a> {
     strings: Vec<&'a [u8]>,
     numbers: Vec<Tensor>,
@@ -17,15 +19,18 @@ struct Numbered<'a> {
 impl<'a> Numbered<'a> {
     fn of(tensors: impl IntoIterator<Item = &'a types::Tensor>) -> Result<Self, Cause> {
         let mut strings = Vec::new();
+        let mut known: HashMap<&[u8], i64> = HashMap::new();
         let mut numbers = Vec::new();
         for tensor in tensors {
-            let own = tensor.byte_strings();
-            let range: Vec<i64> = (0..own.len())
-                .map(|place| signed(strings.len() + place))
-                .collect();
+            let own = tensor.byte_strings().into_iter().map(|string| {
+                *known.entry(string).or_insert_with(|| {
+                    strings.push(string);
+                    signed(strings.len() - 1)
+                })
+            });
+            let own: Vec<i64> = own.collect();
             let shape: Vec<i64> = tensor.shape().iter().map(|&size| signed(size)).collect();
-            numbers.push(Tensor::f_from_slice(&range)?.f_reshape(shape)?);
-            strings.extend(own);
+            numbers.push(Tensor::f_from_slice(&own)?.f_reshape(shape)?);
         }
         Ok(Self { strings, numbers })
     }
@@ -54,33 +59,22 @@ fn tensor(shape: &[i64], strings: &[impl AsRef<[u8]>]) -> Result<Datum, Cause> {
         .map_err(|error| Cause::new(error.to_string()))
 }
 
-/// Makes a kernel that only moves the elements of the inputs in `data` take strings there.
-pub(super) fn moved(data: &'static [usize], kernel: Kernel) -> Kernel {
+/// Makes a kernel that only moves, compares or counts elements take strings; `gives` tells whether its results are some
+/// of those. Covers `test_equal_string` and `test_equal_string_broadcast`.
+pub(super) fn numbered(kernel: Kernel, gives: bool) -> Kernel {
     Box::new(move |args| {
-        let is_string = |input: &usize| matches!(args.given(*input), Some(Datum::Strings(_)));
-        if !data.iter().any(is_string) {
-            return kernel(args);
+        let is_string = |input| matches!(args.given(input), Some(Datum::Strings(_)));
+        if (0..args.inputs.len()).any(is_string) {
+            on_strings(args, gives, &kernel)
+        } else {
+            kernel(args)
         }
-        let is_data = |input: usize| data.contains(&input);
-        on_strings(args, is_data, &kernel)
     })
 }
 
-/// As [`moved`], of all inputs.
-pub(super) fn all_moved(kernel: Kernel) -> Kernel {
-    Box::new(move |args| match args.given(0) {
-        Some(Datum::Strings(_)) => on_strings(args, |_| true, &kernel),
-        _ => kernel(args),
-    })
-}
-
-fn on_strings(
-    args: &Args<'_>,
-    is_data: impl Fn(usize) -> bool,
-    kernel: &Kernel,
-) -> Result<Outputs, Cause> {
+fn on_strings(args: &Args<'_>, gives: bool, kernel: &Kernel) -> Result<Outputs, Cause> {
     let strings = |input: usize| match args.given(input) {
-        Some(Datum::Strings(strings)) if is_data(input) => Some(strings),
+        Some(Datum::Strings(strings)) => Some(strings),
         _ => None,
     };
     let mut numbered = Numbered::of((0..args.inputs.len()).filter_map(strings))?;
@@ -100,7 +94,11 @@ fn on_strings(
         inputs: &places,
         last: &last,
     };
-    Ok(match kernel(&mut moved)? {
+    let outputs = kernel(&mut moved)?;
+    if !gives {
+        return Ok(outputs);
+    }
+    Ok(match outputs {
         Outputs::One(datum) => Outputs::One(numbered.named(datum.tensor()?)?),
         Outputs::Many(data) => {
             let data = data.iter().map(|datum| numbered.named(datum.tensor()?));
