@@ -89,7 +89,7 @@ pub(super) fn build(
             datatype: tensor.dtype().name(),
             shape: tensor.shape(),
             parameters: choice.binary.then(|| BinarySize {
-                binary_data_size: tensor.bytes().len(),
+                binary_data_size: tensor.byte_count(),
             }),
             data: (!choice.binary).then_some(Elements(tensor)),
         });

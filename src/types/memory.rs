@@ -1,5 +1,6 @@
 //! Memory that tensors live in.
 
+use std::any::Any;
 use std::fmt;
 
 /// Alignment, in bytes, of memory that this program allocates for tensors: a cache line, and what AVX-512 loads want.
@@ -7,9 +8,16 @@ pub const MEMORY_ALIGNMENT: usize = 64;
 
 /// Host memory that somebody owns and nobody writes any more.
 ///
-/// The slice must stay valid, unchanged and at one address until the owner is dropped.
-pub trait HostMemory: Send + Sync + fmt::Debug {
+/// The slice must stay valid, unchanged and at one address until the owner is dropped. An engine may keep elements in an
+/// order of its own, which it knows again by the owner's type, and put them in row-major order when somebody first asks.
+pub trait HostMemory: Any + Send + Sync + fmt::Debug {
+    /// Returns the elements in row-major order.
     fn bytes(&self) -> &[u8];
+
+    /// Returns the number of bytes, whatever the order.
+    fn byte_count(&self) -> usize {
+        self.bytes().len()
+    }
 }
 
 /// Bytes whose first one lies on a [`MEMORY_ALIGNMENT`] boundary.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::shape::{byte_count, element_count};
 use super::{AlignedBytes, DType, Device, HostMemory, Shape, ShapeError};
 
-/// A contiguous, row-major tensor over shared memory. Cloning copies no payload.
+/// A tensor over shared memory, row-major to whoever asks for its bytes. Cloning copies no payload.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
@@ -51,7 +51,7 @@ impl Tensor {
         shape: Shape,
         memory: Arc<dyn HostMemory>,
     ) -> Result<Self, TensorError> {
-        let length = memory.bytes().len();
+        let length = memory.byte_count();
         match dtype.size() {
             Some(_) => {
                 let expected = byte_count(dtype, &shape)?;
@@ -124,6 +124,16 @@ impl Tensor {
     /// Returns the elements, little-endian, row-major.
     pub fn bytes(&self) -> &[u8] {
         &self.memory.bytes()[self.offset..self.offset + self.length]
+    }
+
+    /// Returns the size of [`Tensor::bytes`] without asking for them.
+    pub fn byte_count(&self) -> usize {
+        self.length
+    }
+
+    /// Tells whether the tensor is all of its memory.
+    pub fn covers_memory(&self) -> bool {
+        self.offset == 0 && self.length == self.memory.byte_count()
     }
 
     /// Returns the owner of the memory that [`Tensor::bytes`] lies in.

@@ -270,7 +270,7 @@ impl BlockActor {
             let inputs = batch.iter().flat_map(|item| &item.content.inputs);
             self.metrics
                 .bytes_copied
-                .add(inputs.map(|tensor| tensor.bytes().len() as u64).sum());
+                .add(inputs.map(|tensor| tensor.byte_count() as u64).sum());
         }
         match result {
             Ok(outputs) => {

@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::types::{self, DType};
 
 use super::super::cause::Cause;
-use super::super::ffi::{SharedTensor, export, is_sole_owner, view};
+use super::super::ffi::{SharedTensor, export, is_sole_owner, view, view_as_left};
 use super::args::signed;
 use super::{storage, strings};
 
@@ -26,7 +26,7 @@ impl Datum {
     pub(super) fn import(tensor: &types::Tensor) -> Result<Self, Cause> {
         match tensor.dtype() {
             DType::Bytes => Ok(Self::Strings(tensor.clone())),
-            dtype if storage::is_native(dtype) => Ok(Self::Tensor(view(tensor)?)),
+            dtype if storage::is_native(dtype) => Ok(Self::Tensor(view_as_left(tensor)?)),
             _ => Ok(Self::Tensor(view(&storage::decode(tensor)?)?)),
         }
     }

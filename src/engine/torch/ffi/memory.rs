@@ -1,13 +1,17 @@
 //! Tensors crossing between libtorch and the rest of the program without a copy of their elements.
 //!
 //! Elements are copied only where memory is not aligned to [`MEMORY_ALIGNMENT`] (a kernel may choose another order of
-//! summation then, and results would depend on how a tensor arrived) or not contiguous.
+//! summation then, and results would depend on how a tensor arrived), where a result is a strided view of something
+//! larger, and where somebody asks for the bytes of a result whose channels are innermost. Such a result keeps its order
+//! on the way to another session of libtorch: two rearrangements at every cut would cost as much as all else of a hop.
 
 #![expect(unsafe_code, reason = "foreign memory enters and leaves libtorch here")]
 
+use std::alloc::{Layout, handle_alloc_error};
+use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::types::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT, Tensor};
 
@@ -17,7 +21,19 @@ use super::bindings::{
     blockflow_data, blockflow_is_channels_last, blockflow_sole_owner, blockflow_view, take_message,
 };
 
-/// Makes a libtorch tensor over the memory of `tensor`. It must only be read.
+/// Makes a libtorch tensor over the memory of `tensor`, in whichever order a session of libtorch left its elements. It
+/// must only be read.
+pub(crate) fn view_as_left(tensor: &Tensor) -> Result<tch::Tensor, Cause> {
+    let memory: &dyn Any = &**tensor.memory();
+    match memory.downcast_ref::<TorchMemory>() {
+        Some(memory) if tensor.covers_memory() && memory.is_of(tensor) => {
+            Ok(memory.tensor.handle())
+        }
+        _ => view(tensor),
+    }
+}
+
+/// Makes a row-major libtorch tensor over the memory of `tensor`. It must only be read.
 pub(crate) fn view(tensor: &Tensor) -> Result<tch::Tensor, Cause> {
     let scalar_type = scalar_type(tensor.dtype())?;
     let bytes = tensor.bytes();
@@ -95,10 +111,16 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
         .into_iter()
         .map(|size| usize::try_from(size).map_err(|_| Cause::new("result has a negative size")))
         .collect::<Result<_, _>>()?;
-    let mut memory = TorchMemory::new(tensor.f_contiguous()?)?;
+    let ordered = if is_channels_last(&tensor) {
+        tensor
+    } else {
+        tensor.f_contiguous()?
+    };
+    let mut memory = TorchMemory::new(ordered)?;
     if memory.length > 0 && memory.data.align_offset(MEMORY_ALIGNMENT) != 0 {
-        let mut copy = tch::Tensor::f_empty(tensor.size(), (kind, tch::Device::Cpu))?;
-        copy.f_copy_(&tensor)?;
+        let unaligned = memory.tensor.handle();
+        let mut copy = unaligned.f_empty_like()?;
+        copy.f_copy_(&unaligned)?;
         memory = TorchMemory::new(copy)?;
     }
     let memory: Arc<dyn HostMemory> = if memory.length > 0 {
@@ -109,11 +131,13 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
     Tensor::new(dtype, shape, memory).map_err(|error| Cause::new(error.to_string()))
 }
 
-/// Memory of a contiguous CPU tensor of libtorch.
+/// Memory of a dense CPU tensor of libtorch.
 struct TorchMemory {
     tensor: SharedTensor,
     data: *const u8,
     length: usize,
+    /// The elements in row-major order, once somebody asked for them, where that is not how they lie.
+    row_major: OnceLock<Box<Self>>,
 }
 
 // SAFETY: `data` points into the storage that `tensor` keeps alive, which any thread may free and, as nobody writes to
@@ -124,41 +148,77 @@ unsafe impl Sync for TorchMemory {}
 
 impl TorchMemory {
     fn new(tensor: tch::Tensor) -> Result<Self, Cause> {
-        let mut data = std::ptr::null();
-        let mut length = 0;
-        let mut error = std::ptr::null_mut();
-        // SAFETY: a live tensor, and three places to write to.
-        if !unsafe {
-            blockflow_data(
-                tensor.as_ptr(),
-                &raw mut data,
-                &raw mut length,
-                &raw mut error,
-            )
-        } {
-            // SAFETY: the shim set `error` to null or to a string of ours from `strdup`.
-            return Err(Cause::new(
-                unsafe { take_message(error) }.unwrap_or_default(),
-            ));
-        }
+        let (data, length) = elements(&tensor)?;
         Ok(Self {
             tensor: SharedTensor::new(tensor),
-            data: data.cast(),
+            data,
             length,
+            row_major: OnceLock::new(),
         })
+    }
+
+    /// Tells whether `tensor`, which lies in this memory, has the shape and dtype of the tensor that left it.
+    fn is_of(&self, tensor: &Tensor) -> bool {
+        let shape = self.tensor.0.size();
+        let shape = shape.iter().map(|&size| usize::try_from(size).ok());
+        shape.eq(tensor.shape().iter().map(|&size| Some(size)))
+            && self.tensor.0.f_kind().ok().and_then(dtype_of) == Some(tensor.dtype())
+    }
+
+    fn dense(&self) -> &[u8] {
+        if self.length == 0 || self.data.is_null() {
+            return &[];
+        }
+        // SAFETY: `data` is the first of `length` bytes of the dense storage that `self.tensor` keeps alive at one
+        // address, initialised by the kernel that computed it. Nobody writes to them while this lives: `export`
+        // took the tensor over, and in-place kernels ask `is_sole_owner`, which is false while `self.tensor` lives.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+
+    fn rearranged(&self) -> Result<Box<Self>, Cause> {
+        Ok(Box::new(Self::new(self.tensor.0.f_contiguous()?)?))
     }
 }
 
 impl HostMemory for TorchMemory {
     fn bytes(&self) -> &[u8] {
-        if self.length == 0 || self.data.is_null() {
-            return &[];
+        if !is_channels_last(&self.tensor.0) {
+            return self.dense();
         }
-        // SAFETY: `data` is the first of `length` bytes of the contiguous storage that `self.tensor` keeps alive at one
-        // address, initialised by the kernel that computed it. Nobody writes to them while this lives: `export`
-        // took the tensor over, and in-place kernels ask `is_sole_owner`, which is false while `self.tensor` lives.
-        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+        let row_major = self.row_major.get_or_init(|| {
+            // Rearranging what is dense fails for want of memory only.
+            self.rearranged().unwrap_or_else(|_| {
+                handle_alloc_error(Layout::array::<u8>(self.length).unwrap_or(Layout::new::<u8>()))
+            })
+        });
+        row_major.dense()
     }
+
+    fn byte_count(&self) -> usize {
+        self.length
+    }
+}
+
+/// Returns the first byte of a dense tensor, and their number.
+fn elements(tensor: &tch::Tensor) -> Result<(*const u8, usize), Cause> {
+    let mut data = std::ptr::null();
+    let mut length = 0;
+    let mut error = std::ptr::null_mut();
+    // SAFETY: a live tensor, and three places to write to.
+    if !unsafe {
+        blockflow_data(
+            tensor.as_ptr(),
+            &raw mut data,
+            &raw mut length,
+            &raw mut error,
+        )
+    } {
+        // SAFETY: the shim set `error` to null or to a string of ours from `strdup`.
+        return Err(Cause::new(
+            unsafe { take_message(error) }.unwrap_or_default(),
+        ));
+    }
+    Ok((data.cast(), length))
 }
 
 impl fmt::Debug for TorchMemory {

@@ -11,7 +11,9 @@ mod module;
 pub(crate) mod scalar;
 mod threads;
 
-pub(crate) use memory::{SharedTensor, export, is_channels_last, is_sole_owner, view};
+pub(crate) use memory::{
+    SharedTensor, export, is_channels_last, is_sole_owner, view, view_as_left,
+};
 pub(crate) use module::Module;
 pub(crate) use threads::InferenceMode;
 pub use threads::{prefer_long_slices, set_threads, threads, tune_allocator};

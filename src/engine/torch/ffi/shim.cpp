@@ -67,12 +67,12 @@ at::Tensor *blockflow_view(void *data, const int64_t *sizes, size_t rank, int8_t
   });
 }
 
-// The first element of a contiguous CPU tensor, and the size of all of them in bytes.
+// The first element of a dense CPU tensor in memory, and the size of all of them in bytes.
 bool blockflow_data(const at::Tensor *tensor, const void **data, size_t *bytes, char **error) noexcept {
   return guarded<bool>(error, false, [&] {
     TORCH_CHECK(tensor->defined(), "tensor is undefined");
     TORCH_CHECK(tensor->device().is_cpu(), "tensor is on ", tensor->device().str(), ", not on the CPU");
-    TORCH_CHECK(tensor->layout() == at::kStrided && tensor->is_contiguous(), "tensor is not contiguous");
+    TORCH_CHECK(tensor->layout() == at::kStrided && tensor->is_non_overlapping_and_dense(), "tensor is not dense");
     *data = tensor->const_data_ptr();
     *bytes = tensor->nbytes();
     return true;
