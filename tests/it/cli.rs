@@ -18,12 +18,23 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8 on stderr")
 }
 
+/// Runs a command that succeeds and says nothing beside its result.
+pub(crate) fn quietly(arguments: &[&str]) -> String {
+    let output = blockflow(arguments);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+    assert!(output.stderr.is_empty(), "{said}");
+    stdout(&output)
+}
+
+/// Returns the path of a file of this checkout.
+pub(crate) fn checkout(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    path.display().to_string()
+}
+
 fn data(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/digits")
-        .join(name)
-        .display()
-        .to_string()
+    checkout(&format!("tests/data/digits/{name}"))
 }
 
 #[test]

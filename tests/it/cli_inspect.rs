@@ -1,26 +1,11 @@
 //! `blockflow inspect`: what it tells of a model, and what it refuses.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use crate::cli::{blockflow, stderr, stdout};
-
-fn checkout(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    path.display().to_string()
-}
+use crate::cli::{blockflow, checkout, quietly, stderr};
 
 fn inspect(arguments: &[&str]) -> String {
-    let output = blockflow(&[&["inspect"], arguments].concat());
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{arguments:?}: {}",
-        stderr(&output)
-    );
-    assert!(output.stderr.is_empty(), "{}", stderr(&output));
-    stdout(&output)
+    quietly(&[&["inspect"], arguments].concat())
 }
 
 fn json(arguments: &[&str]) -> Value {

@@ -5,23 +5,10 @@ use std::path::Path;
 use blockflow::graph::{Graph, WriteOptions};
 use serde_json::Value;
 
-use crate::cli::{blockflow, stderr, stdout};
-
-fn checkout(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    path.display().to_string()
-}
+use crate::cli::{blockflow, checkout, quietly, stderr};
 
 fn shared(arguments: &[&str]) -> String {
-    let output = blockflow(&[&["shared"], arguments].concat());
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{arguments:?}: {}",
-        stderr(&output)
-    );
-    assert!(output.stderr.is_empty(), "{}", stderr(&output));
-    stdout(&output)
+    quietly(&[&["shared"], arguments].concat())
 }
 
 /// Writes the model of one head of the digits network.

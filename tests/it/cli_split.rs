@@ -6,13 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cli::{blockflow, stderr, stdout};
+use crate::cli::{blockflow, checkout, stderr, stdout};
 use crate::graph_file::{floats, model, node, untyped};
-
-fn checkout(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    path.display().to_string()
-}
 
 fn succeed(arguments: &[&str]) -> String {
     let output = blockflow(arguments);

@@ -2,25 +2,14 @@
 
 use std::sync::Arc;
 
-use blockflow::engine::{BlockSource, Prepared, prepare};
+use blockflow::engine::Prepared;
 use blockflow::graph::Graph;
-use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{DType, Tensor};
 
-use crate::engine_support::{data, values_f32};
+use crate::engine_support::{data, prepare_graph, values_f32};
 
 fn prepared(graph: &Graph) -> Arc<dyn Prepared> {
-    let signature = graph.signature().unwrap();
-    prepare(
-        BlockSource::Graph {
-            graph,
-            signature,
-            engine: GraphEngine::Aten,
-            passes: Passes::default(),
-        },
-        1,
-        Device::Cpu,
-    )
-    .unwrap()
+    prepare_graph(graph, graph.signature().unwrap()).unwrap()
 }
 
 fn network() -> Graph {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use blockflow::engine::{BlockSource, Prepared, prepare};
+use blockflow::engine::Prepared;
 use blockflow::graph::{Activation, AutoPad, Binary, Conv, FusedConv, Graph, Op, Unary, ValueId};
-use blockflow::types::{DType, Device, Dim, GraphEngine, ShapeSpec, Signature, Tensor, TensorSpec};
+use blockflow::types::{DType, Dim, GraphEngine, ShapeSpec, Signature, Tensor, TensorSpec};
 
-use crate::engine_support::{Builder, f32s, noise, values_f32};
+use crate::engine_support::{Builder, f32s, noise, prepare_with, values_f32};
 use crate::passes_support::OFF;
 
 /// A graph of nodes over inputs and constants of known shapes; a shape that begins with 0 stands for any number of rows.
@@ -83,13 +83,7 @@ impl Model {
             outputs: specs(&self.graph.outputs),
         };
         // As it is: passes would fuse what is to be compared with what is fused.
-        let source = BlockSource::Graph {
-            graph: &self.graph,
-            signature,
-            passes: OFF,
-            engine: GraphEngine::Aten,
-        };
-        prepare(source, 1, Device::Cpu).unwrap()
+        prepare_with(&self.graph, signature, GraphEngine::Aten, OFF).unwrap()
     }
 
     fn run(&self, inputs: &[Tensor]) -> Vec<Tensor> {

@@ -103,16 +103,35 @@ pub(crate) fn prepare_graph(
     graph: &Graph,
     signature: Signature,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
-    prepare(
-        BlockSource::Graph {
-            graph,
-            signature,
-            engine: GraphEngine::Aten,
-            passes: Passes::default(),
-        },
-        1,
-        Device::Cpu,
-    )
+    prepare_with(graph, signature, GraphEngine::Aten, Passes::default())
+}
+
+pub(crate) fn prepare_with(
+    graph: &Graph,
+    signature: Signature,
+    engine: GraphEngine,
+    passes: Passes,
+) -> Result<Arc<dyn Prepared>, EngineError> {
+    let source = BlockSource::Graph {
+        graph,
+        signature,
+        engine,
+        passes,
+    };
+    prepare(source, 1, Device::Cpu)
+}
+
+/// Runs a graph of known signature once.
+pub(crate) fn run_graph(
+    graph: &Graph,
+    engine: GraphEngine,
+    passes: Passes,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, String> {
+    let signature = graph.signature().map_err(|error| error.to_string())?;
+    prepare_with(graph, signature, engine, passes)
+        .and_then(|prepared| prepared.session()?.run(inputs))
+        .map_err(|error| error.to_string())
 }
 
 /// Runs one operator over `inputs`; `constant[i]` says whether input `i` is an initialiser. `None` is an absent input.

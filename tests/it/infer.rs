@@ -8,16 +8,11 @@ use blockflow::engine::{BlockSource, prepare};
 use blockflow::types::{DType, Device, Tensor};
 use tempfile::TempDir;
 
-use crate::cli::{blockflow, stderr, stdout};
+use crate::cli::{blockflow, checkout, stderr, stdout};
 use crate::engine_support::{f32s, fixed, i64s, noise, signature, values_f32};
 
 fn digits(name: &str) -> String {
     checkout(&format!("tests/data/digits/{name}"))
-}
-
-fn checkout(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    path.display().to_string()
 }
 
 fn images() -> String {

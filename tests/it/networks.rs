@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use blockflow::cli::read_npy;
-use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, ValueOrigin};
-use blockflow::types::{Device, GraphEngine, Passes, SourceSpec, Tensor};
+use blockflow::types::{GraphEngine, Passes, SourceSpec, Tensor};
 
-use crate::engine_support::values_f32;
+use crate::engine_support::{run_graph, values_f32};
 use crate::passes_support::{FAST, names, optimised};
 use crate::support::{ask, cut, start};
 
@@ -41,16 +40,9 @@ impl Network {
 
     fn load_with(name: &'static str, passes: Passes) -> Self {
         let graph = Graph::read(&file(&format!("{name}.onnx"))).unwrap();
-        let signature = graph.signature().unwrap();
         let input = read_npy(&file(&format!("{name}.input.npy"))).unwrap();
-        let source = BlockSource::Graph {
-            graph: &graph,
-            signature,
-            engine: GraphEngine::Aten,
-            passes,
-        };
-        let mut session = prepare(source, 1, Device::Cpu).unwrap().session().unwrap();
-        let outputs = session.run(std::slice::from_ref(&input)).unwrap();
+        let inputs = std::slice::from_ref(&input);
+        let outputs = run_graph(&graph, GraphEngine::Aten, passes, inputs).unwrap();
         Self {
             name,
             graph,

@@ -1,9 +1,8 @@
 //! Numbers of types that libtorch lacks or traps on: overflow, order, division, conversion, quantisation, chance.
 
-use blockflow::engine::{BlockSource, EngineError, prepare};
-use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{DType, GraphEngine, Passes, Tensor};
 
-use crate::engine_support::{bools, f32s, i32s, i64s, u8s, values_f32};
+use crate::engine_support::{bools, f32s, i32s, i64s, run_graph, u8s, values_f32};
 use crate::graph_file::{Model, NodePart, floats, info, integers, model, node, scalar, y_of};
 
 const UINT8: i32 = 2;
@@ -47,16 +46,9 @@ fn one(opset: i64, node: NodePart, elements: &[i32], inputs: &[Tensor]) -> Model
     model
 }
 
-fn run(model: &Model, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+fn run(model: &Model, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
     let graph = model.read().unwrap_or_else(|error| panic!("{error}"));
-    let signature = graph.signature().unwrap();
-    let source = BlockSource::Graph {
-        graph: &graph,
-        signature,
-        engine: GraphEngine::Aten,
-        passes: Passes::default(),
-    };
-    prepare(source, 1, Device::Cpu)?.session()?.run(inputs)
+    run_graph(&graph, GraphEngine::Aten, Passes::default(), inputs)
 }
 
 fn y(node: NodePart, elements: &[i32], inputs: &[Tensor]) -> Tensor {
@@ -66,7 +58,7 @@ fn y(node: NodePart, elements: &[i32], inputs: &[Tensor]) -> Tensor {
 
 fn error(node: NodePart, elements: &[i32], inputs: &[Tensor]) -> String {
     let model = one(25, node, elements, inputs);
-    let error = run(&model, inputs).unwrap_err().to_string();
+    let error = run(&model, inputs).unwrap_err();
     error
         .rsplit_once(": ")
         .map_or(error.clone(), |(_, cause)| cause.to_owned())

@@ -1,10 +1,9 @@
 //! What the tests of passes share: rewriting a graph, running it both ways, comparing.
 
-use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, Node, ValueOrigin};
-use blockflow::types::{DType, Device, GraphEngine, Optimize, Pass, Passes, Tensor};
+use blockflow::types::{DType, GraphEngine, Optimize, Pass, Passes, Tensor};
 
-use crate::engine_support::{f32s, noise, values_f32};
+use crate::engine_support::{f32s, noise, run_graph, values_f32};
 use crate::graph_file::*;
 
 pub(crate) const OFF: Passes = Passes::of(Optimize::Off);
@@ -54,14 +53,7 @@ pub(crate) fn names(graph: &Graph) -> Vec<&'static str> {
 }
 
 pub(crate) fn run(graph: &Graph, passes: Passes, inputs: &[Tensor]) -> Vec<Tensor> {
-    let source = BlockSource::Graph {
-        graph,
-        signature: graph.signature().unwrap(),
-        passes,
-        engine: GraphEngine::Aten,
-    };
-    let prepared = prepare(source, 1, Device::Cpu).unwrap();
-    prepared.session().unwrap().run(inputs).unwrap()
+    run_graph(graph, GraphEngine::Aten, passes, inputs).unwrap()
 }
 
 pub(crate) fn input(shape: &[usize]) -> Tensor {

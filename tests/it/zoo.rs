@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use blockflow::cli::read_npy;
-use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, ValueOrigin};
-use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{DType, GraphEngine, Passes, Tensor};
 
-use crate::engine_support::values_f32;
+use crate::engine_support::{run_graph, values_f32};
 
 /// Allowed difference, of the largest magnitude of an output.
 const TOLERANCE: f32 = 1e-4;
@@ -58,16 +57,7 @@ fn read(folder: &Path) -> Result<Graph, String> {
 }
 
 fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let signature = graph.signature().map_err(|error| error.to_string())?;
-    let source = BlockSource::Graph {
-        graph,
-        signature,
-        engine: GraphEngine::Aten,
-        passes: Passes::default(),
-    };
-    let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
-    let mut session = prepared.session().map_err(|error| error.to_string())?;
-    session.run(inputs).map_err(|error| error.to_string())
+    run_graph(graph, GraphEngine::Aten, Passes::default(), inputs)
 }
 
 /// Returns how far outputs may be off: no engine is asked to be closer to PyTorch and ONNX Runtime than twice what these

@@ -149,31 +149,37 @@ fn square(block: usize) -> Result<usize, Fault> {
 }
 
 pub(super) fn depth_to_space(block: usize, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
-    operands.count(1, 1)?;
-    let data = operands.get(0)?;
-    let Some(dims) = image(data)? else {
-        return Ok(one(data.dtype, Some(vec![Dim::Any; 4])));
-    };
-    let shape = vec![
-        dims[0].clone(),
-        divided(dims, 1, square(block)?)?,
-        multiplied(dims, 2, block)?,
-        multiplied(dims, 3, block)?,
-    ];
-    Ok(one(data.dtype, Some(shape)))
+    exchange(operands, |dims| {
+        Ok(vec![
+            dims[0].clone(),
+            divided(dims, 1, square(block)?)?,
+            multiplied(dims, 2, block)?,
+            multiplied(dims, 3, block)?,
+        ])
+    })
 }
 
 pub(super) fn space_to_depth(block: usize, operands: Operands<'_>) -> Result<Vec<Fact>, Fault> {
+    exchange(operands, |dims| {
+        Ok(vec![
+            dims[0].clone(),
+            multiplied(dims, 1, square(block)?)?,
+            divided(dims, 2, block)?,
+            divided(dims, 3, block)?,
+        ])
+    })
+}
+
+/// Elements of images that move between channels and the plane; `exchanged` takes four sizes.
+fn exchange(
+    operands: Operands<'_>,
+    exchanged: impl FnOnce(&[Dim; 4]) -> Result<Vec<Dim>, Fault>,
+) -> Result<Vec<Fact>, Fault> {
     operands.count(1, 1)?;
     let data = operands.get(0)?;
-    let Some(dims) = image(data)? else {
-        return Ok(one(data.dtype, Some(vec![Dim::Any; 4])));
+    let shape = match image(data)? {
+        Some(dims) => exchanged(dims)?,
+        None => vec![Dim::Any; 4],
     };
-    let shape = vec![
-        dims[0].clone(),
-        multiplied(dims, 1, square(block)?)?,
-        divided(dims, 2, block)?,
-        divided(dims, 3, block)?,
-    ];
     Ok(one(data.dtype, Some(shape)))
 }

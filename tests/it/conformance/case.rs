@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, read_tensor};
-use blockflow::types::{Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{GraphEngine, Passes, Tensor};
+
+use crate::engine_support::run_graph;
 
 use super::compare::compare;
 
@@ -49,16 +50,7 @@ impl Case {
 /// Runs a case on an engine; the error says how it failed.
 pub(super) fn run(case: &Case, engine: GraphEngine) -> Result<(), String> {
     let graph = Graph::read(&case.folder.join("model.onnx")).map_err(|error| error.to_string())?;
-    let signature = graph.signature().map_err(|error| error.to_string())?;
-    let source = BlockSource::Graph {
-        graph: &graph,
-        signature,
-        engine,
-        passes: Passes::default(),
-    };
-    let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
-    let mut session = prepared.session().map_err(|error| error.to_string())?;
     let inputs = case.tensors("input")?;
-    let outputs = session.run(&inputs).map_err(|error| error.to_string())?;
+    let outputs = run_graph(&graph, engine, Passes::default(), &inputs)?;
     compare(&outputs, &case.tensors("output")?)
 }

@@ -1,8 +1,9 @@
 //! Models of the suite, written back as ONNX and read again: the same graph, and the same outputs to the last bit.
 
-use blockflow::engine::{BlockSource, prepare};
 use blockflow::graph::{Graph, GraphError, WriteOptions};
-use blockflow::types::{Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{GraphEngine, Passes, Tensor};
+
+use crate::engine_support::run_graph;
 
 use super::case::Case;
 use super::suite;
@@ -59,14 +60,5 @@ fn compare(case: &Case, graph: &Graph, again: Result<Graph, GraphError>) -> Resu
 }
 
 fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
-    let signature = graph.signature().map_err(|error| error.to_string())?;
-    let source = BlockSource::Graph {
-        graph,
-        signature,
-        engine: GraphEngine::Aten,
-        passes: Passes::default(),
-    };
-    let prepared = prepare(source, 1, Device::Cpu).map_err(|error| error.to_string())?;
-    let mut session = prepared.session().map_err(|error| error.to_string())?;
-    session.run(inputs).map_err(|error| error.to_string())
+    run_graph(graph, GraphEngine::Aten, Passes::default(), inputs)
 }
