@@ -369,3 +369,62 @@ fn a_weight_that_another_node_reads_is_there_for_it() {
         .collect();
     assert_eq!(values_f32(&outputs[1]), expected);
 }
+
+/// A convolution over images of 16 channels, which keeps their shape.
+fn same_size(bias: bool) -> Model {
+    let mut plan = Plan::new();
+    let shape = [2, 16, 9, 9];
+    let data = plan.input(&shape);
+    let filters = plan.noise(&[16, 16, 3, 3]);
+    let bias = bias.then(|| plan.noise(&[16]));
+    let conv = Conv {
+        pads: vec![1, 1, 1, 1],
+        ..Conv::default()
+    };
+    let result = plan.node(Op::Conv(conv), &[Some(data), Some(filters), bias], &shape);
+    plan.finish(&[result])
+}
+
+#[test]
+fn a_result_read_by_another_session_or_by_many_threads_is_the_same() {
+    let input = data_of(&[2, 16, 9, 9], 5);
+    let result = same_size(true).run(&[input]).remove(0);
+    let (crossed, sliced) = (result.clone(), result.slice_rows(1..2).unwrap());
+    let next = same_size(false);
+    let before = next.run(&[crossed]).remove(0);
+    let readers: Vec<Vec<u8>> = std::thread::scope(|scope| {
+        let read = || scope.spawn(|| result.bytes().to_vec());
+        let readers: Vec<_> = (0..4).map(|_| read()).collect();
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .collect()
+    });
+    assert!(readers.iter().all(|bytes| *bytes == readers[0]));
+    assert_eq!(result.byte_count(), readers[0].len());
+    let copy = Tensor::copy_of(DType::F32, result.shape().to_vec(), &readers[0]).unwrap();
+    let row = copy.slice_rows(1..2).unwrap();
+    assert_eq!(sliced.bytes(), row.bytes());
+    let after = next.run(&[copy]).remove(0);
+    assert!(before.bytes() == after.bytes(), "results differ");
+    assert!(next.run(&[result]).remove(0).bytes() == after.bytes());
+}
+
+#[test]
+fn a_result_is_in_row_major_order_for_whoever_reads_it() {
+    // The filters pick one channel each: the last first.
+    let mut plan = Plan::new();
+    let data = plan.input(&[1, 16, 2, 3]);
+    let picks = |at: usize| f32::from(u8::from(at / 16 == 15 - at % 16));
+    let picks: Vec<f32> = (0..256).map(picks).collect();
+    let filters = plan.builder.constant(f32s(&[16, 16, 1, 1], &picks));
+    plan.shapes.push((filters, vec![16, 16, 1, 1]));
+    let inputs = [Some(data), Some(filters), None];
+    let result = plan.node(Op::Conv(Conv::default()), &inputs, &[1, 16, 2, 3]);
+    let numbers: Vec<f32> = (0..96_u8).map(f32::from).collect();
+    let outputs = plan
+        .finish(&[result])
+        .run(&[f32s(&[1, 16, 2, 3], &numbers)]);
+    let expected: Vec<f32> = numbers.chunks(6).rev().flatten().copied().collect();
+    assert_eq!(values_f32(&outputs[0]), expected);
+}
