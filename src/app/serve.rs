@@ -3,6 +3,7 @@
 //! Shutdown goes through phases, each bounded: intake stops, requests in flight finish (`server.drain_ms`), actors end
 //! and answer what is left with a refusal, responses are written. A second signal skips the waiting.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,9 +12,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{Loaded, Runtime, StartError, StopReport};
+use crate::engine::Usage;
 use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
 use crate::telemetry::{DrainStarted, Event, metrics};
-use crate::types::Failure;
+use crate::types::{Device, Failure};
 
 /// How long responses may take to be written once every request has its answer.
 const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
@@ -23,6 +25,8 @@ const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
 pub struct Announcement {
     /// The address that HTTP is served on; with port 0 asked for, the one that was given.
     pub http: SocketAddr,
+    /// What the blocks' weights take on each device.
+    pub weights: BTreeMap<Device, Usage>,
 }
 
 /// Why serving did not begin, or ended by itself.
@@ -95,6 +99,7 @@ async fn run(
     let gateway = runtime.gateway().clone();
     announce(&Announcement {
         http: bound.address(),
+        weights: runtime.weights().clone(),
     });
     let http = bound.run();
     tokio::pin!(http);

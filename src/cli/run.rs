@@ -5,14 +5,16 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use clap::Args;
 
 use crate::app::{self, Announcement};
+use crate::engine::Usage;
 use crate::plan::Plan;
 use crate::telemetry;
+use crate::types::Device;
 
 use super::args::{ConfigArgument, LogArguments};
 use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
-use super::{compose, output};
+use super::{compose, output, quantity};
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
@@ -34,7 +36,8 @@ pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Ex
     let report = app::serve(loaded, arguments.http, |announcement: &Announcement| {
         address = announcement.http;
         // A closed stdout must not stop a server.
-        let _ = output::print(&format!("listening on http://{address}\n{served}"));
+        let weights: String = announcement.weights.iter().map(weights_line).collect();
+        let _ = output::print(&format!("listening on http://{address}\n{served}{weights}"));
     })?;
     if report.stragglers.is_empty() {
         return Ok(Exit::Success);
@@ -63,9 +66,38 @@ fn describe(plan: &Plan) -> String {
     )
 }
 
+/// Says what weights take on a device; nothing where there are none.
+fn weights_line((device, usage): (&Device, &Usage)) -> String {
+    let [all, shared] =
+        [usage.bytes, usage.shared_bytes].map(|bytes| quantity::bytes(bytes as u64));
+    match (usage.bytes, usage.shared_bytes) {
+        (0, _) => String::new(),
+        (_, 0) => format!("weights on {device}: {all}\n"),
+        _ => format!("weights on {device}: {all}, of which several blocks share {shared}\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn weights_are_told_where_there_are_any() {
+        let line = |bytes, shared_bytes| {
+            let usage = Usage {
+                bytes,
+                shared_bytes,
+                entries: 2,
+            };
+            weights_line((&Device::Cpu, &usage))
+        };
+        assert_eq!(line(0, 0), "");
+        assert_eq!(line(97_800_000, 0), "weights on cpu: 97.8 MB\n");
+        assert_eq!(
+            line(97_800_000, 31_200_000),
+            "weights on cpu: 97.8 MB, of which several blocks share 31.2 MB\n"
+        );
+    }
 
     #[test]
     fn a_name_is_resolved_to_an_address_of_this_machine_alone() {

@@ -14,6 +14,7 @@ pub mod onnxruntime;
 mod outputs;
 mod prepare;
 mod seam;
+mod store;
 mod support;
 pub mod torch;
 
@@ -22,4 +23,5 @@ pub use graphs::graph_engine;
 pub use mock::MockPrepared;
 pub use prepare::{BlockSource, check_device, prepare, warm};
 pub use seam::{Engine, Prepared, Session};
+pub use store::{Store, Usage};
 pub use support::{Lack, lacks};

@@ -31,7 +31,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
 pub trait Prepared: Send + Sync + fmt::Debug {
     fn signature(&self) -> &Signature;
 
-    /// Returns the bytes of the weights, packed copies included.
+    /// Returns the bytes of the weights that the block uses, packed copies included, also of those that other blocks
+    /// use. A weight that it uses several times is counted once.
     fn weight_bytes(&self) -> usize;
 
     /// Makes the state of one instance, on the thread that will run it.

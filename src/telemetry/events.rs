@@ -24,6 +24,16 @@ pub struct BlockStarted<'a> {
     pub took: Duration,
 }
 
+/// All blocks are prepared.
+#[derive(Debug, Clone)]
+pub struct WeightsLoaded {
+    pub device: Device,
+    /// Bytes of the weights of all blocks, those that several use counted once.
+    pub bytes: usize,
+    /// Bytes of those that several use.
+    pub shared_bytes: usize,
+}
+
 /// An instance of a block panicked or could not run; it is rebuilt if its budget allows.
 #[derive(Debug, Clone)]
 pub struct BlockFailed<'a> {
@@ -86,6 +96,17 @@ impl Event for BlockStarted<'_> {
             took,
         } = self;
         info!(block, instance, %device, ?took, "block started");
+    }
+}
+
+impl Event for WeightsLoaded {
+    fn emit(&self) {
+        let Self {
+            device,
+            bytes,
+            shared_bytes,
+        } = self;
+        info!(%device, bytes, shared_bytes, "weights loaded");
     }
 }
 

@@ -12,6 +12,6 @@ pub mod metrics;
 pub use error::LogError;
 pub use events::{
     BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, RequestRefused,
-    Straggler,
+    Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init};

@@ -251,7 +251,8 @@ fn what_is_fused_into_a_convolution_gives_the_bits_of_its_steps() {
         None,
         Some(Activation::Relu),
         Some(Activation::Clip { min: 0.0, max: 6.0 }),
-        Some(Activation::Silu),
+        Some(Activation::Swish { alpha: 1.0 }),
+        Some(Activation::Swish { alpha: 1.5 }),
         Some(Activation::HardSwish),
     ];
     for case in cases() {

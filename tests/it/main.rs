@@ -31,6 +31,7 @@ mod engine_memory;
 mod engine_operators;
 mod engine_packed;
 mod engine_peak_memory;
+mod engine_store;
 mod engine_support;
 mod engine_torchscript;
 mod envelopes;

@@ -293,7 +293,7 @@ fn gates_are_found_where_they_are_spelled_out() {
         ([&bell[..], &halved_first].concat(), "Gelu"),
         ([&tanh[..], &product].concat(), "Gelu"),
         (clipped.to_vec(), "HardSwish"),
-        (silu.to_vec(), "Silu"),
+        (silu.to_vec(), "Swish"),
         (hard.to_vec(), "HardSwish"),
     ] {
         let graph = model(17, "n,40", nodes, numbers()).read().unwrap();

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::outputs::check_outputs;
+use crate::engine::store::Holding;
 use crate::engine::{EngineError, Prepared, Session};
-use crate::types::{DType, ShapeSpec, Signature, Tensor, TensorSpec};
+use crate::types::{DType, Device, ShapeSpec, Signature, Tensor, TensorSpec};
 
 use super::cause::Cause;
 use super::ffi::{Module, export, is_sole_owner, set_threads, view};
@@ -26,7 +27,7 @@ struct Shared {
     path: PathBuf,
     module: Module,
     signature: Signature,
-    weight_bytes: usize,
+    holding: Holding,
 }
 
 impl TorchScriptPrepared {
@@ -55,11 +56,13 @@ impl TorchScriptPrepared {
         let weight_bytes = module
             .parameter_bytes()
             .map_err(|cause| load(cause.to_string()))?;
+        let mut holding = Holding::new(Device::Cpu);
+        holding.add_own(weight_bytes);
         let shared = Shared {
             path: path.to_owned(),
             module,
             signature,
-            weight_bytes,
+            holding,
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -110,7 +113,7 @@ impl Prepared for TorchScriptPrepared {
     }
 
     fn weight_bytes(&self) -> usize {
-        self.shared.weight_bytes
+        self.shared.holding.bytes()
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {

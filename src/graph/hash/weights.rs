@@ -37,6 +37,13 @@ impl WeightDigests {
     }
 }
 
+impl Initializer {
+    /// Returns the digest of dtype, shape and elements, all of which are read.
+    pub fn digest(&self) -> Digest {
+        content(&self.tensor, &mut |_| {})
+    }
+}
+
 fn content(tensor: &Tensor, progress: &mut dyn FnMut(u64)) -> Digest {
     let mut mixer = described("weight", tensor);
     let bytes = tensor.bytes();

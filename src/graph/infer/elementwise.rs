@@ -52,8 +52,7 @@ pub(super) fn unary(function: Unary, operands: Operands<'_>) -> Result<Vec<Fact>
         | Unary::Selu { .. }
         | Unary::Celu { .. }
         | Unary::ThresholdedRelu { .. }
-        | Unary::Swish { .. }
-        | Unary::Silu => operands.require_float(0)?,
+        | Unary::Swish { .. } => operands.require_float(0)?,
     }
     let data = operands.get(0)?;
     let dtype = match function {

@@ -75,12 +75,10 @@ pub enum Unary {
     ThresholdedRelu {
         alpha: f32,
     },
-    /// `x · sigmoid(alpha · x)`.
+    /// `x · sigmoid(alpha · x)`; that of 1 is also called SiLU.
     Swish {
         alpha: f32,
     },
-    /// `x · sigmoid(x)`.
-    Silu,
 }
 
 /// Element-wise functions of two tensors.

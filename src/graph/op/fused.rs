@@ -22,8 +22,9 @@ pub enum Activation {
     },
     Sigmoid,
     Tanh,
-    /// `x · sigmoid(x)`.
-    Silu,
+    Swish {
+        alpha: f32,
+    },
     Gelu {
         tanh: bool,
     },
@@ -56,7 +57,7 @@ impl Activation {
             Unary::HardSigmoid { alpha, beta } => Self::HardSigmoid { alpha, beta },
             Unary::Sigmoid => Self::Sigmoid,
             Unary::Tanh => Self::Tanh,
-            Unary::Silu => Self::Silu,
+            Unary::Swish { alpha } => Self::Swish { alpha },
             Unary::Gelu { tanh } => Self::Gelu { tanh },
             Unary::LeakyRelu { alpha } => Self::LeakyRelu { alpha },
             _ => return None,
@@ -72,7 +73,7 @@ impl Activation {
             Self::HardSigmoid { alpha, beta } => Unary::HardSigmoid { alpha, beta },
             Self::Sigmoid => Unary::Sigmoid,
             Self::Tanh => Unary::Tanh,
-            Self::Silu => Unary::Silu,
+            Self::Swish { alpha } => Unary::Swish { alpha },
             Self::Gelu { tanh } => Unary::Gelu { tanh },
             Self::LeakyRelu { alpha } => Unary::LeakyRelu { alpha },
         })

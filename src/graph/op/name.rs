@@ -154,7 +154,6 @@ fn unary_name(function: Unary) -> &'static str {
         Unary::Shrink { .. } => "Shrink",
         Unary::ThresholdedRelu { .. } => "ThresholdedRelu",
         Unary::Swish { .. } => "Swish",
-        Unary::Silu => "Silu",
     }
 }
 

@@ -34,7 +34,7 @@ fn function(draft: &Draft, x: ValueId, gate: ValueId, factor: f64) -> Option<Una
     let node = draft.sole_maker(gate)?;
     match node.op {
         Op::Unary(Unary::Sigmoid) if first_input(node) == Some(x) => {
-            is_about(factor, 1.0).then_some(Unary::Silu)
+            is_about(factor, 1.0).then_some(Unary::Swish { alpha: 1.0 })
         }
         Op::Unary(Unary::HardSigmoid { alpha, beta }) if first_input(node) == Some(x) => {
             let slope = is_about(f64::from(alpha), 1.0 / 6.0) && is_about(f64::from(beta), 0.5);

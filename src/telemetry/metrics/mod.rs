@@ -1,6 +1,6 @@
 //! Counts of this process, and their text for Prometheus.
 //!
-//! [`block`] and [`pipeline`] are looked up once, by whoever counts, and kept: counting itself takes no lock. Names come
+//! [`block`], [`pipeline`] and [`device`] are looked up once, by whoever counts, and kept: counting itself takes no lock. Names come
 //! from configurations only, never from requests, which bounds the number of series.
 
 mod cells;
@@ -8,4 +8,6 @@ mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
-pub use registry::{BlockMetrics, PipelineMetrics, Registry, block, pipeline, render};
+pub use registry::{
+    BlockMetrics, DeviceMetrics, PipelineMetrics, Registry, block, device, pipeline, render,
+};

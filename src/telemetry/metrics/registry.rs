@@ -1,4 +1,4 @@
-//! All metrics of a process, by block and by pipeline.
+//! All metrics of a process, by block, by pipeline and by device.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
@@ -28,6 +28,15 @@ pub struct BlockMetrics {
     pub instances_up: Gauge,
     /// Envelopes that wait for a run.
     pub queued: Gauge,
+    /// Bytes of the weights that it uses, also of those that other blocks use.
+    pub weight_bytes: Gauge,
+}
+
+/// Counts of one device.
+#[derive(Debug, Default)]
+pub struct DeviceMetrics {
+    /// Bytes of the weights of all blocks, those that several use counted once.
+    pub weight_bytes: Gauge,
 }
 
 /// Counts of one pipeline.
@@ -47,6 +56,7 @@ pub struct PipelineMetrics {
 pub struct Registry {
     blocks: RwLock<Named<BlockMetrics>>,
     pipelines: RwLock<Named<PipelineMetrics>>,
+    devices: RwLock<Named<DeviceMetrics>>,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -62,6 +72,11 @@ pub fn block(name: &str) -> Arc<BlockMetrics> {
 /// Returns the process's metrics of a pipeline. To be called once and kept.
 pub fn pipeline(name: &str) -> Arc<PipelineMetrics> {
     PROCESS.pipeline(name)
+}
+
+/// Returns the process's metrics of a device. To be called once and kept.
+pub fn device(name: &str) -> Arc<DeviceMetrics> {
+    PROCESS.device(name)
 }
 
 /// Writes all metrics of the process in the Prometheus text format.
@@ -100,10 +115,15 @@ impl Registry {
         find(&self.pipelines, name)
     }
 
+    pub fn device(&self, name: &str) -> Arc<DeviceMetrics> {
+        find(&self.devices, name)
+    }
+
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.render_pipelines(&mut page);
         self.render_blocks(&mut page);
+        self.render_devices(&mut page);
         page.into_text()
     }
 
@@ -191,12 +211,29 @@ impl Registry {
             page.sample(&[("block", block)], metrics.queued.get());
         }
         page.family(
+            "blockflow_block_weight_bytes",
+            "gauge",
+            "Bytes of the weights that a block uses.",
+        );
+        for (block, metrics) in blocks.iter() {
+            page.sample(&[("block", block)], metrics.weight_bytes.get());
+        }
+        page.family(
             "blockflow_block_run_seconds",
             "histogram",
             "Time of one run.",
         );
         for (block, metrics) in blocks.iter() {
             page.histogram(("block", block), &metrics.run_time);
+        }
+    }
+
+    fn render_devices(&self, page: &mut Page) {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        let help = "Bytes of weights held, shared ones counted once.";
+        page.family("blockflow_device_weight_bytes", "gauge", help);
+        for (device, metrics) in devices.iter() {
+            page.sample(&[("device", device)], metrics.weight_bytes.get());
         }
     }
 }

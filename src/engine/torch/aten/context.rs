@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::graph::{Body, Graph, Node, ValueOrigin};
+use tch::Tensor;
+
+use crate::graph::{Body, Graph, Initializer, Node, ValueOrigin};
 use crate::types::{self, DType, Dim};
 
 use super::super::cause::Cause;
@@ -67,9 +69,36 @@ impl<'graph> NodeContext<'graph> {
 
     /// Returns the tensor of an input that the model file carries.
     pub(super) fn constant(&self, input: usize) -> Option<&'graph types::Tensor> {
+        Some(&self.initializer(input)?.tensor)
+    }
+
+    /// Returns an input that the model file carries, in memory that is there for as long as the block.
+    pub(super) fn weight(&self, input: usize) -> Result<Option<Tensor>, Cause> {
+        let Some(initializer) = self.initializer(input) else {
+            return Ok(None);
+        };
+        match self.weights.plain(initializer)?.handle() {
+            Datum::Tensor(tensor) => Ok(Some(tensor)),
+            _ => Err(Cause::new("expected numbers")),
+        }
+    }
+
+    /// Returns what is made of an input that the model file carries; `None` if it does not. `form` names the way and all
+    /// that decides on the result, which is made only where the device has none of it yet.
+    pub(super) fn made_of(
+        &self,
+        input: usize,
+        form: String,
+        make: impl FnOnce(&Tensor) -> Result<Tensor, Cause>,
+    ) -> Result<Option<Tensor>, Cause> {
+        let made = |initializer| self.weights.made(initializer, form, make);
+        self.initializer(input).map(made).transpose()
+    }
+
+    fn initializer(&self, input: usize) -> Option<&'graph Arc<Initializer>> {
         let value = (*self.node.inputs.get(input)?)?;
         match &self.graph.value(value).origin {
-            ValueOrigin::Initializer(initializer) => Some(&initializer.tensor),
+            ValueOrigin::Initializer(initializer) => Some(initializer),
             ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
         }
     }

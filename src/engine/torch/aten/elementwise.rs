@@ -22,7 +22,7 @@ type PairwiseInPlace = fn(&mut Tensor, &Tensor) -> Result<Tensor, TchError>;
 ///   `test_abs`, `test_floor`, `test_ceil`, `test_round`, `test_sign`, `test_erf`, `test_softplus`, `test_softsign`,
 ///   `test_hardswish`, `test_mish`, `test_sin` and its kin, each with its `_example` where there is one; `test_not_2d`
 ///   to `test_not_4d`, `test_bitwise_not_2d` to `test_bitwise_not_4d`, `test_isnan`, `test_isnan_float16`
-/// - `test_gelu_default_1`, `test_gelu_tanh_1`, and the activations with parameters
+/// - `test_gelu_default_1`, `test_gelu_tanh_1`, `test_swish`, and the activations with parameters
 pub(super) fn unary(dtype: Option<DType>, function: Unary) -> Kernel {
     match function {
         Unary::Relu | Unary::Abs if dtype.is_some_and(is_unsigned) => {
@@ -58,7 +58,7 @@ pub(super) fn unary(dtype: Option<DType>, function: Unary) -> Kernel {
         Unary::Erf => either(Tensor::f_erf, Tensor::f_erf_),
         Unary::HardSwish => either(Tensor::f_hardswish, Tensor::f_hardswish_),
         Unary::Mish => either(Tensor::f_mish, Tensor::f_mish_),
-        Unary::Silu => either(Tensor::f_silu, Tensor::f_silu_),
+        Unary::Swish { alpha: 1.0 } => either(Tensor::f_silu, Tensor::f_silu_),
         Unary::Softplus => computed(|x| Ok(x.f_softplus()?)),
         Unary::Not => computed(|x| Ok(x.f_logical_not()?)),
         Unary::BitwiseNot => computed(|x| Ok(x.f_bitwise_not()?)),

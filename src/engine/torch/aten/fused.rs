@@ -8,7 +8,7 @@ use super::super::cause::Cause;
 use super::super::ffi::scalar::{
     Number, at_least_in_place, at_most_in_place, clamp_in_place, full, multiply,
 };
-use super::activation::{hard_sigmoid, leaky_relu};
+use super::activation::{hard_sigmoid, leaky_relu, swish};
 use super::args::Kernel;
 use super::convolution::convolve;
 use super::elementwise::holds_result;
@@ -108,7 +108,8 @@ pub(super) fn activate(activation: Option<Activation>, mut x: Tensor) -> Result<
         }
         Activation::Sigmoid => x.f_sigmoid_()?,
         Activation::Tanh => x.f_tanh_()?,
-        Activation::Silu => x.f_silu_()?,
+        Activation::Swish { alpha: 1.0 } => x.f_silu_()?,
+        Activation::Swish { alpha } => swish(&x, f64::from(alpha))?,
         Activation::Gelu { tanh } => x.f_gelu_(if tanh { "tanh" } else { "none" })?,
         Activation::LeakyRelu { alpha } => leaky_relu(&x, f64::from(alpha))?,
     })

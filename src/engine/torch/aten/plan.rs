@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::engine::EngineError;
 use crate::graph::{Graph, Node, NodeId, ValueOrigin};
@@ -24,7 +23,7 @@ pub(super) struct Plan {
     pub(super) inputs: Vec<(usize, bool)>,
     pub(super) outputs: Vec<usize>,
     /// Weights with their slots, in the order of those.
-    pub(super) weights: Vec<(usize, Arc<Weight>)>,
+    pub(super) weights: Vec<(usize, Weight)>,
 }
 
 /// One node.
@@ -137,7 +136,6 @@ fn step(
         kernel,
         layout,
         absorbed,
-        bytes,
     } = match packed::kernel(&context, threads).map_err(failed)? {
         Some(packed) => packed,
         None => Packed::plain(
@@ -145,7 +143,6 @@ fn step(
             Layout::of(&node.op, threads),
         ),
     };
-    weights.count_packed(bytes);
     let inputs: Vec<Option<usize>> = node
         .inputs
         .iter()

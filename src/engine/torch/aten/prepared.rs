@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::store::Holding;
 use crate::engine::{EngineError, Prepared, Session};
 use crate::graph::Graph;
 use crate::types::{Passes, Signature};
@@ -17,12 +18,14 @@ use super::weights::Weights;
 pub struct AtenPrepared {
     signature: Arc<Signature>,
     plan: Arc<Plan>,
-    weight_bytes: usize,
+    /// The weights that the plan uses.
+    holding: Arc<Holding>,
     threads: usize,
 }
 
 impl AtenPrepared {
-    /// Makes a graph ready for the CPU. The weights are copied, so that the memory of the graph can go.
+    /// Makes a graph ready for the CPU. Weights that the device does not hold yet are copied, so that the memory of the
+    /// graph can go.
     ///
     /// `signature` describes the graph's inputs and outputs in their order; `threads` is the number each session's
     /// operators use; `passes` are the rewritings that the graph goes through.
@@ -53,7 +56,7 @@ impl AtenPrepared {
         Ok(Self {
             signature: Arc::new(signature),
             plan: Arc::new(plan),
-            weight_bytes: weights.bytes(),
+            holding: Arc::new(weights.into_holding()),
             threads: threads.max(1),
         })
     }
@@ -65,12 +68,16 @@ impl Prepared for AtenPrepared {
     }
 
     fn weight_bytes(&self) -> usize {
-        self.weight_bytes
+        self.holding.bytes()
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
         set_threads(self.threads);
         let (signature, plan) = (self.signature.clone(), self.plan.clone());
-        Ok(Box::new(AtenSession::new(signature, plan)))
+        Ok(Box::new(AtenSession::new(
+            signature,
+            plan,
+            self.holding.clone(),
+        )))
     }
 }

@@ -8,7 +8,6 @@ use super::super::cause::Cause;
 use super::super::ffi::SharedTensor;
 use super::args::{Args, Kernel, Outputs, integers, signed};
 use super::context::NodeContext;
-use super::datum::Datum;
 use super::recurrent_step::{Layer, Steps};
 
 /// Hidden and, of an LSTM, cell state: `[directions, batch, hidden]`.
@@ -34,20 +33,22 @@ pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Ker
     }
     let fused = Fused::of(&op).filter(|_| !context.has_input(7));
     let ready = match fused {
-        Some(fused) => constant_parameters(context, fused, &op)?,
+        Some(fused) => Ready::of(context, fused, &op)?,
         None => None,
     };
     let steps = Steps::of(&op);
     Ok(Box::new(move |args| {
-        let (x, recurrent) = (args.tensor(0)?, args.tensor(2)?);
+        let x = args.tensor(0)?;
+        let recurrent = match &ready {
+            Some(ready) => ready.recurrent.clone(),
+            None => args.tensor(2)?.size(),
+        };
         let directions = signed(op.direction.count());
-        let (&[first, second, _], &[seen, _, hidden]) =
-            (x.size().as_slice(), recurrent.size().as_slice())
+        let (&[first, second, _], &[seen, _, hidden]) = (x.size().as_slice(), recurrent.as_slice())
         else {
+            let size = x.size();
             return Err(Cause::new(format!(
-                "data has shape {:?}, R {:?}",
-                x.size(),
-                recurrent.size()
+                "data has shape {size:?}, R {recurrent:?}"
             )));
         };
         if seen != directions {
@@ -67,10 +68,16 @@ pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Ker
         };
         let lengths = lengths(args.optional(4)?, time, batch)?;
         let (y, last) = match fused {
-            Some(fused) if lengths.is_none() && time > 0 => {
+            Some(_) if lengths.is_none() && time == 0 => {
+                (states.hidden.f_unsqueeze(0)?.f_narrow(0, 0, 0)?, states)
+            }
+            Some(fused) if lengths.is_none() => {
                 let parameters = match &ready {
-                    Some(ready) => ready.iter().map(SharedTensor::handle).collect(),
-                    None => parameters(fused, &op, args.tensor(1)?, recurrent, args.optional(3)?)?,
+                    Some(ready) => ready.parameters.iter().map(SharedTensor::handle).collect(),
+                    None => fused.parameters(&op, |part| {
+                        let tensor = args.optional(part.input)?;
+                        tensor.map(|tensor| fused.ordered(part, tensor)).transpose()
+                    })?,
                 };
                 fused.run(&op, &x, &states, &parameters)?
             }
@@ -78,6 +85,16 @@ pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Ker
         };
         outputs(&op, y, last)
     }))
+}
+
+/// A part of W, of R, or of the biases of both, one after the other, that libtorch takes as one parameter.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    input: usize,
+    direction: i64,
+    /// Place among the equal halves of the rows, and their number.
+    half: i64,
+    halves: i64,
 }
 
 /// Which of libtorch's layers computes an operator.
@@ -112,6 +129,46 @@ impl Fused {
             Self::Gru => &[1, 0, 2],
             Self::Lstm => &[0, 2, 3, 1],
         }
+    }
+
+    /// Returns W, R and, if there are, the biases of both for each direction, as libtorch takes them. `part` returns
+    /// one, or nothing where the input is absent.
+    fn parameters(
+        self,
+        op: &Recurrent,
+        part: impl Fn(Part) -> Result<Option<Tensor>, Cause>,
+    ) -> Result<Vec<Tensor>, Cause> {
+        let mut list = Vec::new();
+        for direction in 0..signed(op.direction.count()) {
+            for (input, half, halves) in [(1, 0, 1), (2, 0, 1), (3, 0, 2), (3, 1, 2)] {
+                list.extend(part(Part {
+                    input,
+                    direction,
+                    half,
+                    halves,
+                })?);
+            }
+        }
+        Ok(list)
+    }
+
+    /// Returns a copy of one part of an input, its gates in libtorch's order.
+    fn ordered(self, part: Part, input: &Tensor) -> Result<Tensor, Cause> {
+        let gates = self.gates();
+        let rows = input.f_select(0, part.direction)?;
+        let chunks = rows.f_chunk(part.halves * signed(gates.len()), 0)?;
+        let picked = gates.iter().map(|&gate| {
+            let place = part.half * signed(gates.len()) + gate;
+            usize::try_from(place)
+                .ok()
+                .and_then(|place| chunks.get(place))
+        });
+        let picked: Option<Vec<&Tensor>> = picked.collect();
+        let picked = picked.ok_or_else(|| {
+            let (seen, count) = (rows.size(), gates.len());
+            Cause::new(format!("{seen:?} rows are no {count} gates"))
+        })?;
+        Ok(Tensor::f_cat(&picked, 0)?)
     }
 
     /// Returns the sequence `[time, directions, batch, hidden]` and the last states.
@@ -161,61 +218,39 @@ impl Fused {
     }
 }
 
-/// Returns the parameters if the model carries them: their gates are put in order once.
-fn constant_parameters(
-    context: &NodeContext<'_>,
-    fused: Fused,
-    op: &Recurrent,
-) -> Result<Option<Vec<SharedTensor>>, Cause> {
-    let [weights, recurrent, biases] = [1, 2, 3].map(|input| context.constant(input));
-    let (Some(weights), Some(recurrent)) = (weights, recurrent) else {
-        return Ok(None);
-    };
-    if biases.is_none() && context.has_input(3) {
-        return Ok(None);
-    }
-    let (weights, recurrent) = (Datum::import(weights)?, Datum::import(recurrent)?);
-    let biases = biases.map(Datum::import).transpose()?;
-    let biases = biases.as_ref().map(Datum::tensor).transpose()?;
-    let list = parameters(fused, op, weights.tensor()?, recurrent.tensor()?, biases)?;
-    Ok(Some(list.into_iter().map(SharedTensor::new).collect()))
+/// Tells whether the kernel of [`recurrent`] reads W, R and B at preparation only: the model carries them, and no
+/// sequence can be shorter than the tensor, which takes single steps.
+pub(super) fn absorbs_weights(context: &NodeContext<'_>, op: &Recurrent) -> bool {
+    let is_fused = Fused::of(op).is_some() && !context.has_input(7);
+    is_fused && Ready::is_possible(context) && !context.has_input(4)
 }
 
-/// Returns copies of W, R and the biases of both for each direction, as libtorch takes them.
-fn parameters(
-    fused: Fused,
-    op: &Recurrent,
-    weights: &Tensor,
-    recurrent: &Tensor,
-    biases: Option<&Tensor>,
-) -> Result<Vec<Tensor>, Cause> {
-    let gates = fused.gates();
-    let ordered = |rows: Tensor| -> Result<Tensor, Cause> {
-        let parts = rows.f_chunk(signed(gates.len()), 0)?;
-        let picked = gates
-            .iter()
-            .map(|&gate| usize::try_from(gate).ok().and_then(|gate| parts.get(gate)));
-        let picked: Option<Vec<&Tensor>> = picked.collect();
-        let picked = picked.ok_or_else(|| {
-            Cause::new(format!(
-                "{:?} rows are no {} gates",
-                rows.size(),
-                gates.len()
-            ))
-        })?;
-        Ok(Tensor::f_cat(&picked, 0)?)
-    };
-    let mut list = Vec::new();
-    for direction in 0..signed(op.direction.count()) {
-        list.push(ordered(weights.f_select(0, direction)?)?);
-        list.push(ordered(recurrent.f_select(0, direction)?)?);
-        if let Some(biases) = biases {
-            for half in biases.f_select(0, direction)?.f_chunk(2, 0)? {
-                list.push(ordered(half)?);
-            }
-        }
+/// The parameters of a fused layer, their gates put in order once.
+struct Ready {
+    parameters: Vec<SharedTensor>,
+    /// Shape of R.
+    recurrent: Vec<i64>,
+}
+
+impl Ready {
+    /// Tells whether the model carries W, R and, if it has one, B.
+    fn is_possible(context: &NodeContext<'_>) -> bool {
+        (1..=3).all(|input| !context.has_input(input) || context.constant(input).is_some())
     }
-    Ok(list)
+
+    fn of(context: &NodeContext<'_>, fused: Fused, op: &Recurrent) -> Result<Option<Self>, Cause> {
+        let Some(recurrent) = context.constant(2).filter(|_| Self::is_possible(context)) else {
+            return Ok(None);
+        };
+        let parameters = fused.parameters(op, |part| {
+            let form = format!("gates {:?} of {part:?}", fused.gates());
+            context.made_of(part.input, form, |tensor| fused.ordered(part, tensor))
+        })?;
+        Ok(Some(Self {
+            parameters: parameters.into_iter().map(SharedTensor::new).collect(),
+            recurrent: recurrent.shape().iter().copied().map(signed).collect(),
+        }))
+    }
 }
 
 fn initial_state(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::outputs::check_outputs;
+use crate::engine::store::Holding;
 use crate::engine::{EngineError, Session};
 use crate::types::{Signature, Tensor};
 
@@ -17,15 +18,18 @@ pub(super) struct AtenSession {
     signature: Arc<Signature>,
     plan: Arc<Plan>,
     frame: Frame,
+    /// The weights in the frame and in the plan, which go first.
+    _holding: Arc<Holding>,
 }
 
 impl AtenSession {
-    pub(super) fn new(signature: Arc<Signature>, plan: Arc<Plan>) -> Self {
+    pub(super) fn new(signature: Arc<Signature>, plan: Arc<Plan>, holding: Arc<Holding>) -> Self {
         let frame = Frame::new(plan.clone());
         Self {
             signature,
             plan,
             frame,
+            _holding: holding,
         }
     }
 

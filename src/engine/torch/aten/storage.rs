@@ -37,6 +37,14 @@ pub(super) const fn kept_as(dtype: DType) -> DType {
     }
 }
 
+/// Returns the values in the dtype that a run keeps them in, in aligned memory of their own.
+pub(super) fn copied(tensor: &types::Tensor) -> Result<types::Tensor, Cause> {
+    if !is_native(tensor.dtype()) {
+        return decode(tensor);
+    }
+    retyped(tensor, tensor.dtype(), tensor.bytes())
+}
+
 /// Returns the values in the dtype that a run keeps them in.
 pub(super) fn decode(tensor: &types::Tensor) -> Result<types::Tensor, Cause> {
     let bytes = tensor.bytes();

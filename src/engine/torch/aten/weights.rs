@@ -1,31 +1,36 @@
-//! Weights of a graph and of the bodies inside of it, in aligned memory; once where values share them.
+//! The weights of one block, as they are loaded: what the device's store has of them, and what it lacks.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tch::Tensor;
+
 use crate::engine::EngineError;
-use crate::graph::{Graph, Initializer, ValueOrigin};
-use crate::types::Tensor;
+use crate::engine::store::Holding;
+use crate::graph::{Digest, Graph, Initializer, ValueOrigin};
+use crate::types::{self, Device};
 
 use super::super::cause::Cause;
-use super::datum::Weight;
+use super::super::ffi::SharedTensor;
+use super::datum::{Datum, Weight};
+use super::storage;
 
-/// What has been copied so far. The graph outlives this, so that addresses tell initialisers apart.
+/// What the block holds so far. The graph outlives this, so that addresses tell initialisers apart.
 #[derive(Debug)]
 pub(super) struct Weights {
     /// That the operators of one session use, for which weights are packed.
     threads: usize,
-    copies: RefCell<HashMap<*const Initializer, Arc<Weight>>>,
-    bytes: RefCell<usize>,
+    digests: RefCell<HashMap<*const Initializer, Digest>>,
+    holding: RefCell<Holding>,
 }
 
 impl Weights {
     pub(super) fn new(threads: usize) -> Self {
         Self {
             threads,
-            copies: RefCell::default(),
-            bytes: RefCell::default(),
+            digests: RefCell::default(),
+            holding: RefCell::new(Holding::new(Device::Cpu)),
         }
     }
 
@@ -33,14 +38,9 @@ impl Weights {
         self.threads
     }
 
-    /// Counts what kernels hold in a form of their own.
-    pub(super) fn count_packed(&self, bytes: usize) {
-        *self.bytes.borrow_mut() += bytes;
-    }
-
-    /// Returns the bytes of all copies, packed ones included.
-    pub(super) fn bytes(&self) -> usize {
-        *self.bytes.borrow()
+    /// Returns what the block holds, to be kept for as long as it runs.
+    pub(super) fn into_holding(self) -> Holding {
+        self.holding.into_inner()
     }
 
     /// Returns the weights of a graph that `is_used` asks for, each with its slot, in the order of the slots.
@@ -48,14 +48,14 @@ impl Weights {
         &self,
         graph: &Graph,
         is_used: impl Fn(usize) -> bool,
-    ) -> Result<Vec<(usize, Arc<Weight>)>, EngineError> {
+    ) -> Result<Vec<(usize, Weight)>, EngineError> {
         let mut weights = Vec::new();
         for (slot, value) in graph.values.iter().enumerate() {
             let ValueOrigin::Initializer(initializer) = &value.origin else {
                 continue;
             };
             if is_used(slot) {
-                let weight = self.copy(initializer).map_err(|cause| EngineError::Load {
+                let weight = self.plain(initializer).map_err(|cause| EngineError::Load {
                     path: graph.path.clone(),
                     cause: format!("initializer {:?}: {cause}", value.name),
                 })?;
@@ -65,18 +65,41 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Copies elements once, also from a file's memory, which is aligned to nothing.
-    fn copy(&self, initializer: &Arc<Initializer>) -> Result<Arc<Weight>, Cause> {
-        let mut copies = self.copies.borrow_mut();
-        if let Some(known) = copies.get(&Arc::as_ptr(initializer)) {
-            return Ok(known.clone());
-        }
+    /// Returns the elements of a weight in aligned memory, in the dtype that a run keeps them in.
+    pub(super) fn plain(&self, initializer: &Arc<Initializer>) -> Result<Weight, Cause> {
         let source = &initializer.tensor;
-        let copy = Tensor::copy_of(source.dtype(), source.shape().to_vec(), source.bytes());
-        let copy = copy.map_err(|error| Cause::new(error.to_string()))?;
-        let weight = Arc::new(Weight::import(&copy)?);
-        *self.bytes.borrow_mut() += source.bytes().len();
-        copies.insert(Arc::as_ptr(initializer), weight.clone());
-        Ok(weight)
+        let form = storage::kept_as(source.dtype()).name().to_owned();
+        let held = self.holding.borrow_mut().get(
+            self.digest(initializer),
+            form,
+            || -> Result<(types::Tensor, usize), Cause> {
+                let copy = storage::copied(source)?;
+                let bytes = copy.bytes().len();
+                Ok((copy, bytes))
+            },
+        )?;
+        Weight::import(&held)
+    }
+
+    /// Returns a tensor made of a weight's elements alone, in the way that `form` says; it has memory of its own.
+    pub(super) fn made(
+        &self,
+        initializer: &Arc<Initializer>,
+        form: String,
+        make: impl FnOnce(&Tensor) -> Result<Tensor, Cause>,
+    ) -> Result<Tensor, Cause> {
+        let content = self.digest(initializer);
+        let held = self.holding.borrow_mut().get(content, form, || {
+            let made = make(Datum::import(&initializer.tensor)?.tensor()?)?;
+            let bytes = made.numel() * made.f_kind()?.elt_size_in_bytes();
+            Ok::<_, Cause>((SharedTensor::new(made), bytes))
+        })?;
+        Ok(held.handle())
+    }
+
+    fn digest(&self, initializer: &Arc<Initializer>) -> Digest {
+        let mut digests = self.digests.borrow_mut();
+        let digest = digests.entry(Arc::as_ptr(initializer));
+        *digest.or_insert_with(|| initializer.digest())
     }
 }

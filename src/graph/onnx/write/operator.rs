@@ -48,8 +48,6 @@ fn elementwise(op: &Op) -> Option<Attributes> {
         Op::Binary(Binary::Mod { truncated }) => vec![flag("fmod", *truncated)],
         Op::Binary(Binary::ShiftLeft) => vec![text("direction", "LEFT")],
         Op::Binary(Binary::ShiftRight) => vec![text("direction", "RIGHT")],
-        // Made by a pass, and no operator of ONNX.
-        Op::Unary(Unary::Silu) => return None,
         Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) => Vec::new(),
         Op::Clip | Op::Where | Op::Identity | Op::Size | Op::Range => Vec::new(),
         Op::Cast { to } => vec![int("to", number(*to).into())],

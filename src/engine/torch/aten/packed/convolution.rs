@@ -13,9 +13,9 @@ use super::super::fused::activate;
 use super::super::layout::Layout;
 use super::super::window::{Axis, pad};
 use super::choice::{Choices, Way, first_working, way};
-use super::dense::{Rearrange, channels_last, plain};
+use super::dense::{Rearrange, channels_last, dense};
 use super::dispatch::Packed;
-use super::one_dnn::{OneDnn, Sum};
+use super::one_dnn::{OneDnn, Sum, pack};
 use super::problem::{Problem, Weights, problem};
 use super::sample;
 
@@ -40,65 +40,77 @@ pub(super) fn kernel(
     let Some((problem, axes)) = problem(context, conv, threads) else {
         return Ok(None);
     };
-    let (Some(filters), bias) = (context.constant(1), context.constant(2)) else {
+    let library = CHOICES.get(problem.clone(), threads, || tried(context, &problem))?;
+    let (name, pack): (_, Pack) = match library {
+        Library::Plain => return Ok(None),
+        Library::ChannelsLast => ("channels-last", channels_last),
+        Library::OneDnn => ("oneDNN", pack),
+    };
+    let filters = context.made_of(1, problem.form(name), |filters| pack(&problem, filters))?;
+    let Some(filters) = filters else {
         return Ok(None);
     };
-    let weights = Weights {
-        filters: sample::mapped(filters)?,
-        bias: bias.map(sample::mapped).transpose()?,
-    };
-    let library = CHOICES.get(problem.clone(), threads, || tried(&problem, &weights))?;
+    let bias = context.weight(2)?;
+    let packed = Weights { filters, bias };
     let has_addend = context.has_input(3);
-    let kernel = match library {
-        Library::Plain => return Ok(None),
-        Library::ChannelsLast => PackedConv {
-            alone: channels_last(&problem, &weights)?,
-            fused: None,
-            sum: None,
-            rearrange: Rearrange::new(&problem)?,
-            activation,
-            axes,
-            problem,
-        },
-        Library::OneDnn => {
-            let parts = OneDnn::new(&problem, &weights)?;
-            PackedConv {
-                alone: parts.call(None)?,
-                fused: parts.fused(activation, has_addend)?,
-                sum: if has_addend {
-                    parts.sum(activation)?
-                } else {
-                    None
-                },
-                rearrange: Rearrange::new(&problem)?,
-                activation,
-                axes,
-                problem,
-            }
-        }
+    let (alone, fused, sum) = if library == Library::OneDnn {
+        let packed = &packed;
+        let problem = &problem;
+        let parts = OneDnn { problem, packed };
+        let sum = has_addend.then(|| parts.sum(activation)).transpose()?;
+        (
+            parts.call(None)?,
+            parts.fused(activation, has_addend)?,
+            sum.flatten(),
+        )
+    } else {
+        (dense(&problem, &packed)?, None, None)
+    };
+    let kernel = PackedConv {
+        alone,
+        fused,
+        sum,
+        rearrange: Rearrange::new(&problem)?,
+        activation,
+        axes,
+        problem,
     };
     Ok(Some(Packed {
         kernel: Box::new(move |args| Ok(kernel.run(args)?.into())),
         layout: Layout::Any,
         absorbed: vec![1, 2],
-        bytes: filters.bytes().len() + bias.map_or(0, |bias| bias.bytes().len()),
     }))
 }
 
-fn tried(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
+/// A function of a problem and of filters as a file has them.
+type Pack = fn(&Problem, &Tensor) -> Result<Tensor, Cause>;
+
+fn tried(context: &NodeContext<'_>, problem: &Problem) -> Result<Library, Cause> {
     let x = sample::numbers(&problem.data)?;
     let x_last = Rearrange::new(problem)?.apply(&x)?;
+    let Some(filters) = context.constant(1).map(sample::mapped).transpose()? else {
+        return Ok(Library::Plain);
+    };
+    let bias = context.constant(2).map(sample::mapped).transpose()?;
+    let weights = |filters: Tensor| Weights {
+        filters,
+        bias: bias.as_ref().map(Tensor::shallow_clone),
+    };
     let mut ways: Vec<(Library, Way<'_>)> = Vec::new();
-    let packed = OneDnn::new(problem, weights).and_then(|parts| parts.call(None));
+    let packed = pack(problem, &filters).and_then(|filters| {
+        let packed = &weights(filters);
+        OneDnn { problem, packed }.call(None)
+    });
     // The second is the first with filters that are packed anew in each run, for a libtorch that lacks the operator.
     ways.push(match packed {
         Ok(call) => (Library::OneDnn, way(call, &x_last)),
         Err(_) => {
-            let call = channels_last(problem, weights)?;
+            let filters = channels_last(problem, &filters)?;
+            let call = dense(problem, &weights(filters))?;
             (Library::ChannelsLast, way(call, &x_last))
         }
     });
-    ways.push((Library::Plain, way(plain(problem, weights)?, &x)));
+    ways.push((Library::Plain, way(dense(problem, &weights(filters))?, &x)));
     Ok(first_working(&ways).unwrap_or(Library::Plain))
 }
 

@@ -1,4 +1,4 @@
-//! Convolutions over filters that libtorch packs anew in each run.
+//! Convolutions over filters that libtorch packs anew in each run, and the order of their elements.
 
 use tch::Tensor;
 
@@ -7,24 +7,18 @@ use super::super::super::ffi::boxed::{Argument, Call, MemoryFormat, Operator, Pl
 use super::problem::{Problem, Weights};
 use super::sample;
 
-/// With everything in the order of the dimensions.
-pub(super) fn plain(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
-    dense(problem, &weights.filters, weights.bias.as_ref())
+/// Returns filters whose channels lie innermost.
+pub(super) fn channels_last(problem: &Problem, filters: &Tensor) -> Result<Tensor, Cause> {
+    // Where both orders are one, the copy is what makes them independent of the file.
+    sample::copied(&Rearrange::new(problem)?.apply(filters)?)
 }
 
-/// With the channels innermost.
-pub(super) fn channels_last(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
-    // Where both orders are one, the copy is what makes the filters the block's own.
-    let filters = sample::copied(&Rearrange::new(problem)?.apply(&weights.filters)?)?;
-    let bias = weights.bias.as_ref().map(sample::copied).transpose()?;
-    dense(problem, &filters, bias.as_ref())
-}
-
-fn dense(problem: &Problem, filters: &Tensor, bias: Option<&Tensor>) -> Result<Call, Cause> {
+/// Over filters in either order, that of the data.
+pub(super) fn dense(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
     Operator::find("aten::convolution", "")?.bind_all(vec![
         Argument::Input(0),
-        Argument::Tensor(filters),
-        Argument::optional(bias),
+        Argument::Tensor(&weights.filters),
+        Argument::optional(weights.bias.as_ref()),
         Argument::ints(&problem.strides),
         Argument::ints(&problem.padding),
         Argument::ints(&problem.dilations),

@@ -6,6 +6,7 @@ use super::super::super::cause::Cause;
 use super::super::args::Kernel;
 use super::super::context::NodeContext;
 use super::super::layout::Layout;
+use super::super::recurrent;
 use super::{convolution, linear};
 
 /// A kernel with what preparation has to know of it.
@@ -14,8 +15,6 @@ pub(in super::super) struct Packed {
     pub(in super::super) layout: Layout,
     /// Inputs that the kernel has in it, and is not given.
     pub(in super::super) absorbed: Vec<usize>,
-    /// Bytes of what the kernel has in it.
-    pub(in super::super) bytes: usize,
 }
 
 impl Packed {
@@ -25,7 +24,6 @@ impl Packed {
             kernel,
             layout,
             absorbed: Vec::new(),
-            bytes: 0,
         }
     }
 }
@@ -40,6 +38,11 @@ pub(in super::super) fn kernel(
         Op::FusedConv(op) => convolution::kernel(context, &op.conv, op.activation, threads),
         Op::MatMul => linear::kernel(context, None, threads),
         Op::Linear { activation } => linear::kernel(context, *activation, threads),
+        Op::Recurrent(op) if recurrent::absorbs_weights(context, op) => Ok(Some(Packed {
+            kernel: recurrent::recurrent(context, op)?,
+            layout: Layout::Dimensions,
+            absorbed: vec![1, 2, 3],
+        })),
         _ => Ok(None),
     }
 }

@@ -34,10 +34,19 @@ enum Library {
 
 static CHOICES: Choices<Problem, Library> = Choices::new();
 
-/// A matrix [columns, inner], the way linear layers keep it, and a bias.
-struct Weights {
-    matrix: Tensor,
-    bias: Option<Tensor>,
+/// Packs a matrix (k, n) for a problem.
+type Pack = fn(&Problem, &Tensor) -> Result<Tensor, Cause>;
+/// Binds a product with a packed matrix and a bias.
+type Bind = fn(&Problem, &Tensor, Option<&Tensor>) -> Result<Call, Cause>;
+
+impl Library {
+    fn functions(self) -> Option<(&'static str, Pack, Bind)> {
+        match self {
+            Self::Plain => None,
+            Self::OneDnn => Some(("oneDNN", one_dnn_pack, one_dnn)),
+            Self::Mkl => Some(("MKL", mkl_pack, mkl)),
+        }
+    }
 }
 
 /// Inputs: data (…, k), weight (k, n), bias? (n).
@@ -49,20 +58,15 @@ pub(super) fn kernel(
     let Some(problem) = problem(context, threads) else {
         return Ok(None);
     };
-    let (Some(weight), bias) = (context.constant(1), context.constant(2)) else {
+    let library = CHOICES.get(problem.clone(), threads, || tried(context, &problem))?;
+    let Some((name, pack, bind)) = library.functions() else {
         return Ok(None);
     };
-    let weights = Weights {
-        matrix: sample::mapped(weight)?.f_transpose(0, 1)?.f_contiguous()?,
-        bias: bias.map(sample::mapped).transpose()?,
+    let form = format!("{name} product of {} rows, threads {threads}", problem.rows);
+    let Some(packed) = context.made_of(1, form, |matrix| pack(&problem, matrix))? else {
+        return Ok(None);
     };
-    let library = CHOICES.get(problem.clone(), threads, || tried(&problem, &weights))?;
-    let call = match library {
-        Library::Plain => return Ok(None),
-        Library::OneDnn => one_dnn(&problem, &weights)?,
-        Library::Mkl => mkl(&problem, &weights)?,
-    };
-    let bytes = weight.bytes().len() + bias.map_or(0, |bias| bias.bytes().len());
+    let call = bind(&problem, &packed, context.weight(2)?.as_ref())?;
     Ok(Some(Packed {
         kernel: Box::new(move |args| {
             let x = args.tensor(0)?;
@@ -71,7 +75,6 @@ pub(super) fn kernel(
         }),
         layout: Layout::Dimensions,
         absorbed: vec![1, 2],
-        bytes,
     }))
 }
 
@@ -113,22 +116,25 @@ fn check_rows(problem: &Problem, sizes: &[i64]) -> Result<(), Cause> {
     )))
 }
 
-fn tried(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
+fn tried(context: &NodeContext<'_>, problem: &Problem) -> Result<Library, Cause> {
     let x = sample::numbers(&[problem.rows, problem.inner])?;
-    let dense = weights.matrix.f_transpose(0, 1)?.f_contiguous()?;
-    let plain = dense.f_transpose(0, 1)?;
+    let Some(matrix) = context.constant(1).map(sample::mapped).transpose()? else {
+        return Ok(Library::Plain);
+    };
+    let bias = context.constant(2).map(sample::mapped).transpose()?;
+    let bias = bias.as_ref();
     let mut ways: Vec<(Library, Way<'_>)> = Vec::new();
-    for (library, call) in [
-        (Library::Mkl, mkl(problem, weights)),
-        (Library::OneDnn, one_dnn(problem, weights)),
-    ] {
+    for library in [Library::Mkl, Library::OneDnn] {
+        let Some((_, pack, bind)) = library.functions() else {
+            continue;
+        };
+        let call = pack(problem, &matrix).and_then(|packed| bind(problem, &packed, bias));
         // A libtorch for another processor lacks the operator.
         if let Ok(call) = call {
             ways.push((library, way(call, &x)));
         }
     }
-    let bias = weights.bias.as_ref();
-    let x = &x;
+    let (x, plain) = (&x, matrix.f_transpose(0, 1)?);
     ways.push((
         Library::Plain,
         Box::new(move || Ok(x.f_linear(&plain, bias)?)),
@@ -136,34 +142,41 @@ fn tried(problem: &Problem, weights: &Weights) -> Result<Library, Cause> {
     Ok(first_working(&ways).unwrap_or(Library::Plain))
 }
 
-fn one_dnn(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
-    let packed = Operator::find("mkldnn::_reorder_linear_weight", "")?
+fn one_dnn_pack(problem: &Problem, matrix: &Tensor) -> Result<Tensor, Cause> {
+    reorder("mkldnn::_reorder_linear_weight", problem, matrix)
+}
+
+fn mkl_pack(problem: &Problem, matrix: &Tensor) -> Result<Tensor, Cause> {
+    reorder("mkl::_mkl_reorder_linear_weight", problem, matrix)
+}
+
+/// The libraries take matrices as linear layers keep them, [columns, inner].
+fn reorder(operator: &str, problem: &Problem, matrix: &Tensor) -> Result<Tensor, Cause> {
+    Operator::find(operator, "")?
         .bind_all(vec![Argument::Input(0), Argument::Int(problem.rows)])?
-        .tensor(&[Some(&weights.matrix)])?;
-    let bias = weights.bias.as_ref().map(sample::copied).transpose()?;
+        .tensor(&[Some(&matrix.f_transpose(0, 1)?.f_contiguous()?)])
+}
+
+fn one_dnn(_: &Problem, packed: &Tensor, bias: Option<&Tensor>) -> Result<Call, Cause> {
     Operator::find("mkldnn::_linear_pointwise", "")?.bind_all(vec![
         Argument::Input(0),
-        Argument::Tensor(&packed),
-        Argument::optional(bias.as_ref()),
+        Argument::Tensor(packed),
+        Argument::optional(bias),
         Argument::Text("none"),
         Argument::List(Vec::new()),
         Argument::None,
     ])
 }
 
-fn mkl(problem: &Problem, weights: &Weights) -> Result<Call, Cause> {
-    let packed = Operator::find("mkl::_mkl_reorder_linear_weight", "")?
-        .bind_all(vec![Argument::Input(0), Argument::Int(problem.rows)])?
-        .tensor(&[Some(&weights.matrix)])?;
+fn mkl(problem: &Problem, packed: &Tensor, bias: Option<&Tensor>) -> Result<Call, Cause> {
     // The dense matrix is read for other numbers of rows, which `check_rows` refuses; of this one only its shape is.
     let shape = Tensor::f_zeros([1, 1], (tch::Kind::Float, tch::Device::Cpu))?
         .f_expand([problem.columns, problem.inner], false)?;
-    let bias = weights.bias.as_ref().map(sample::copied).transpose()?;
     Operator::find("mkl::_mkl_linear", "")?.bind_all(vec![
         Argument::Input(0),
-        Argument::Tensor(&packed),
+        Argument::Tensor(packed),
         Argument::Tensor(&shape),
-        Argument::optional(bias.as_ref()),
+        Argument::optional(bias),
         Argument::Int(problem.rows),
     ])
 }

@@ -26,33 +26,27 @@ pub(super) enum Fusion {
 /// Whether a fused convolution gives what it gives in steps.
 static FUSIONS: Choices<(Problem, Fusion), bool> = Choices::new();
 
-/// Packed filters, and the calls over them.
-pub(super) struct OneDnn<'a> {
-    problem: &'a Problem,
-    packed: Tensor,
-    bias: Option<Tensor>,
+/// Packs filters for a problem.
+pub(super) fn pack(problem: &Problem, filters: &Tensor) -> Result<Tensor, Cause> {
+    Operator::find("mkldnn::_reorder_convolution_weight", "")?
+        .bind_all(vec![
+            Argument::Input(0),
+            Argument::ints(&problem.padding),
+            Argument::ints(&problem.strides),
+            Argument::ints(&problem.dilations),
+            Argument::Int(problem.groups),
+            Argument::ints(&problem.data),
+        ])?
+        .tensor(&[Some(filters)])
 }
 
-impl<'a> OneDnn<'a> {
-    pub(super) fn new(problem: &'a Problem, weights: &Weights) -> Result<Self, Cause> {
-        let packed = Operator::find("mkldnn::_reorder_convolution_weight", "")?
-            .bind_all(vec![
-                Argument::Input(0),
-                Argument::ints(&problem.padding),
-                Argument::ints(&problem.strides),
-                Argument::ints(&problem.dilations),
-                Argument::Int(problem.groups),
-                Argument::ints(&problem.data),
-            ])?
-            .tensor(&[Some(&weights.filters)])?;
-        let bias = weights.bias.as_ref().map(sample::copied).transpose()?;
-        Ok(Self {
-            problem,
-            packed,
-            bias,
-        })
-    }
+/// A problem with packed filters, and the calls over them.
+pub(super) struct OneDnn<'a> {
+    pub(super) problem: &'a Problem,
+    pub(super) packed: &'a Weights,
+}
 
+impl OneDnn<'_> {
     /// A convolution, and a function of its result.
     pub(super) fn call(&self, fusion: Option<Fusion>) -> Result<Call, Cause> {
         let (name, numbers) = match fusion {
@@ -92,8 +86,8 @@ impl<'a> OneDnn<'a> {
 
     fn common(&self) -> [Argument<'_>; 6] {
         [
-            Argument::Tensor(&self.packed),
-            Argument::optional(self.bias.as_ref()),
+            Argument::Tensor(&self.packed.filters),
+            Argument::optional(self.packed.bias.as_ref()),
             Argument::ints(&self.problem.padding),
             Argument::ints(&self.problem.strides),
             Argument::ints(&self.problem.dilations),

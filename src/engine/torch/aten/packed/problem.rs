@@ -22,10 +22,31 @@ pub(super) struct Problem {
     pub(super) threads: usize,
 }
 
-/// What a model file holds for a convolution.
+/// The filters, packed or not, and the bias of a convolution.
 pub(super) struct Weights {
     pub(super) filters: Tensor,
     pub(super) bias: Option<Tensor>,
+}
+
+impl Problem {
+    /// Names the way in which a library packs filters for this problem: they are packed alike for all problems of one
+    /// name. A bias has no part in it.
+    pub(super) fn form(&self, library: &str) -> String {
+        let Self {
+            data,
+            filters: _,
+            padding,
+            strides,
+            dilations,
+            groups,
+            bias: _,
+            threads,
+        } = self;
+        format!(
+            "{library} convolution of {data:?}, padding {padding:?}, strides {strides:?}, dilations {dilations:?}, \
+             groups {groups}, threads {threads}"
+        )
+    }
 }
 
 /// Returns what is to be computed, if all of it but the number of rows is known, and where the windows lie.

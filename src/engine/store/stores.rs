@@ -1,0 +1,150 @@
+//! The store of each device.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::telemetry::metrics::{self, DeviceMetrics};
+use crate::types::Device;
+
+use super::entry::{Entry, Key};
+
+/// What blocks hold on one device.
+pub struct Store {
+    device: Device,
+    entries: Mutex<Entries>,
+    metrics: Arc<DeviceMetrics>,
+}
+
+/// How much a store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes of all entries, each counted once.
+    pub bytes: usize,
+    /// Bytes of those that several blocks use.
+    pub shared_bytes: usize,
+    pub entries: usize,
+}
+
+#[derive(Default)]
+struct Entries {
+    known: HashMap<Key, Known>,
+    /// Of all entries that are not dropped yet.
+    bytes: usize,
+    /// The number of the next thing that is not shared.
+    next: u64,
+}
+
+struct Known {
+    entry: Weak<Entry>,
+    bytes: usize,
+}
+
+static STORES: Mutex<BTreeMap<Device, Arc<Store>>> = Mutex::new(BTreeMap::new());
+
+impl Store {
+    /// Returns the store of a device.
+    pub fn of(device: Device) -> Arc<Self> {
+        let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            Arc::new(Self {
+                device,
+                entries: Mutex::default(),
+                metrics: metrics::device(&device.to_string()),
+            })
+        };
+        stores.entry(device).or_insert_with(make).clone()
+    }
+
+    /// Returns how much the blocks of this moment hold.
+    pub fn usage(&self) -> Usage {
+        let entries = self.lock();
+        let shared = entries.known.values();
+        let shared = shared.filter(|known| known.entry.strong_count() > 1);
+        Usage {
+            bytes: entries.bytes,
+            shared_bytes: shared.map(|known| known.bytes).sum(),
+            entries: entries.known.len(),
+        }
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.lock().known.get(key)?.entry.upgrade()
+    }
+
+    /// Keeps a value, unless another thread was faster: then its value is returned.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        key: Key,
+        value: Arc<dyn Any + Send + Sync>,
+        bytes: usize,
+    ) -> Arc<Entry> {
+        let mut entries = self.lock();
+        let known = entries.known.get(&key);
+        if let Some(faster) = known.and_then(|known| known.entry.upgrade()) {
+            return faster;
+        }
+        self.enter(&mut entries, key, value, bytes)
+    }
+
+    /// Keeps something that is not shared.
+    pub(super) fn keep_own(self: &Arc<Self>, bytes: usize) -> Arc<Entry> {
+        let mut entries = self.lock();
+        let key = Key::Own(entries.next);
+        entries.next += 1;
+        self.enter(&mut entries, key, Arc::new(()), bytes)
+    }
+
+    fn enter(
+        self: &Arc<Self>,
+        entries: &mut Entries,
+        key: Key,
+        value: Arc<dyn Any + Send + Sync>,
+        bytes: usize,
+    ) -> Arc<Entry> {
+        let entry = Arc::new(Entry {
+            store: self.clone(),
+            key: key.clone(),
+            value,
+            bytes,
+        });
+        let known = Known {
+            entry: Arc::downgrade(&entry),
+            bytes,
+        };
+        entries.known.insert(key, known);
+        self.count(entries, entries.bytes + bytes);
+        entry
+    }
+
+    /// Takes out an entry that is being dropped. Its place may be taken already, by the same made anew.
+    pub(super) fn forget(&self, entry: &Entry) {
+        let mut entries = self.lock();
+        let known = entries.known.get(&entry.key);
+        if known.is_some_and(|known| std::ptr::eq(known.entry.as_ptr(), entry)) {
+            entries.known.remove(&entry.key);
+        }
+        let bytes = entries.bytes - entry.bytes;
+        self.count(&mut entries, bytes);
+    }
+
+    fn count(&self, entries: &mut Entries, bytes: usize) {
+        entries.bytes = bytes;
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.metrics.weight_bytes.set(bytes);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("device", &self.device)
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
