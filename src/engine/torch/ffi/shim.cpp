@@ -4,14 +4,18 @@
 #include "guarded.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/InferenceMode.h>
+#include <torch/headeronly/version.h>
 
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <new>
+#include <string>
 
 namespace torch::jit {
 // Exported by libtorch_cpu; its own header is one of the Python bindings.
@@ -126,6 +130,15 @@ int blockflow_threads() noexcept {
     return at::get_num_threads();
   } catch (...) {
     return 0;
+  }
+}
+
+// The version and the instructions of the processor in use; the caller frees it with `free`.
+char *blockflow_version() noexcept {
+  try {
+    return strdup((std::string(TORCH_VERSION " ") + at::get_cpu_capability()).c_str());
+  } catch (...) {
+    return nullptr;
   }
 }
 
