@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::graphs::{Aten, OnnxRuntime};
+use crate::engine::onnxruntime::OnnxRuntimePrepared;
+use crate::engine::torch::AtenPrepared;
 use crate::engine::{Engine, EngineError, Prepared};
 use crate::graph::Graph;
 use crate::types::{Passes, Signature};
@@ -39,21 +41,28 @@ impl Engine for Auto {
             tracing::debug!(path = %graph.path.display(), engine = known, "engine remembered");
             return Ok(prepared);
         }
-        let [first, second] =
-            candidates.map(|engine| engine.prepare(graph, signature.clone(), threads, passes));
-        let (aten, runtime) = match (first, second) {
+        let aten = AtenPrepared::new(graph, signature.clone(), threads, passes);
+        let runtime = OnnxRuntimePrepared::new(graph, signature.clone(), threads);
+        let (aten, runtime) = match (aten, runtime) {
             (Ok(aten), Ok(runtime)) => (aten, runtime),
-            (Ok(only), Err(error)) | (Err(error), Ok(only)) => {
+            (Ok(only), Err(error)) => {
                 tracing::debug!(%error, "one engine left to choose from");
-                return Ok(only);
+                return Ok(Arc::new(only));
+            }
+            (Err(error), Ok(only)) => {
+                tracing::debug!(%error, "one engine left to choose from");
+                return Ok(Arc::new(only));
             }
             // That of the engine which is always there says more.
             (Err(error), Err(_)) => return Err(error),
         };
-        let faster = match trial([&*aten, &*runtime], &signature) {
-            Ok(times) => {
-                tracing::debug!(path = %graph.path.display(), ?times, "engines tried");
-                usize::from(times[1] < times[0])
+        let tried = aten.session().and_then(|mut first| {
+            runtime.with_first(|second| trial([first.as_mut(), second], &signature))?
+        });
+        let faster = match tried {
+            Ok([first, second]) => {
+                tracing::debug!(path = %graph.path.display(), ?first, ?second, "engines tried");
+                usize::from(second < first)
             }
             Err(error) => {
                 tracing::debug!(%error, "no trial on zeros; staying with aten");
@@ -61,6 +70,9 @@ impl Engine for Auto {
             }
         };
         store::remember(key, candidates[faster].name());
-        Ok([aten, runtime][faster].clone())
+        Ok(match faster {
+            0 => Arc::new(aten),
+            _ => Arc::new(runtime),
+        })
     }
 }

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::prepare::{warm, zeros};
-use crate::engine::{EngineError, Prepared, Session};
+use crate::engine::{EngineError, Session};
 use crate::types::{Signature, Tensor};
 
 /// Rounds of a trial at most, and those after which it may end early.
 const ROUNDS_MAX: usize = 15;
-const ROUNDS_MIN: usize = 3;
+const ROUNDS_MIN: usize = 2;
 /// The time after which no further round begins.
 const TRIAL_MAX: Duration = Duration::from_millis(1000);
 
@@ -21,21 +21,19 @@ struct Range {
 
 /// Returns the shortest run of each, after one of each that does not count.
 pub(super) fn trial(
-    candidates: [&dyn Prepared; 2],
+    mut sessions: [&mut dyn Session; 2],
     signature: &Signature,
 ) -> Result<[Duration; 2], EngineError> {
     let inputs = signature.inputs.iter().map(zeros);
     let inputs: Vec<Tensor> = inputs.collect::<Result<_, _>>()?;
-    let [first, second] = candidates;
-    let mut sessions = [first.session()?, second.session()?];
     for session in &mut sessions {
-        warm(session.as_mut(), signature)?;
+        warm(*session, signature)?;
     }
     let mut ranges = [Range::EMPTY; 2];
     let began = Instant::now();
     for round in 1..=ROUNDS_MAX {
         for (session, range) in sessions.iter_mut().zip(&mut ranges) {
-            range.add(timed(session.as_mut(), &inputs)?);
+            range.add(timed(*session, &inputs)?);
         }
         if began.elapsed() > TRIAL_MAX || round >= ROUNDS_MIN && are_apart(ranges) {
             break;

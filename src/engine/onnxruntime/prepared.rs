@@ -46,6 +46,27 @@ impl OnnxRuntimePrepared {
             first: Mutex::new(Some(first)),
         })
     }
+
+    /// Lends the session that waits for the first instance, which thereby need not be opened twice.
+    ///
+    /// # Errors
+    /// If that has been taken, and another cannot be opened.
+    pub(in crate::engine) fn with_first<T>(
+        &self,
+        run: impl FnOnce(&mut dyn Session) -> T,
+    ) -> Result<T, EngineError> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match &mut *first {
+            Some(session) => session,
+            none => none.insert(self.open()?),
+        };
+        Ok(run(session))
+    }
+
+    fn open(&self) -> Result<OnnxRuntimeSession, EngineError> {
+        OnnxRuntimeSession::new(&self.signature, &self.model, self.threads)
+            .map_err(EngineError::Fault)
+    }
 }
 
 impl Prepared for OnnxRuntimePrepared {
@@ -62,8 +83,7 @@ impl Prepared for OnnxRuntimePrepared {
         let first = first.unwrap_or_else(PoisonError::into_inner).take();
         let session = match first {
             Some(session) => session,
-            None => OnnxRuntimeSession::new(&self.signature, &self.model, self.threads)
-                .map_err(EngineError::Fault)?,
+            None => self.open()?,
         };
         Ok(Box::new(session))
     }
