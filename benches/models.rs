@@ -26,7 +26,7 @@ const MODELS: [&str; 3] = ["resnet50", "mobilenet_v2", "bert_base"];
 /// How long the runs of one turn take together, roughly, and how many they are at most.
 const TURN: Duration = Duration::from_millis(200);
 const RUNS_MAX: usize = 12;
-const LOADS: usize = 5;
+const LOADS: usize = 3;
 /// Of the largest element of an output.
 const TOLERANCE: f32 = 1e-3;
 
@@ -58,7 +58,7 @@ fn options() -> Result<Options, Failed> {
     let mut options = Options {
         models: PathBuf::new(),
         python: PathBuf::new(),
-        rounds: 20,
+        rounds: 16,
         only: None,
         load: None,
     };
