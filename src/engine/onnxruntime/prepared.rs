@@ -1,7 +1,7 @@
-//! A model made ready: the bytes that each session is made from.
+//! A model made ready: the bytes that each session is made from, and the first session.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use crate::engine::{EngineError, Prepared, Session};
 use crate::graph::{Graph, ValueOrigin};
@@ -14,9 +14,11 @@ use super::session::OnnxRuntimeSession;
 pub struct OnnxRuntimePrepared {
     signature: Signature,
     /// The graph, written as a model of its own.
-    model: Arc<[u8]>,
+    model: Vec<u8>,
     threads: usize,
     weight_bytes: usize,
+    /// Opened to see whether ONNX Runtime takes the model; waits for the first instance.
+    first: Mutex<Option<OnnxRuntimeSession>>,
 }
 
 impl OnnxRuntimePrepared {
@@ -27,31 +29,44 @@ impl OnnxRuntimePrepared {
             ValueOrigin::Initializer(initializer) => Some(initializer.tensor.bytes().len()),
             ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
         });
-        let prepared = Self {
-            signature,
-            weight_bytes: weights.sum(),
-            model: written(graph)?,
-            threads: threads.max(1),
-        };
-        // A model that ONNX Runtime refuses is refused now, not when the first block starts.
-        prepared.open().map_err(|cause| EngineError::Load {
+        let refused = |cause| EngineError::Load {
             path: graph.path.clone(),
             cause,
-        })?;
-        Ok(prepared)
+        };
+        let model = graph.to_onnx();
+        let model = model.map_err(|error| refused(error.to_string()))?;
+        let threads = threads.max(1);
+        // A model that ONNX Runtime refuses is refused now, not when the first block starts.
+        let first = OnnxRuntimeSession::new(&signature, &model, threads).map_err(refused)?;
+        Ok(Self {
+            signature,
+            weight_bytes: weights.sum(),
+            model,
+            threads,
+            first: Mutex::new(Some(first)),
+        })
     }
 
-    fn open(&self) -> Result<OnnxRuntimeSession, String> {
+    /// Lends the session that waits for the first instance, which thereby need not be opened twice.
+    ///
+    /// # Errors
+    /// If that has been taken, and another cannot be opened.
+    pub(in crate::engine) fn with_first<T>(
+        &self,
+        run: impl FnOnce(&mut dyn Session) -> T,
+    ) -> Result<T, EngineError> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match &mut *first {
+            Some(session) => session,
+            none => none.insert(self.open()?),
+        };
+        Ok(run(session))
+    }
+
+    fn open(&self) -> Result<OnnxRuntimeSession, EngineError> {
         OnnxRuntimeSession::new(&self.signature, &self.model, self.threads)
+            .map_err(EngineError::Fault)
     }
-}
-
-fn written(graph: &Graph) -> Result<Arc<[u8]>, EngineError> {
-    let bytes = graph.to_onnx().map_err(|error| EngineError::Load {
-        path: graph.path.clone(),
-        cause: error.to_string(),
-    })?;
-    Ok(bytes.into())
 }
 
 impl Prepared for OnnxRuntimePrepared {
@@ -64,7 +79,13 @@ impl Prepared for OnnxRuntimePrepared {
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
-        Ok(Box::new(self.open().map_err(EngineError::Fault)?))
+        let first = self.first.lock();
+        let first = first.unwrap_or_else(PoisonError::into_inner).take();
+        let session = match first {
+            Some(session) => session,
+            None => self.open()?,
+        };
+        Ok(Box::new(session))
     }
 }
 

@@ -11,5 +11,5 @@ mod ffi;
 mod torchscript;
 
 pub use aten::{AtenPrepared, unsupported};
-pub use ffi::{prefer_long_slices, set_threads, threads, tune_allocator};
+pub use ffi::{prefer_long_slices, set_threads, threads, tune_allocator, version};
 pub use torchscript::TorchScriptPrepared;

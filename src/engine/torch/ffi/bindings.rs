@@ -70,6 +70,7 @@ unsafe extern "C" {
     pub(super) fn blockflow_set_threads(threads: c_int, error: *mut *mut c_char) -> bool;
     pub(super) fn blockflow_set_allocator();
     pub(super) fn blockflow_threads() -> c_int;
+    pub(super) fn blockflow_version() -> *mut c_char;
     pub(super) fn blockflow_set_jit_optimize(enabled: bool);
 
     pub(super) fn blockflow_call_new(

@@ -1,5 +1,5 @@
 //! The only unsafe code around libtorch: memory that crosses the border, operators called by name,
-//! TorchScript modules, per-thread state.
+//! TorchScript modules, per-thread state, the version.
 //!
 //! Nothing but safe types leaves this module. Invariants: a tensor that views foreign memory owns a reference to its
 //! owner; memory that left as a [`types::Tensor`](crate::types::Tensor) is never written again.
@@ -10,6 +10,7 @@ mod memory;
 mod module;
 pub(crate) mod scalar;
 mod threads;
+mod version;
 
 pub(crate) use memory::{
     SharedTensor, export, is_channels_last, is_sole_owner, view, view_as_left,
@@ -17,3 +18,4 @@ pub(crate) use memory::{
 pub(crate) use module::Module;
 pub(crate) use threads::InferenceMode;
 pub use threads::{prefer_long_slices, set_threads, threads, tune_allocator};
+pub use version::version;
