@@ -50,6 +50,7 @@ mod graph_shapes;
 mod graph_share;
 mod graph_weights;
 mod graph_write;
+mod graph_write_forms;
 mod infer;
 mod joining;
 mod links;

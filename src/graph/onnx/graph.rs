@@ -180,9 +180,11 @@ fn add_node(
         Form::Nodes(nodes) => nodes
             .into_iter()
             .zip(&outputs)
-            .filter(|(_, output)| output.is_some())
+            .filter_map(|(node, output)| Some((node, output.as_deref()?)))
             .try_for_each(|((op, inputs), output)| {
-                builder.add_node(name, operator, op, inputs, std::slice::from_ref(output))
+                // One node of a file makes several, which are told apart by what they compute.
+                let name = format!("{name}.{output}");
+                builder.add_node(&name, operator, op, inputs, &[Some(output.to_owned())])
             }),
         Form::Initializer(initializer) => match outputs.first() {
             Some(Some(output)) => builder.add_initializer(output, initializer).map(|_| ()),

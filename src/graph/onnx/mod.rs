@@ -24,6 +24,7 @@ mod scope;
 mod tensor;
 mod tensor_file;
 mod value_info;
+mod windows;
 mod write;
 
 pub(super) use literal::read_integers;

@@ -91,14 +91,15 @@ impl Direction {
 }
 
 impl Recurrent {
+    /// Tells whether the activations are those that the cell has by default.
+    pub fn has_default_activations(&self) -> bool {
+        let defaults = self.cell.functions().iter().cycle();
+        let mut pairs = self.activations.iter().zip(defaults);
+        pairs.all(|(own, default)| *own == CellFunction::Function(*default))
+    }
+
     /// Tells whether the activations are those that the cell has by default, and nothing is clipped.
     pub fn is_plain(&self) -> bool {
-        let defaults = self.cell.functions().iter().cycle();
-        self.clip.is_none()
-            && self
-                .activations
-                .iter()
-                .zip(defaults)
-                .all(|(own, default)| *own == CellFunction::Function(*default))
+        self.clip.is_none() && self.has_default_activations()
     }
 }

@@ -101,6 +101,20 @@ impl TreeEnsemble {
             && self.leaves.iter().all(in_range)
     }
 
+    /// Tells whether every way through a tree asks something, and ends in one leaf.
+    pub fn votes_once(&self) -> bool {
+        let single = |branch: &Branch| match branch {
+            Branch::Node(_) => true,
+            Branch::Leaves(leaves) => leaves.len() == 1,
+        };
+        let asks = |root: &Branch| matches!(root, Branch::Node(_));
+        self.roots.iter().all(asks)
+            && self
+                .nodes
+                .iter()
+                .all(|node| single(&node.on_true) && single(&node.on_false))
+    }
+
     /// Returns how many features a row has to have.
     pub fn features(&self) -> usize {
         let features = self.nodes.iter().map(|node| node.feature.saturating_add(1));

@@ -9,7 +9,7 @@ use super::case::Case;
 use super::suite;
 
 /// Cases that are written at least, so that a writer that refuses everything does not pass.
-const WRITTEN_MIN: usize = 400;
+const WRITTEN_MIN: usize = 1890;
 
 #[test]
 fn models_of_the_suite_survive_being_written() {
@@ -49,14 +49,23 @@ fn compare(case: &Case, graph: &Graph, again: Result<Graph, GraphError>) -> Resu
         return Ok(());
     };
     let after = after?;
-    let same = |(one, other): (&Tensor, &Tensor)| {
-        one.dtype() == other.dtype() && one.shape() == other.shape() && one.bytes() == other.bytes()
-    };
-    if before.len() == after.len() && before.iter().zip(&after).all(same) {
+    let draws = !graph.nodes.iter().all(|node| node.op.is_repeatable());
+    if draws && run(graph, &inputs).is_ok_and(|again| !equal(&before, &again)) {
+        // What draws numbers without a seed gives others each time.
+        return Ok(());
+    }
+    if equal(&before, &after) {
         Ok(())
     } else {
         Err(format!("computes {after:?}, expected {before:?}"))
     }
+}
+
+fn equal(some: &[Tensor], others: &[Tensor]) -> bool {
+    let same = |(one, other): (&Tensor, &Tensor)| {
+        one.dtype() == other.dtype() && one.shape() == other.shape() && one.bytes() == other.bytes()
+    };
+    some.len() == others.len() && some.iter().zip(others).all(same)
 }
 
 fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {

@@ -140,6 +140,13 @@ fn upsample(call: &mut Call<'_>) -> Result<Form, Fault> {
 /// Inputs: data, scales.
 fn scaled(call: &mut Call<'_>, rounding: Rounding) -> Result<Form, Fault> {
     let scales = stated(call, 1);
+    let rounding = match rounding {
+        // What follows from the factors is said in their place, where they are known.
+        Rounding::ByScale if scales.is_empty() => rounding,
+        Rounding::ByScale if scales.iter().all(|&scale| scale >= 1.0) => Rounding::Floor,
+        Rounding::ByScale if scales.iter().all(|&scale| scale <= 1.0) => Rounding::Ceil,
+        other => other,
+    };
     asymmetric(call, rounding, scales)
 }
 

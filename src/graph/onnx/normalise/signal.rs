@@ -3,18 +3,17 @@
 use super::super::attributes::wrong;
 use super::super::dtype::{from_number, name};
 use super::super::literal;
+use super::super::windows::{BLACKMAN, HAMMING, HANN};
 use super::call::{Call, Form};
 use super::registry::Rule;
 use crate::graph::{Fault, Op, Signal};
 use crate::types::DType;
 
 pub(super) const RULES: &[Rule] = &[
-    ("BlackmanWindow", |call| window(call, [0.42, 0.5, 0.08])),
+    ("BlackmanWindow", |call| window(call, BLACKMAN)),
     ("DFT", fourier),
-    ("HammingWindow", |call| {
-        window(call, [25.0 / 46.0, 21.0 / 46.0, 0.0])
-    }),
-    ("HannWindow", |call| window(call, [0.5, 0.5, 0.0])),
+    ("HammingWindow", |call| window(call, HAMMING)),
+    ("HannWindow", |call| window(call, HANN)),
     ("MelWeightMatrix", mel_weights),
     ("STFT", short_time_fourier),
 ];

@@ -9,10 +9,10 @@ use prost::Message;
 use tempfile::{Builder, NamedTempFile};
 
 use crate::graph::onnx::proto::TensorProto;
-use crate::graph::{Graph, GraphError, Initializer, ValueOrigin};
+use crate::graph::{Graph, GraphError, Initializer};
 use crate::types::DType;
 
-use super::model::model;
+use super::model::Draft;
 use super::tensor::{Stretch, external, inline, raw};
 
 /// How a graph is written.
@@ -58,28 +58,15 @@ impl Graph {
             let path = path.to_path_buf();
             move |source| GraphError::Write { path, source }
         };
-        let weights: Vec<_> = self
-            .values
-            .iter()
-            .filter_map(|value| match &value.origin {
-                ValueOrigin::Initializer(initializer) => Some((value.name.as_str(), initializer)),
-                ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
-            })
-            .collect();
-        let bytes =
-            |(_, initializer): &(&str, &Arc<Initializer>)| initializer.tensor.bytes().len() as u64;
-        let beside = weights.iter().map(bytes).sum::<u64>() > options.inline_bytes_max;
-        let described = if beside {
+        // Without the weights first: what cannot be written is told before gigabytes are.
+        let draft = Draft::of(self)?;
+        let described = if bytes(&draft.weights) > options.inline_bytes_max {
             let data = data_path(path);
-            // Without the weights first: what cannot be written is told before gigabytes are.
-            model(self, Vec::new())?;
-            write_data(&data, &weights, progress).map_err(failed(&data))?
+            write_data(&data, &draft.weights, progress).map_err(failed(&data))?
         } else {
-            let inline =
-                |(name, initializer): &(&str, &Arc<Initializer>)| inline(name, &initializer.tensor);
-            weights.iter().map(inline).collect()
+            in_model(&draft.weights)
         };
-        let model = model(self, described)?.encode_to_vec();
+        let model = draft.model(described).encode_to_vec();
         let mut file = create(path).map_err(failed(path))?;
         let mut whole = || {
             write_all(file.as_file_mut(), &model, progress)?;
@@ -101,14 +88,8 @@ impl Graph {
     /// # Errors
     /// If an operator has no ONNX form, or the weights are more than one message can hold.
     pub fn to_onnx(&self) -> Result<Vec<u8>, GraphError> {
-        let mut weights = Vec::new();
-        let mut bytes = 0;
-        for value in &self.values {
-            if let ValueOrigin::Initializer(initializer) = &value.origin {
-                bytes += initializer.tensor.bytes().len() as u64;
-                weights.push(inline(&value.name, &initializer.tensor));
-            }
-        }
+        let draft = Draft::of(self)?;
+        let bytes = bytes(&draft.weights);
         if bytes > MESSAGE_BYTES_MAX {
             return Err(GraphError::TooLarge {
                 path: self.path.clone(),
@@ -116,8 +97,22 @@ impl Graph {
                 most: MESSAGE_BYTES_MAX,
             });
         }
-        Ok(model(self, weights)?.encode_to_vec())
+        let weights = in_model(&draft.weights);
+        Ok(draft.model(weights).encode_to_vec())
     }
+}
+
+/// A weight and its name.
+type Weight<'a> = (String, &'a Arc<Initializer>);
+
+fn bytes(weights: &[Weight<'_>]) -> u64 {
+    let bytes = |(_, weight): &Weight<'_>| weight.tensor.bytes().len() as u64;
+    weights.iter().map(bytes).sum()
+}
+
+fn in_model(weights: &[Weight<'_>]) -> Vec<TensorProto> {
+    let inline = |(name, weight): &Weight<'_>| inline(name, &weight.tensor);
+    weights.iter().map(inline).collect()
 }
 
 fn data_path(model: &Path) -> PathBuf {
@@ -129,7 +124,7 @@ fn data_path(model: &Path) -> PathBuf {
 /// Writes the large weights, and returns what the model says of all.
 fn write_data(
     path: &Path,
-    weights: &[(&str, &Arc<Initializer>)],
+    weights: &[Weight<'_>],
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Vec<TensorProto>> {
     let name = path.file_name().unwrap_or_default();

@@ -1,115 +1,89 @@
 //! From a graph to the messages of a model file.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::graph::onnx::proto::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-};
-use crate::graph::{Graph, GraphError, Node, ValueId, ValueOrigin};
+use crate::graph::onnx::proto::{GraphProto, ModelProto, NodeProto, TensorProto};
+use crate::graph::onnx::scope::names_read;
+use crate::graph::{Graph, GraphError, Initializer, Node, ValueId};
 
-use super::operator::attributes;
-use super::several::{Named, several};
+use super::graph::{between, nodes, write_node};
+use super::opset::{file_version, imports};
+use super::scope::{Names, Scope};
 use super::types::declaration;
 
-/// The operator set of every file written, and the version of the file format that belongs to it.
-const OPSET: i64 = 24;
-const IR_VERSION: i64 = 12;
-
-/// Returns the model of a graph whose weights are described already.
-pub(super) fn model(graph: &Graph, weights: Vec<TensorProto>) -> Result<ModelProto, GraphError> {
-    let declared = |ids: &[ValueId]| ids.iter().map(|&id| declaration(graph.value(id))).collect();
-    let name = if graph.name.is_empty() {
-        "graph"
-    } else {
-        &graph.name
-    };
-    let between = graph
-        .values
-        .iter()
-        .zip((0..).map(ValueId))
-        .filter(|(value, id)| {
-            matches!(value.origin, ValueOrigin::Node(..))
-                && value.dtype.is_some()
-                && !graph.outputs.contains(id)
-        });
-    Ok(ModelProto {
-        ir_version: IR_VERSION,
-        producer_name: env!("CARGO_PKG_NAME").to_owned(),
-        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        opset_import: vec![OperatorSetIdProto {
-            domain: String::new(),
-            version: OPSET,
-        }],
-        graph: Some(GraphProto {
-            name: name.to_owned(),
-            node: nodes(graph)?,
-            initializer: weights,
-            input: declared(&graph.inputs),
-            output: declared(&graph.outputs),
-            value_info: between.map(|(value, _)| declaration(value)).collect(),
-            ..GraphProto::default()
-        }),
-        ..ModelProto::default()
-    })
+/// A model without its weights.
+pub(super) struct Draft<'a> {
+    graph: &'a Graph,
+    nodes: Vec<NodeProto>,
+    /// Those that the file has, by name.
+    pub(super) weights: Vec<(String, &'a Arc<Initializer>)>,
 }
 
-fn nodes(graph: &Graph) -> Result<Vec<NodeProto>, GraphError> {
-    let mut taken: HashSet<String> = graph
+impl<'a> Draft<'a> {
+    /// Writes the nodes.
+    pub(super) fn of(graph: &'a Graph) -> Result<Self, GraphError> {
+        let mut scope = Scope::of(graph);
+        let nodes = nodes(graph, &names(graph), &mut scope)?;
+        // Some operators of ours have inputs that are attributes of a file's.
+        let mut read = names_read(&nodes);
+        read.extend(graph.outputs.iter().map(|&id| &*graph.value(id).name));
+        let mut weights = scope.weights;
+        weights.retain(|(name, _)| read.contains(name.as_str()));
+        Ok(Self {
+            graph,
+            nodes,
+            weights,
+        })
+    }
+
+    /// Returns the model with its weights, as `described` says where each is.
+    pub(super) fn model(self, described: Vec<TensorProto>) -> ModelProto {
+        let graph = self.graph;
+        let declared =
+            |ids: &[ValueId]| ids.iter().map(|&id| declaration(graph.value(id))).collect();
+        let name = if graph.name.is_empty() {
+            "graph"
+        } else {
+            &graph.name
+        };
+        let opset_import = imports(graph, &self.nodes);
+        ModelProto {
+            ir_version: file_version(&opset_import),
+            producer_name: env!("CARGO_PKG_NAME").to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            opset_import,
+            graph: Some(GraphProto {
+                name: name.to_owned(),
+                node: self.nodes,
+                initializer: described,
+                input: declared(&graph.inputs),
+                output: declared(&graph.outputs),
+                value_info: between(graph)
+                    .map(|id| declaration(graph.value(id)))
+                    .collect(),
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        }
+    }
+}
+
+fn names(graph: &Graph) -> Names {
+    graph
         .values
         .iter()
         .map(|value| value.name.clone())
-        .collect();
-    let mut nodes = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        let names = |ids: &[Option<ValueId>]| -> Vec<String> {
-            let name = |id: &Option<ValueId>| id.map(|id| graph.value(id).name.clone());
-            ids.iter().map(|id| name(id).unwrap_or_default()).collect()
-        };
-        let named = Named {
-            node,
-            inputs: names(&node.inputs),
-            outputs: names(&node.outputs),
-        };
-        if let Some(attribute) = attributes(node) {
-            nodes.push(NodeProto {
-                name: node.name.clone(),
-                op_type: node.op.name().to_owned(),
-                input: named.inputs,
-                output: named.outputs,
-                attribute,
-                ..NodeProto::default()
-            });
-            continue;
-        }
-        let mut fresh = |role: &str| fresh(&mut taken, node, role);
-        match several(&named, &mut fresh) {
-            Some(steps) => nodes.extend(steps),
-            None => return Err(unwritable(graph, node)),
-        }
-    }
-    Ok(nodes)
+        .collect()
 }
 
-/// Returns the name `{node}.{role}`, with a number if that is taken, and takes it.
-fn fresh(taken: &mut HashSet<String>, node: &Node, role: &str) -> String {
-    let mut name = format!("{}.{role}", node.name);
-    let mut number = 2_u64;
-    while !taken.insert(name.clone()) {
-        name = format!("{}.{role}.{number}", node.name);
-        number += 1;
-    }
-    name
-}
-
-fn unwritable(graph: &Graph, node: &Node) -> GraphError {
-    let output = node.outputs.iter().flatten().next();
-    let output = output.map(|&id| graph.value(id).name.clone());
-    GraphError::Unwritable {
-        path: graph.path.clone(),
-        node: match node.name.as_str() {
-            "" => output.unwrap_or_default(),
-            name => name.to_owned(),
-        },
-        operator: node.op.name(),
+impl Graph {
+    /// Returns the nodes that [`Graph::write`] refuses, each with the error that it would give.
+    pub fn unwritable(&self) -> impl Iterator<Item = (&Node, GraphError)> {
+        let names = names(self);
+        let mut scope = Scope::of(self);
+        self.nodes.iter().filter_map(move |node| {
+            let refused = write_node(self, node, &names, &mut scope).err()?;
+            Some((node, refused))
+        })
     }
 }

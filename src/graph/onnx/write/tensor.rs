@@ -69,12 +69,23 @@ pub(super) fn external(
 
 /// Returns a tensor of one element; `None` for a dtype of which no number is read.
 pub(super) fn single(dtype: DType, value: f64) -> Option<TensorProto> {
+    numbers(dtype, &[value])
+}
+
+/// Returns a list of numbers that were read from elements of the dtype; `None` for one of which none is read.
+pub(super) fn numbers(dtype: DType, values: &[f64]) -> Option<TensorProto> {
+    let elements: Option<Vec<_>> = values.iter().map(|&value| element(dtype, value)).collect();
+    let list = Tensor::copy_of(dtype, vec![values.len()], &elements?.concat()).ok()?;
+    Some(inline("", &list))
+}
+
+fn element(dtype: DType, value: f64) -> Option<Vec<u8>> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the value was read from an element of the dtype"
     )]
-    let bytes = match dtype {
+    Some(match dtype {
         DType::Bool | DType::U8 | DType::U4 | DType::U2 => vec![value as u8],
         DType::I8 | DType::I4 | DType::I2 => (value as i8).to_le_bytes().to_vec(),
         DType::U16 => (value as u16).to_le_bytes().to_vec(),
@@ -94,8 +105,7 @@ pub(super) fn single(dtype: DType, value: f64) -> Option<TensorProto> {
         | DType::F8E5M2FNUZ
         | DType::F8E8M0
         | DType::Bytes => return None,
-    };
-    Some(inline("", &Tensor::copy_of(dtype, vec![1], &bytes).ok()?))
+    })
 }
 
 fn described(name: &str, dtype: DType, shape: &[usize]) -> TensorProto {

@@ -6,7 +6,7 @@ use crate::graph::onnx::proto::{
     TypeProto, ValueInfoProto, dimension_proto, type_proto,
 };
 use crate::graph::{Container, Value};
-use crate::types::{Dim, ShapeSpec};
+use crate::types::{DType, Dim, ShapeSpec};
 
 /// Returns the declaration of a value; its type is left out where the dtype is not known.
 pub(super) fn declaration(value: &Value) -> ValueInfoProto {
@@ -16,17 +16,40 @@ pub(super) fn declaration(value: &Value) -> ValueInfoProto {
     }
 }
 
+/// Returns a value whose sizes are known or not: without symbols.
+pub(super) fn unsymbolic(value: &Value) -> Value {
+    let mut value = value.clone();
+    let dims = value.shape.iter_mut().flat_map(|shape| &mut shape.0);
+    for dim in dims.filter(|dim| dim.fixed().is_none()) {
+        *dim = Dim::Any;
+    }
+    value
+}
+
 fn type_of(value: &Value) -> Option<TypeProto> {
+    Some(contained(
+        value.container,
+        value.dtype?,
+        value.shape.as_ref().map(shape),
+    ))
+}
+
+/// Returns the type of a container of tensors.
+pub(super) fn contained(
+    container: Container,
+    dtype: DType,
+    shape: Option<TensorShapeProto>,
+) -> TypeProto {
     let tensor = of(type_proto::Value::TensorType(TensorTypeProto {
-        elem_type: number(value.dtype?),
-        shape: value.shape.as_ref().map(shape),
+        elem_type: number(dtype),
+        shape,
     }));
-    Some(match value.container {
+    match container {
         Container::Tensor => tensor,
         Container::Sequence => sequence(tensor),
         Container::Optional => optional(tensor),
         Container::OptionalSequence => optional(sequence(tensor)),
-    })
+    }
 }
 
 fn of(value: type_proto::Value) -> TypeProto {
