@@ -5,27 +5,22 @@
 //! overwritten in place while it is in use.
 
 mod attributes;
-mod builder;
 mod dtype;
 mod external;
-mod frame;
 mod function;
 mod graph;
-mod literal;
-mod map;
 mod normalise;
 mod opset;
 mod order;
 mod packed;
 mod proto;
 mod read;
-mod rewrite;
 mod scope;
 mod tensor;
 mod tensor_file;
 mod value_info;
 mod write;
 
-pub(super) use literal::read_integers;
+pub(super) use read::read;
 pub use tensor_file::read_tensor;
 pub use write::WriteOptions;
