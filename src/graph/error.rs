@@ -214,6 +214,44 @@ pub enum Defect {
         declared: ShapeSpec,
         inferred: ShapeSpec,
     },
+    #[error("the file is no archive of torch.export, or is damaged: {cause}")]
+    Archive { cause: String },
+    #[error("the archive holds no program: {hint}")]
+    NoProgram { hint: &'static str },
+    #[error("the archive holds several programs, expected one: {}", models.join(", "))]
+    Programs { models: Vec<String> },
+    #[error("entry {entry:?} of the archive is {seen}, expected {expected}")]
+    Entry {
+        entry: String,
+        seen: String,
+        expected: &'static str,
+    },
+    #[error("entry {entry:?} of the archive is not as the schema has it: {cause}")]
+    Json { entry: String, cause: String },
+    #[error(
+        "the program is of schema version {major}.{minor}, supported is major version {supported}: export it with another PyTorch"
+    )]
+    Schema {
+        major: i64,
+        minor: i64,
+        supported: i64,
+    },
+    #[error(
+        "the program writes to {kind} {name:?}, and blocks keep no state: export it in evaluation mode, without what it updates"
+    )]
+    Mutation { kind: &'static str, name: String },
+    #[error("weight {tensor:?} is {seen}, expected {expected}")]
+    Payload {
+        tensor: String,
+        seen: String,
+        expected: &'static str,
+    },
+    #[error("tensor {tensor:?} has the scalar type {seen} of PyTorch, which is not supported")]
+    ScalarType { tensor: String, seen: i64 },
+    #[error("input {tensor:?} is of a datatype or shape that the file does not tell")]
+    Undeclared { tensor: String },
+    #[error("{place} of the program is {seen}, and only tensors enter and leave a block")]
+    NotTensor { place: String, seen: String },
     #[error("node {node:?} ({operator}): {fault}")]
     Node {
         node: String,
@@ -299,6 +337,20 @@ pub enum Fault {
     Oversized { shape: String },
     #[error("the output would have {seen} dimensions, supported are up to {most}")]
     Rank { seen: usize, most: usize },
+    #[error("argument {argument} is {seen}, expected {expected}")]
+    Argument {
+        argument: String,
+        seen: String,
+        expected: &'static str,
+    },
+    #[error("argument {argument} is missing")]
+    NoArgument { argument: String },
+    #[error("it reads {tensor:?}, which nothing before it defines")]
+    UndefinedTensor { tensor: String },
+    #[error(
+        "it writes to {tensor:?}, which others read or which is a view of another tensor: export the program with run_decompositions(), which leaves no such writing"
+    )]
+    InPlace { tensor: String },
     #[error("attribute {attribute}: {defect}")]
     Tensor {
         attribute: String,

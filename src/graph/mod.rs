@@ -1,4 +1,4 @@
-//! Our own model graph: read from ONNX, checked, shapes inferred, cut into segments, weighed, hashed, compared,
+//! Our own model graph: read from ONNX or an archive of `torch.export`, checked, shapes inferred, cut into segments, weighed, hashed, compared,
 //! written back.
 //!
 //! A graph is a value: it is never edited in place, a pass returns a new one. Nothing here runs a model or knows an
@@ -6,6 +6,7 @@
 //! initialiser, or the output of exactly one node; nodes stand in topological order; names are unique. They hold for the
 //! bodies of nodes as well.
 
+mod build;
 mod chain;
 mod cost;
 mod cut;
@@ -17,6 +18,8 @@ mod onnx;
 mod op;
 mod parts;
 mod pass;
+mod pt2;
+mod read;
 mod share;
 mod signature;
 mod subgraph;

@@ -48,7 +48,7 @@ const UNSAFE_HOMES: [&str; 5] = [
     "engine/cuda/",
     "tensormq/socket.rs",
     "tensormq/shm",
-    "graph/onnx/map.rs",
+    "graph/build/map.rs",
 ];
 
 const LINES_MAX: usize = 500;

@@ -1,7 +1,7 @@
 //! Shapes once symbols have sizes.
 
+use crate::graph::build::literal::read_integers;
 use crate::graph::infer::{Fact, Size, infer};
-use crate::graph::onnx::read_integers;
 use crate::graph::{Graph, Value, ValueId, ValueOrigin};
 use crate::types::{Bindings, Dim, ShapeSpec};
 

@@ -8,9 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::map::map;
 use super::proto::StringStringEntryProto;
 use crate::graph::Defect;
+use crate::graph::build::map;
 
 /// The data files of one model, each mapped once.
 pub(super) struct Files {

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::builder::Builder;
 use super::external::Files;
-use super::frame::Frame;
 use super::graph::{Setting, bind_outputs, read_nodes};
 use super::opset::default_opset;
 use super::proto::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto};
 use super::scope::{bodies, is_default, qualified};
+use crate::graph::build::Builder;
+use crate::graph::build::Frame;
 use crate::graph::{Defect, Fault, ValueId};
 
 /// Domain, name and overload.

@@ -8,15 +8,15 @@ use std::cell::Cell;
 use std::path::Path;
 
 use super::attributes::Attributes;
-use super::builder::Builder;
 use super::external::Files;
-use super::frame::Frame;
 use super::function::{Caller, Functions, inline};
 use super::normalise::{Call, Form, find};
 use super::order::order;
 use super::proto::{GraphProto, NodeProto, ValueInfoProto};
 use super::scope::{names_read, node_names, qualified};
 use super::{tensor, value_info};
+use crate::graph::build::Builder;
+use crate::graph::build::Frame;
 use crate::graph::infer::Fact;
 use crate::graph::{Defect, Graph, Op, UnsupportedOperator, ValueId};
 

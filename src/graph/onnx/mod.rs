@@ -5,21 +5,16 @@
 //! overwritten in place while it is in use.
 
 mod attributes;
-mod builder;
 mod dtype;
 mod external;
-mod frame;
 mod function;
 mod graph;
-mod literal;
-mod map;
 mod normalise;
 mod opset;
 mod order;
 mod packed;
 mod proto;
 mod read;
-mod rewrite;
 mod scope;
 mod tensor;
 mod tensor_file;
@@ -27,6 +22,6 @@ mod value_info;
 mod windows;
 mod write;
 
-pub(super) use literal::read_integers;
+pub(super) use read::read;
 pub use tensor_file::read_tensor;
 pub use write::WriteOptions;

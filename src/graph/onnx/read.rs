@@ -1,52 +1,33 @@
-//! From a file to a graph.
+//! From the bytes of a file to a graph.
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 
-use super::builder::Builder;
 use super::external::Files;
 use super::function::Functions;
 use super::graph::{Setting, inputs, read_nodes, read_weights};
-use super::map::map;
 use super::opset::default_opset;
 use super::proto::ModelProto;
 use super::scope::{all_names, check_operators, check_size};
 use super::value_info;
+use crate::graph::build::Builder;
 use crate::graph::{Defect, Graph, GraphError};
 
-impl Graph {
-    /// Reads a model from an ONNX file and the data files it names.
-    ///
-    /// Files are mapped, not copied, and must not be overwritten in place while the graph or a part of it is in use;
-    /// replacing them by renaming is safe. Operators are normalised, functions of the model replaced by their nodes,
-    /// dtypes and shapes inferred, and what no output needs is left out; inputs are all kept.
-    ///
-    /// # Errors
-    /// If a file cannot be read, is no ONNX model, contradicts itself, or uses what is not supported. Unsupported
-    /// operators are reported all at once.
-    pub fn read(path: &Path) -> Result<Self, GraphError> {
-        let path = path.to_path_buf();
-        let bytes = map(&path).map_err(|source| GraphError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let model = ModelProto::decode(bytes).map_err(|source| GraphError::Decode {
-            path: path.clone(),
-            source,
-        })?;
-        let graph = build(&model, &path).map_err(|defect| GraphError::Model {
-            path,
-            source: Box::new(defect),
-        })?;
-        if cfg!(debug_assertions) {
-            graph.verify()?;
-        }
-        Ok(graph)
-    }
+/// Reads a model and the data files it names, which lie beside it.
+pub(in crate::graph) fn read(path: &Path, bytes: Bytes) -> Result<Graph, GraphError> {
+    let model = ModelProto::decode(bytes).map_err(|source| GraphError::Decode {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    build(&model, path).map_err(|defect| GraphError::Model {
+        path: path.to_path_buf(),
+        source: Box::new(defect),
+    })
 }
 
 fn build(model: &ModelProto, path: &Path) -> Result<Graph, Defect> {

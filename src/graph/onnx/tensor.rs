@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::types::{
     AlignedBytes, DType, HostMemory, RANK_MAX, Shape, Tensor, byte_count, element_count,
 };
@@ -12,17 +10,8 @@ use super::dtype::dtype;
 use super::external::Files;
 use super::packed::{packed_length, per_byte, unpack};
 use super::proto::TensorProto;
+use crate::graph::build::{check_truth_values, in_file};
 use crate::graph::{Defect, Initializer};
-
-/// A slice of a mapped file.
-#[derive(Debug)]
-struct Slice(Bytes);
-
-impl HostMemory for Slice {
-    fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// Reads one tensor. Its name is for messages, as that of an attribute's tensor is often empty.
 pub(super) fn read(
@@ -52,21 +41,13 @@ pub(super) fn read(
         Some(raw) => {
             check_length(name, dtype, &shape, "bytes", expected, raw.len())?;
             match per_byte(dtype) {
-                1 => Arc::new(Slice(raw)),
+                1 => in_file(raw),
                 _ => Arc::new(AlignedBytes::copy_of(&unpack(dtype, &raw, count))),
             }
         }
         None => typed(proto, name, dtype, &shape)?,
     };
-    if dtype == DType::Bool
-        && let Some(&odd) = memory.bytes().iter().find(|&&byte| byte > 1)
-    {
-        return Err(Defect::Element {
-            tensor: name.to_owned(),
-            dtype,
-            seen: odd.into(),
-        });
-    }
+    check_truth_values(name, dtype, memory.bytes())?;
     let tensor = Tensor::new(dtype, shape.clone(), memory).map_err(|_| oversized())?;
     Ok(Arc::new(Initializer { tensor }))
 }

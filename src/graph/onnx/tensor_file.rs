@@ -5,10 +5,10 @@ use std::path::Path;
 use prost::Message;
 
 use super::external::Files;
-use super::map::map;
 use super::proto::TensorProto;
 use super::tensor::read;
 use crate::graph::GraphError;
+use crate::graph::build::map;
 use crate::types::Tensor;
 
 /// Reads a file that holds one `TensorProto`.

@@ -31,7 +31,7 @@ namespace {
 
 // Asks for huge pages under a large tensor. A product reads all weights of a layer in each run, and page tables of small
 // pages, in a virtual machine two of them, cost it more than the weights themselves.
-void prefer_huge_pages(const void *base, size_t bytes) {
+void prefer_huge_pages(void *base, size_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr size_t kLarge = size_t{1} << 20;
   if (bytes < kLarge) {

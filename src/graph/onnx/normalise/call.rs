@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::types::{DType, Tensor};
 
 use super::super::attributes::{Attributes, wrong};
-use super::super::builder::Builder;
 use super::super::external::Files;
 use super::super::graph::{Setting, inline_body, read_body};
-use super::super::literal;
 use super::super::proto::GraphProto;
+use crate::graph::build::Builder;
+use crate::graph::build::literal;
 use crate::graph::infer::Fact;
 use crate::graph::{Body, Defect, Fault, Initializer, Op, ValueId};
 

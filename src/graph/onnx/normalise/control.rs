@@ -1,10 +1,10 @@
 //! Operators that run graphs: If, Loop, Scan, `SequenceMap`.
 
 use super::super::attributes::wrong;
-use super::super::literal::read_single;
 use super::super::proto::GraphProto;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal::read_single;
 use crate::graph::infer::{Fact, either_fact, loop_header, slice_of};
 use crate::graph::{Body, Container, Control, Fault, Op, Scan, Scanned, ValueId};
 

@@ -3,9 +3,9 @@
 use crate::types::Dim;
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::infer::axis;
 use crate::graph::{Binary, Fault, Op, Reduce, Unary, ValueId};
 

@@ -1,9 +1,9 @@
 //! Operators that change the spatial extent of an image: Pad, CenterCropPad, DepthToSpace, SpaceToDepth.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Fault, Op, PadMode};
 
 pub(super) const RULES: &[Rule] = &[

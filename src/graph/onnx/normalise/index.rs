@@ -1,9 +1,9 @@
 //! Operators on places of elements.
 
 use super::super::attributes::wrong;
-use super::super::literal::read_single;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal::read_single;
 use crate::graph::{Combine, Fault, Index, Op};
 
 pub(super) const RULES: &[Rule] = &[

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::super::attributes::wrong;
-use super::super::{literal, tensor};
+use super::super::tensor;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Binary, Fault, Initializer, Op, Reduce, Unary, ValueId};
 use crate::types::DType;
 

@@ -1,9 +1,9 @@
 //! Normalisations, and Dropout, which goes with them in training.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Binary, Fault, Normalization, Op, Reduce, Unary, ValueId};
 
 pub(super) const RULES: &[Rule] = &[

@@ -1,9 +1,9 @@
 //! Operators that read images between their elements, from files, or in regions.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{
     Aspect, Coordinates, Fault, GridMode, GridSample, Interpolation, Op, Outside, PixelFormat,
     Resize, RoiAlign, Rounding,

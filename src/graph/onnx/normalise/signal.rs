@@ -2,10 +2,10 @@
 
 use super::super::attributes::wrong;
 use super::super::dtype::{from_number, name};
-use super::super::literal;
 use super::super::windows::{BLACKMAN, HAMMING, HANN};
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Fault, Op, Signal};
 use crate::types::DType;
 

@@ -1,9 +1,9 @@
 //! Operators on strings.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Case, Fault, NgramCount, Op, Text, Weighting};
 
 pub(super) const RULES: &[Rule] = &[

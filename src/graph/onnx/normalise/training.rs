@@ -1,9 +1,9 @@
 //! Steps of optimisers, by their formulas.
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::build::literal;
 use crate::graph::{Binary, Fault, Op, Unary, ValueId};
 use crate::types::DType;
 

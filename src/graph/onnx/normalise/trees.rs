@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use super::super::attributes::wrong;
-use super::super::literal;
 use super::call::{Call, Form};
 use super::labels::read_tensor;
 use super::registry::Rule;
 use super::scores::{Classes, PostTransform};
+use crate::graph::build::literal;
 use crate::graph::{Aggregate, Binary, Branch, Fault, Leaf, Op, Split, Test, TreeEnsemble, Unary};
 use crate::types::{DType, Tensor};
 

@@ -1,7 +1,7 @@
 //! Tensors made from a few numbers.
 
+use crate::graph::build::literal::read_integers;
 use crate::graph::onnx::dtype::number;
-use crate::graph::onnx::literal::read_integers;
 use crate::graph::onnx::proto::AttributeProto;
 use crate::graph::{Distribution, Random};
 use crate::types::DType;

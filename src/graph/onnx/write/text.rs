@@ -1,6 +1,6 @@
 //! Operators on strings, encoders of labels.
 
-use crate::graph::onnx::literal::{read_floats, read_integers, read_single};
+use crate::graph::build::literal::{read_floats, read_integers, read_single};
 use crate::graph::onnx::proto::AttributeProto;
 use crate::graph::{Case, NgramCount, Text, Weighting};
 use crate::types::{DType, Tensor};

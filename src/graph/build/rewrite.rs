@@ -9,7 +9,7 @@ use crate::graph::infer::{Fact, Size};
 use crate::graph::{Initializer, Op};
 
 /// Returns what a node computes, if that is known: another view of a weight, or a small list of integers.
-pub(super) fn known(
+pub(in crate::graph) fn known(
     op: &Op,
     source: Option<&Arc<Initializer>>,
     output: &Fact,
@@ -43,7 +43,7 @@ pub(super) fn known(
 
 /// Returns a constant that reshapes `data` just as the computed list `target` does: 0 where a size is copied, −1 for
 /// the one that is neither known nor copied.
-pub(super) fn reshape_target(
+pub(in crate::graph) fn reshape_target(
     data: &Fact,
     target: &Fact,
     allow_zero: bool,

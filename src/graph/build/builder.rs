@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use crate::types::{DType, ShapeSpec};
 
+use super::combine::combine;
 use super::frame::Frame;
 use super::literal::read_integers;
-use super::{rewrite, value_info};
+use super::rewrite;
 use crate::graph::infer::{CONTENTS_MAX, Fact, Size, infer};
 use crate::graph::{
     Container, Defect, Fault, Graph, Initializer, Node, NodeId, Op, Value, ValueId, ValueOrigin,
@@ -16,7 +17,7 @@ use crate::graph::{
 
 /// Invariants: `values` and `facts` are of one length, no two values have one name, and there is a frame.
 #[derive(Default)]
-pub(super) struct Builder {
+pub(in crate::graph) struct Builder {
     values: Vec<Value>,
     facts: Vec<Fact>,
     nodes: Vec<Node>,
@@ -36,7 +37,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(
+    pub(in crate::graph) fn new(
         declared: HashMap<String, Fact>,
         reserved: Arc<HashSet<String>>,
         outputs: HashSet<String>,
@@ -50,7 +51,11 @@ impl Builder {
     }
 
     /// Starts a graph inside of the one that `outer` builds.
-    pub(super) fn body(outer: Self, declared: HashMap<String, Fact>, doubts_sizes: bool) -> Self {
+    pub(in crate::graph) fn body(
+        outer: Self,
+        declared: HashMap<String, Fact>,
+        doubts_sizes: bool,
+    ) -> Self {
         Self {
             frames: vec![Frame::lowest(declared)],
             reserved: outer.reserved.clone(),
@@ -60,12 +65,12 @@ impl Builder {
         }
     }
 
-    pub(super) fn doubts_sizes(&self) -> bool {
+    pub(in crate::graph) fn doubts_sizes(&self) -> bool {
         self.doubts_sizes
     }
 
     /// Parts from the graph around this one.
-    pub(super) fn leave(mut self) -> (Self, Self) {
+    pub(in crate::graph) fn leave(mut self) -> (Self, Self) {
         (
             self.outer.take().map(|outer| *outer).unwrap_or_default(),
             self,
@@ -73,17 +78,17 @@ impl Builder {
     }
 
     /// Starts to read nodes in place of another one.
-    pub(super) fn open(&mut self, frame: Frame) {
+    pub(in crate::graph) fn open(&mut self, frame: Frame) {
         self.frames.push(frame);
     }
 
     /// Ends what [`Builder::open`] started.
-    pub(super) fn close(&mut self) {
+    pub(in crate::graph) fn close(&mut self) {
         self.frames.pop();
     }
 
     /// Returns the name for a node in messages, which is that of the file but inside of a function or branch.
-    pub(super) fn within_frame(&self, node: &str) -> String {
+    pub(in crate::graph) fn within_frame(&self, node: &str) -> String {
         match self.frames.last() {
             Some(frame) if !frame.node.is_empty() => format!("{}.{node}", frame.node),
             _ => node.to_owned(),
@@ -91,7 +96,7 @@ impl Builder {
     }
 
     /// Tells whether a name is defined right here.
-    pub(super) fn is_defined(&self, name: &str) -> bool {
+    pub(in crate::graph) fn is_defined(&self, name: &str) -> bool {
         self.frames
             .last()
             .is_some_and(|frame| frame.names.contains_key(name))
@@ -99,7 +104,7 @@ impl Builder {
 
     /// Returns the value that a name stands for: `None` if nothing defines it, `Some(None)` if it is an argument that the
     /// caller of a function left out. A value from around the graph becomes an input of it, or a weight.
-    pub(super) fn resolve(&mut self, name: &str) -> Option<Option<ValueId>> {
+    pub(in crate::graph) fn resolve(&mut self, name: &str) -> Option<Option<ValueId>> {
         for frame in self.frames.iter().rev() {
             if let Some(&known) = frame.names.get(name) {
                 return Some(known);
@@ -142,24 +147,29 @@ impl Builder {
         id
     }
 
-    pub(super) fn fact(&self, id: ValueId) -> &Fact {
+    pub(in crate::graph) fn fact(&self, id: ValueId) -> &Fact {
         &self.facts[id.0 as usize]
     }
 
-    pub(super) fn initializer(&self, id: ValueId) -> Option<&Arc<Initializer>> {
+    pub(in crate::graph) fn initializer(&self, id: ValueId) -> Option<&Arc<Initializer>> {
         match &self.values[id.0 as usize].origin {
             ValueOrigin::Initializer(initializer) => Some(initializer),
             ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
         }
     }
 
-    pub(super) fn add_input(&mut self, name: &str, fact: Fact) -> Result<(), Defect> {
+    /// Tells whether a node computes the value.
+    pub(in crate::graph) fn is_computed(&self, id: ValueId) -> bool {
+        matches!(self.values[id.0 as usize].origin, ValueOrigin::Node(..))
+    }
+
+    pub(in crate::graph) fn add_input(&mut self, name: &str, fact: Fact) -> Result<(), Defect> {
         let id = self.add(name, ValueOrigin::Input(self.inputs.len()), fact)?;
         self.inputs.push(id);
         Ok(())
     }
 
-    pub(super) fn add_initializer(
+    pub(in crate::graph) fn add_initializer(
         &mut self,
         name: &str,
         initializer: Arc<Initializer>,
@@ -169,7 +179,7 @@ impl Builder {
     }
 
     /// Adds a tensor that the file does not name: `{node}.{role}`, or with a number if that is taken.
-    pub(super) fn add_literal(
+    pub(in crate::graph) fn add_literal(
         &mut self,
         node: &str,
         role: &str,
@@ -180,7 +190,7 @@ impl Builder {
     }
 
     /// Adds a node with one output that the file does not name.
-    pub(super) fn add_step(
+    pub(in crate::graph) fn add_step(
         &mut self,
         node: &str,
         role: &str,
@@ -202,7 +212,7 @@ impl Builder {
     }
 
     /// Adds a node, or the tensor that it computes if that is known now. `operator` is for messages.
-    pub(super) fn add_node(
+    pub(in crate::graph) fn add_node(
         &mut self,
         name: &str,
         operator: &str,
@@ -223,7 +233,7 @@ impl Builder {
             let Some(output) = output else { continue };
             for (frame, name) in self.names_of(output) {
                 if let Some(declared) = frame.declared.get(name) {
-                    value_info::combine(fact, declared, name, self.is_output(output))?;
+                    combine(fact, declared, name, self.is_output(output))?;
                 }
             }
         }
@@ -265,7 +275,12 @@ impl Builder {
     }
 
     /// Returns the graph, without what none of its outputs needs.
-    pub(super) fn finish(self, name: String, path: PathBuf, outputs: Vec<ValueId>) -> Graph {
+    pub(in crate::graph) fn finish(
+        self,
+        name: String,
+        path: PathBuf,
+        outputs: Vec<ValueId>,
+    ) -> Graph {
         let whole = self.whole(name, path, outputs);
         let needed = whole.ancestors(&whole.outputs, &HashSet::new());
         whole.extract(&whole.inputs, &whole.outputs, &needed.nodes)
@@ -273,7 +288,7 @@ impl Builder {
 
     /// As [`Builder::finish`], and also without inputs from around it that none of its outputs needs. Returns those that
     /// one does.
-    pub(super) fn finish_body(
+    pub(in crate::graph) fn finish_body(
         mut self,
         name: String,
         path: PathBuf,
@@ -382,7 +397,7 @@ impl Builder {
     }
 
     /// Returns the dtype of an input that has to be known for a parameter to be read.
-    pub(super) fn dtype_for(
+    pub(in crate::graph) fn dtype_for(
         &self,
         id: ValueId,
         input: usize,

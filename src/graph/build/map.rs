@@ -14,7 +14,7 @@ use bytes::Bytes;
 use memmap2::Mmap;
 
 /// Returns the content of a regular file. It is mapped, so its pages are shared with other processes and read when used.
-pub(super) fn map(path: &Path) -> io::Result<Bytes> {
+pub(in crate::graph) fn map(path: &Path) -> io::Result<Bytes> {
     // Before opening, which would wait for a writer if this were a pipe.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::new(

@@ -7,21 +7,21 @@ use crate::graph::infer::Fact;
 
 /// One level of names. The lowest is that of the graph itself.
 #[derive(Debug, Default)]
-pub(super) struct Frame {
+pub(in crate::graph) struct Frame {
     /// Values by the names they have here; `None` for an argument that the caller of a function left out.
-    pub(super) names: HashMap<String, Option<ValueId>>,
+    pub(in crate::graph) names: HashMap<String, Option<ValueId>>,
     /// What the file says of values that nodes compute.
-    pub(super) declared: HashMap<String, Fact>,
+    pub(in crate::graph) declared: HashMap<String, Fact>,
     /// The name that a value has one level below, of those that are outputs of the node replaced.
-    pub(super) outputs: HashMap<String, String>,
+    pub(in crate::graph) outputs: HashMap<String, String>,
     /// The node replaced.
-    pub(super) node: String,
+    pub(in crate::graph) node: String,
     /// Whether what is defined below and around can be read here.
-    pub(super) sees_outside: bool,
+    pub(in crate::graph) sees_outside: bool,
 }
 
 impl Frame {
-    pub(super) fn lowest(declared: HashMap<String, Fact>) -> Self {
+    pub(in crate::graph) fn lowest(declared: HashMap<String, Fact>) -> Self {
         Self {
             declared,
             sees_outside: true,
@@ -30,7 +30,7 @@ impl Frame {
     }
 
     /// The nodes of a function, which see its parameters only.
-    pub(super) fn function(
+    pub(in crate::graph) fn function(
         node: &str,
         parameters: HashMap<String, Option<ValueId>>,
         inner: &[String],
@@ -45,7 +45,7 @@ impl Frame {
     }
 
     /// The nodes of a graph that is the attribute of a node.
-    pub(super) fn branch(
+    pub(in crate::graph) fn branch(
         node: &str,
         declared: HashMap<String, Fact>,
         inner: &[String],

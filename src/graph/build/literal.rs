@@ -9,12 +9,12 @@ use crate::types::{AlignedBytes, DType, Shape, Tensor};
 use crate::graph::Initializer;
 
 /// An INT64 list.
-pub(super) fn integers(values: &[i64]) -> Option<Arc<Initializer>> {
+pub(in crate::graph) fn integers(values: &[i64]) -> Option<Arc<Initializer>> {
     of_integers(DType::I64, vec![values.len()], values)
 }
 
 /// A scalar of a floating-point dtype, rounded to it; `None` for another dtype.
-pub(super) fn float(dtype: DType, value: f32) -> Option<Arc<Initializer>> {
+pub(in crate::graph) fn float(dtype: DType, value: f32) -> Option<Arc<Initializer>> {
     let bytes = match dtype {
         DType::F16 => f16::from_f32(value).to_le_bytes().to_vec(),
         DType::BF16 => bf16::from_f32(value).to_le_bytes().to_vec(),
@@ -26,7 +26,7 @@ pub(super) fn float(dtype: DType, value: f32) -> Option<Arc<Initializer>> {
 }
 
 /// A tensor of FP32 elements, row-major.
-pub(super) fn floats(shape: Shape, values: &[f32]) -> Option<Arc<Initializer>> {
+pub(in crate::graph) fn floats(shape: Shape, values: &[f32]) -> Option<Arc<Initializer>> {
     let bytes: Vec<u8> = values
         .iter()
         .flat_map(|value| value.to_le_bytes())
@@ -35,13 +35,20 @@ pub(super) fn floats(shape: Shape, values: &[f32]) -> Option<Arc<Initializer>> {
 }
 
 /// A tensor of strings, row-major.
-pub(super) fn strings(shape: Shape, values: &[impl AsRef<[u8]>]) -> Option<Arc<Initializer>> {
+pub(in crate::graph) fn strings(
+    shape: Shape,
+    values: &[impl AsRef<[u8]>],
+) -> Option<Arc<Initializer>> {
     let tensor = Tensor::from_byte_strings(shape, values).ok()?;
     Some(Arc::new(Initializer { tensor }))
 }
 
 /// A tensor of integer or boolean elements, row-major; `None` if one of them is out of the dtype's range.
-pub(super) fn of_integers(dtype: DType, shape: Shape, values: &[i64]) -> Option<Arc<Initializer>> {
+pub(in crate::graph) fn of_integers(
+    dtype: DType,
+    shape: Shape,
+    values: &[i64],
+) -> Option<Arc<Initializer>> {
     let bytes: Vec<u8> = match dtype {
         DType::I64 => values
             .iter()
@@ -89,14 +96,14 @@ pub(in crate::graph) fn read_integers(tensor: &Tensor) -> Option<Vec<i64>> {
 }
 
 /// Returns the elements of a tensor of FP32.
-pub(super) fn read_floats(tensor: &Tensor) -> Option<Vec<f32>> {
+pub(in crate::graph) fn read_floats(tensor: &Tensor) -> Option<Vec<f32>> {
     let elements = tensor.bytes().as_chunks().0;
     let values = elements.iter().map(|element| f32::from_le_bytes(*element));
     (tensor.dtype() == DType::F32).then(|| values.collect())
 }
 
 /// Returns the only element of a tensor as a floating-point number; `None` if there are more or it would be rounded.
-pub(super) fn read_single(tensor: &Tensor) -> Option<f64> {
+pub(in crate::graph) fn read_single(tensor: &Tensor) -> Option<f64> {
     let bytes = tensor.bytes();
     #[expect(
         clippy::cast_precision_loss,
