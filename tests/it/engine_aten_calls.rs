@@ -210,6 +210,10 @@ fn models_do_not_reach_beyond_their_tensors() {
             "operator \"aten::from_file\" is not one that a model may use",
         ),
         (
+            op("aten::new_empty", "", vec![Input(0), Ints(vec![9])]),
+            "operator \"aten::new_empty\" is not one that a model may use",
+        ),
+        (
             op("aten::_sparse_coo_tensor_unsafe", "", vec![]),
             "operator \"aten::_sparse_coo_tensor_unsafe\" is not one that a model may use",
         ),

@@ -22,8 +22,20 @@ const INTERNAL: [&str; 8] = [
     "aten::_unsafe_view",
 ];
 
-/// Operators that reach beyond their arguments.
-const REFUSED: [&str; 2] = ["aten::from_file", "aten::set_data"];
+/// Operators that reach beyond their arguments, and those that show memory as they find it.
+const REFUSED: [&str; 11] = [
+    "aten::empty",
+    "aten::empty_like",
+    "aten::empty_permuted",
+    "aten::empty_quantized",
+    "aten::empty_strided",
+    "aten::from_file",
+    "aten::new_empty",
+    "aten::new_empty_strided",
+    "aten::resize",
+    "aten::resize_as",
+    "aten::set_data",
+];
 
 /// No backend tests: ONNX models have no such operators.
 pub(super) fn aten(context: &NodeContext<'_>, op: &AtenOp) -> Result<Kernel, Cause> {

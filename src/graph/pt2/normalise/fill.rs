@@ -17,8 +17,12 @@ pub(super) const RULES: &[Rule] = &[
     ("arange.default", arange),
     ("arange.start", arange),
     ("arange.start_step", arange),
+    // Memory as it was found would show what other requests left in it.
+    ("empty.memory_format", |call| filled(call, Some(0))),
+    ("empty_like.default", |call| filled_like(call, Some(0))),
     ("full.default", |call| filled(call, None)),
     ("full_like.default", |call| filled_like(call, None)),
+    ("new_empty.default", |call| filled_new(call, Some(0))),
     ("new_full.default", |call| filled_new(call, None)),
     ("new_ones.default", |call| filled_new(call, Some(1))),
     ("new_zeros.default", |call| filled_new(call, Some(0))),
