@@ -73,7 +73,7 @@ fn block(model: &Path, index: usize) -> BlockSpec {
     let cut = |at: usize| CUTS.get(at).map(|&name| vec![name.to_owned()]);
     BlockSpec {
         name: format!("stage{index}"),
-        source: SourceSpec::Onnx {
+        source: SourceSpec::Graph {
             path: model.to_owned(),
             inputs: index.checked_sub(1).and_then(cut),
             outputs: cut(index),

@@ -15,7 +15,7 @@ use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spe
 #[derive(Debug)]
 pub struct Loaded {
     pub plan: Plan,
-    /// Segments of ONNX models in the order of the plan's blocks; `None` for blocks of another source.
+    /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
 }
 
@@ -71,7 +71,7 @@ impl Loaded {
     pub(super) fn source(&self, block: usize) -> BlockSource<'_> {
         let planned = &self.plan.blocks[block];
         match (&self.graphs[block], &planned.spec.source) {
-            (Some(graph), SourceSpec::Onnx { engine, passes, .. }) => BlockSource::Graph {
+            (Some(graph), SourceSpec::Graph { engine, passes, .. }) => BlockSource::Graph {
                 graph,
                 signature: planned.signature.clone(),
                 engine: *engine,
@@ -82,9 +82,9 @@ impl Loaded {
             }
             (_, SourceSpec::DecodeImage(image)) => BlockSource::DecodeImage(image),
             (_, SourceSpec::Mock(mock)) => BlockSource::Mock(mock),
-            (None, SourceSpec::Onnx { .. }) => {
+            (None, SourceSpec::Graph { .. }) => {
                 unreachable!(
-                    "an ONNX block without a graph is a problem, and problems make no plan"
+                    "a block of a graph without one is a problem, and problems make no plan"
                 )
             }
         }
@@ -100,7 +100,7 @@ type Files = HashMap<PathBuf, Result<Graph, String>>;
 fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signature), Problem> {
     let key = |field: &str| format!("blocks.{}.{field}", block.name);
     match &block.source {
-        SourceSpec::Onnx {
+        SourceSpec::Graph {
             path,
             inputs,
             outputs,
@@ -119,7 +119,7 @@ fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signa
                 Problem::new(
                     key("model"),
                     cause.clone(),
-                    "expected a readable ONNX model",
+                    "expected a readable ONNX model or torch.export archive",
                 )
             })?;
             let cut = |error| cut_problem(&block.name, [inputs, outputs], &error);
@@ -180,10 +180,7 @@ fn cut_problem(block: &str, [inputs, outputs]: [&Cut; 2], error: &GraphError) ->
             let field = input.or_else(output).unwrap_or_else(|| "model".to_owned());
             (field, "expected tensors of known datatype and rank")
         }
-        _ => (
-            "model".to_owned(),
-            "expected an ONNX model that can be cut so",
-        ),
+        _ => ("model".to_owned(), "expected a model that can be cut so"),
     };
     Problem::new(
         format!("blocks.{block}.{field}"),

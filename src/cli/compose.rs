@@ -61,14 +61,14 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
     })
 }
 
-/// Reads an ONNX model for a command that needs to see inside; `done` says what it does to it.
+/// Reads a model for a command that needs to see inside; `done` says what it does to it.
 pub(super) fn read_graph(path: &Path, done: &str) -> Result<Graph, CliError> {
     match ModelFormat::of(path) {
         Some(ModelFormat::TorchScript) => Err(CliError::Usage(format!(
-            "{}: a TorchScript file cannot be {done}, only an ONNX model can",
+            "{}: a TorchScript file cannot be {done}, only an ONNX or .pt2 model can",
             path.display()
         ))),
-        Some(ModelFormat::Onnx) | None => Ok(Graph::read(path)?),
+        Some(ModelFormat::Graph) | None => Ok(Graph::read(path)?),
     }
 }
 

@@ -31,7 +31,7 @@ const EITHER: &str = "expected exactly one of model, step and mock";
 /// Returns whose keys the keys of the block are, for messages.
 pub(super) const fn noun(source: &SourceSpec) -> &'static str {
     match source {
-        SourceSpec::Onnx { .. } => "a block with an ONNX model",
+        SourceSpec::Graph { .. } => "a block with an ONNX or .pt2 model",
         SourceSpec::TorchScript { .. } => "a block with a TorchScript model",
         SourceSpec::DecodeImage(_) => "a decode-image step",
         SourceSpec::Mock(_) => "a mock block",
@@ -64,7 +64,7 @@ pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<Source
 }
 
 fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
-    let expected = "expected the path of an .onnx, .pt, .pth or .ts file";
+    let expected = "expected the path of an .onnx, .pt2, .pt, .pth or .ts file";
     let text = block.text("model", expected);
     let Some(text) = text else {
         know_all(block);
@@ -74,12 +74,12 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
     let format = ModelFormat::of(&path);
     let path = directory.join(path);
     match format {
-        Some(ModelFormat::Onnx) => {
+        Some(ModelFormat::Graph) => {
             let inputs = cut(block, "inputs");
             let outputs = cut(block, "outputs");
             let engine = block.word("engine", &GraphEngine::ALL);
             let passes = passes(block);
-            Some(SourceSpec::Onnx {
+            Some(SourceSpec::Graph {
                 path,
                 inputs: inputs?,
                 outputs: outputs?,

@@ -68,9 +68,9 @@ pub struct BlockSpec {
 /// What a block runs, and thereby which engine runs it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SourceSpec {
-    /// An ONNX model, or the segment of it between the named tensors (`None`: the model's own inputs or outputs), and how
-    /// its graph is rewritten before it runs.
-    Onnx {
+    /// A model whose graph can be seen, or the segment of it between the named tensors (`None`: the model's own inputs or
+    /// outputs), and how the graph is rewritten before it runs.
+    Graph {
         path: PathBuf,
         inputs: Option<Vec<String>>,
         outputs: Option<Vec<String>>,
@@ -216,7 +216,7 @@ pub struct EdgeSpec {
 impl SourceSpec {
     pub const fn engine(&self) -> EngineChoice {
         match self {
-            Self::Onnx { engine, .. } => match engine {
+            Self::Graph { engine, .. } => match engine {
                 GraphEngine::Aten => EngineChoice::Aten,
                 GraphEngine::OnnxRuntime => EngineChoice::OnnxRuntime,
                 GraphEngine::Auto => EngineChoice::Auto,
@@ -244,7 +244,9 @@ impl EngineChoice {
 /// Format of a model file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelFormat {
-    Onnx,
+    /// ONNX, or an archive of `torch.export`: the graph can be seen.
+    Graph,
+    /// Code, which runs as a whole.
     TorchScript,
 }
 
@@ -253,7 +255,7 @@ impl ModelFormat {
     pub fn of(path: &Path) -> Option<Self> {
         let ending = path.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
-            "onnx" => Some(Self::Onnx),
+            "onnx" | "pt2" => Some(Self::Graph),
             "pt" | "pth" | "ts" => Some(Self::TorchScript),
             _ => None,
         }
@@ -267,8 +269,9 @@ mod tests {
     #[test]
     fn a_format_is_told_by_the_ending_in_any_case() {
         for (name, format) in [
-            ("a.onnx", Some(ModelFormat::Onnx)),
-            ("b/a.ONNX", Some(ModelFormat::Onnx)),
+            ("a.onnx", Some(ModelFormat::Graph)),
+            ("b/a.ONNX", Some(ModelFormat::Graph)),
+            ("a.pt2", Some(ModelFormat::Graph)),
             ("a.Pt", Some(ModelFormat::TorchScript)),
             ("a.pth", Some(ModelFormat::TorchScript)),
             ("a.onnx.ts", Some(ModelFormat::TorchScript)),

@@ -24,7 +24,7 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
     PlannedBlock {
         spec: BlockSpec {
             name: name.to_owned(),
-            source: SourceSpec::Onnx {
+            source: SourceSpec::Graph {
                 path: PathBuf::from("digits.onnx"),
                 inputs: None,
                 outputs: Some(vec![output.name.clone()]),

@@ -91,7 +91,7 @@ fn what_cannot_be_inspected_is_refused_with_the_reason() {
         (
             &[&checkout("tests/data/digits/parity_head.pt")],
             2,
-            "only an ONNX model can",
+            "only an ONNX or .pt2 model can",
         ),
         (
             &[&mlp, "--dim", "bach=2"],

@@ -67,7 +67,7 @@ fn what_cannot_be_compared_is_refused() {
         (&[&mlp], 2, "2 values required"),
         (&[&mlp, &checkout("README.md")], 4, "is no ONNX model"),
         (&[&mlp, "nowhere.onnx"], 4, "cannot read nowhere.onnx"),
-        (&[&mlp, "head.pt"], 2, "only an ONNX model can"),
+        (&[&mlp, "head.pt"], 2, "only an ONNX or .pt2 model can"),
     ];
     for (arguments, code, reason) in cases {
         let output = blockflow(&[&["shared"], *arguments].concat());

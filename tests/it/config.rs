@@ -225,7 +225,7 @@ fn block_cases() -> Vec<Case> {
         case(
             "[blocks.a]\nmodel = \"a.tflite\"\n",
             &[
-                ":2: blocks.a.model: is \"a.tflite\"; expected the path of an .onnx, .pt, .pth or .ts file",
+                ":2: blocks.a.model: is \"a.tflite\"; expected the path of an .onnx, .pt2, .pt, .pth or .ts file",
             ],
         ),
         case(
@@ -255,12 +255,12 @@ fn block_cases() -> Vec<Case> {
         block(
             "devise = \"cpu\"\n",
             &[
-                ":3: blocks.a.devise: is no key of a block with an ONNX model; did you mean \"device\"?",
+                ":3: blocks.a.devise: is no key of a block with an ONNX or .pt2 model; did you mean \"device\"?",
             ],
         ),
         block(
             "image = { width = 1 }\n",
-            &[":3: blocks.a.image: is no key of a block with an ONNX model"],
+            &[":3: blocks.a.image: is no key of a block with an ONNX or .pt2 model"],
         ),
         block(
             "device = \"gpu\"\n",
@@ -689,7 +689,7 @@ fn model_paths_are_taken_from_the_directory_of_the_file() {
         .blocks
         .iter()
         .map(|block| match &block.source {
-            SourceSpec::Onnx { path, .. } => path.clone(),
+            SourceSpec::Graph { path, .. } => path.clone(),
             other => panic!("{other:?}"),
         })
         .collect();

@@ -66,7 +66,7 @@ fn passes_are_chosen_by_level_and_by_name() {
         ("BLOCKFLOW_BLOCKS__HEAD__PASSES_OFF", "['fuse-attention']"),
     ];
     let spec = load_with(FILE, &variables).expect("sound").spec;
-    let SourceSpec::Onnx { passes, .. } = &spec.blocks[1].source else {
+    let SourceSpec::Graph { passes, .. } = &spec.blocks[1].source else {
         panic!("no model")
     };
     let expected = Passes::of(Optimize::Fast).without(Pass::FuseAttention);
@@ -82,7 +82,7 @@ fn lists_and_tables_are_written_as_in_toml() {
     ];
     let spec = load_with(FILE, &variables).expect("sound").spec;
     assert_eq!(spec.pipelines[0].flow, FlowSpec::Chain(vec!["head".into()]));
-    let SourceSpec::Onnx { outputs, .. } = &spec.blocks[1].source else {
+    let SourceSpec::Graph { outputs, .. } = &spec.blocks[1].source else {
         panic!("no model")
     };
     assert_eq!(
@@ -177,7 +177,7 @@ fn a_bad_value_is_reported_under_the_name_of_its_variable() {
         (
             "BLOCKFLOW_BLOCKS__HEAD__DEVISE",
             "cpu",
-            "is no key of a block with an ONNX model; did you mean",
+            "is no key of a block with an ONNX or .pt2 model; did you mean",
         ),
         (
             "BLOCKFLOW_BLOCKS__HEAD__BATCH__MAX__X",

@@ -68,7 +68,7 @@ fn the_example_is_sound() {
         (&[0.0][..], &[1.0][..])
     );
     for block in &spec.blocks {
-        if let SourceSpec::Onnx { path, .. } | SourceSpec::TorchScript { path, .. } = &block.source
+        if let SourceSpec::Graph { path, .. } | SourceSpec::TorchScript { path, .. } = &block.source
         {
             assert!(path.is_file(), "{}", path.display());
         }

@@ -11,7 +11,7 @@ use blockflow::types::{DType, Tensor};
 use crate::engine_support::{f32s, noise, prepare_graph, values_f32};
 use crate::graph_file::{data, floats, model, node, weight};
 
-const INLINE: WriteOptions = WriteOptions {
+pub(crate) const INLINE: WriteOptions = WriteOptions {
     inline_bytes_max: u64::MAX,
 };
 const BESIDE: WriteOptions = WriteOptions {
@@ -37,7 +37,7 @@ fn models() -> Vec<PathBuf> {
     models
 }
 
-fn written(graph: &Graph, folder: &Path, options: &WriteOptions) -> Graph {
+pub(crate) fn written(graph: &Graph, folder: &Path, options: &WriteOptions) -> Graph {
     let path = folder.join("model.onnx");
     graph
         .write(&path, options, &mut |_| ())
@@ -77,7 +77,7 @@ fn assert_same(one: &[Tensor], other: &[Tensor], what: &str) {
 }
 
 /// Runs the models in some folders with onnxruntime on the inputs that are written there.
-fn onnxruntime(folders: &[PathBuf]) {
+pub(crate) fn onnxruntime(folders: &[PathBuf]) {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(checkout.join(".venv-test/bin/python"))
         .arg(checkout.join("tests/client/run_onnx.py"))

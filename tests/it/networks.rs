@@ -96,7 +96,7 @@ impl Network {
         let path = file(&format!("{}.onnx", self.name));
         let mut spec = cut(&path, &self.graph, cuts, LONG);
         for block in &mut spec.blocks {
-            if let SourceSpec::Onnx { passes, .. } = &mut block.source {
+            if let SourceSpec::Graph { passes, .. } = &mut block.source {
                 *passes = self.passes;
             }
         }

@@ -90,13 +90,13 @@ pub(super) fn duration(duration: Duration) -> String {
 /// Describes what a block runs.
 pub(super) fn source(source: &SourceSpec) -> String {
     match source {
-        SourceSpec::Onnx {
+        SourceSpec::Graph {
             path,
             inputs: None,
             outputs: None,
             ..
         } => path.display().to_string(),
-        SourceSpec::Onnx {
+        SourceSpec::Graph {
             path,
             inputs,
             outputs,

@@ -33,7 +33,7 @@ pub(super) fn spec(
     let blocks = parts
         .iter()
         .map(|part| {
-            let source = SourceSpec::Onnx {
+            let source = SourceSpec::Graph {
                 path: path.to_owned(),
                 inputs: Some(part.inputs.clone()),
                 outputs: Some(part.outputs.clone()),

@@ -18,7 +18,7 @@ use super::runner::{self, Opened};
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("subject").required(true).args(["model", "pipeline"]))]
 pub(in crate::cli) struct InferArguments {
-    /// Model to run: an .onnx file, or a TorchScript file ending in .pt, .pth or .ts.
+    /// Model to run: an .onnx or .pt2 file, or a TorchScript file ending in .pt, .pth or .ts.
     #[arg(value_name = "MODEL")]
     pub(super) model: Option<PathBuf>,
     /// Pipeline of the configuration to run in place of a model.
@@ -39,7 +39,7 @@ pub(in crate::cli) struct InferArguments {
     /// Name of a TorchScript output, in order. Repeatable; by default output_0, output_1, …
     #[arg(long = "output-name", value_name = "NAME", conflicts_with_all = ["pipeline", "cuts"])]
     pub(super) output_names: Vec<String>,
-    /// What runs an ONNX model.
+    /// What runs the graph of a model.
     #[arg(long, value_enum, default_value = "aten", conflicts_with = "pipeline")]
     engine: EngineFlag,
     /// Run a TorchScript file, which is code, because you trust where it comes from.
@@ -51,7 +51,7 @@ pub(in crate::cli) struct InferArguments {
     /// Intra-op threads of the model.
     #[arg(long, default_value_t = 1, value_parser = threads, conflicts_with = "pipeline")]
     pub(super) threads: usize,
-    /// How an ONNX model is rewritten before it runs: off, exact (the same wherever it is cut) or fast.
+    /// How the graph of a model is rewritten before it runs: off, exact (the same wherever it is cut) or fast.
     #[arg(
         long,
         value_name = "LEVEL",

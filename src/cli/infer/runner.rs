@@ -71,7 +71,7 @@ pub(super) fn open(arguments: &InferArguments) -> Result<Opened, CliError> {
         (None, Some(path)) if ModelFormat::of(path) == Some(ModelFormat::TorchScript) => {
             open_torchscript(arguments, path)
         }
-        (None, Some(path)) => open_onnx(arguments, path),
+        (None, Some(path)) => open_graph(arguments, path),
         (None, None) => Err(CliError::Usage(
             "a model or --pipeline is missing".to_owned(),
         )),
@@ -95,10 +95,10 @@ fn open_pipeline(
     })
 }
 
-fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError> {
+fn open_graph(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError> {
     if !arguments.output_names.is_empty() {
         return Err(CliError::Usage(
-            "--output-name is for TorchScript; an ONNX model names its outputs".to_owned(),
+            "--output-name is for TorchScript; other models name their outputs".to_owned(),
         ));
     }
     let graph = Graph::read(path)?;
@@ -135,7 +135,7 @@ fn open_onnx(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError
 fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, CliError> {
     if !arguments.cuts.is_empty() {
         return Err(CliError::Usage(
-            "a TorchScript file cannot be cut, only an ONNX model can".to_owned(),
+            "a TorchScript file cannot be cut, only an ONNX or .pt2 model can".to_owned(),
         ));
     }
     if !arguments.trust {

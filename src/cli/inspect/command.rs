@@ -16,7 +16,7 @@ use super::{dot, text};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InspectArguments {
-    /// Model to look at: an ONNX file.
+    /// Model to look at: an .onnx or .pt2 file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Size of a dimension by its symbol, for costs; 1 for a symbol that is not named. Repeatable.

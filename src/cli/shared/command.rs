@@ -16,7 +16,7 @@ use super::{dot, text};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SharedArguments {
-    /// Models to compare: ONNX files, two or more.
+    /// Models to compare: .onnx or .pt2 files, two or more.
     #[arg(value_name = "MODEL", required = true, num_args = 2..)]
     models: Vec<PathBuf>,
     /// Form of the result.

@@ -23,7 +23,7 @@ const CONFIG: &str = "blocks.toml";
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true).args(["at", "parts"]))]
 pub(in crate::cli) struct SplitArguments {
-    /// Model to cut: an ONNX file.
+    /// Model to cut: an .onnx or .pt2 file.
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Cut at this tensor. Repeatable, in any order; what else crosses becomes an edge too.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Cursor;
 
 use bytes::Bytes;
+use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::graph::Defect;
@@ -23,7 +24,11 @@ struct Entry {
 impl Archive {
     pub(super) fn open(bytes: Bytes) -> Result<Self, Defect> {
         let damaged = |cause: String| Defect::Archive { cause };
-        let mut zip = ZipArchive::new(Cursor::new(bytes.clone()))
+        // Sample inputs are an archive within the archive, whose directory must not be taken for this one's.
+        let config = Config {
+            archive_offset: ArchiveOffset::Known(0),
+        };
+        let mut zip = ZipArchive::with_config(config, Cursor::new(bytes.clone()))
             .map_err(|error| damaged(error.to_string()))?;
         if zip.has_duplicate_names() {
             return Err(damaged("two entries have one name".to_owned()));

@@ -17,6 +17,7 @@ mod argument;
 mod call;
 mod dtype;
 mod escape;
+mod input;
 mod normalise;
 mod place;
 mod program;

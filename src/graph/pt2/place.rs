@@ -57,11 +57,6 @@ pub(super) fn reads<'a>(
     for argument in inputs.map(|input| &input.arg).chain(outputs) {
         each_name(argument, |name| *reads.entry(name).or_insert(0) += 1);
     }
-    for output in &signature.output_specs {
-        if let OutputSpec::LossOutput { arg } = output {
-            *reads.entry(arg.name.as_str()).or_insert(0) += 1;
-        }
-    }
     reads
 }
 

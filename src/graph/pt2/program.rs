@@ -98,7 +98,7 @@ pub(super) fn json<T: DeserializeOwned>(entry: &str, content: &[u8]) -> Result<T
 pub(super) fn check_is_pure(signature: &GraphSignature) -> Result<(), Defect> {
     for output in &signature.output_specs {
         let (kind, name) = match output {
-            OutputSpec::UserOutput { .. } | OutputSpec::LossOutput { .. } => continue,
+            OutputSpec::UserOutput { .. } => continue,
             OutputSpec::BufferMutation { buffer_name } => ("buffer", buffer_name.as_str()),
             OutputSpec::ParameterMutation { parameter_name } => {
                 ("parameter", parameter_name.as_str())
@@ -106,7 +106,7 @@ pub(super) fn check_is_pure(signature: &GraphSignature) -> Result<(), Defect> {
             OutputSpec::UserInputMutation { user_input_name } => {
                 ("input", user_input_name.as_str())
             }
-            OutputSpec::GradientToParameter(_) => ("gradient", "of a loss"),
+            OutputSpec::Training(_) => ("gradient", "of a loss"),
             OutputSpec::Token(_) => ("token", "of an effect"),
         };
         return Err(Defect::Mutation {

@@ -10,17 +10,17 @@ use super::archive::Archive;
 use super::argument::Arguments;
 use super::call::{Call, Form};
 use super::escape::aten;
+use super::input::Inputs;
 use super::normalise::find;
 use super::place::{Owned, each_name, functional, reads};
 use super::program;
-use super::schema::{self, Argument, GraphModule, InputSpec, Name, OutputSpec, SymIntArgument};
+use super::schema::{self, Argument, GraphModule, Name, OutputSpec};
 use super::size;
 use super::target::{Target, compute_size};
 use super::weights::Weights;
 use crate::graph::build::Builder;
 use crate::graph::infer::Fact;
 use crate::graph::{Defect, Fault, Graph, GraphError, Op, UnsupportedOperator, ValueId};
-use crate::types::Dim;
 
 /// Reads the only program of an archive.
 pub(in crate::graph) fn read(path: &Path, bytes: Bytes) -> Result<Graph, GraphError> {
@@ -55,8 +55,14 @@ fn build(path: &Path, bytes: Bytes) -> Result<Graph, Defect> {
         reads: reads(graph, signature),
         owned: Owned::default(),
     };
+    let inputs = Inputs {
+        archive: &archive,
+        weights: &weights,
+        declared: &reader.declared,
+        reads: &reader.reads,
+    };
     for input in &signature.input_specs {
-        reader.input(input, &archive, &weights)?;
+        inputs.add(input, &mut reader.builder)?;
     }
     for (place, node) in graph.nodes.iter().enumerate() {
         reader.node(place, node)?;
@@ -138,99 +144,6 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn input(
-        &mut self,
-        spec: &InputSpec,
-        archive: &Archive,
-        weights: &Weights,
-    ) -> Result<(), Defect> {
-        let (argument, name) = match spec {
-            InputSpec::UserInput { arg } => return self.user_input(arg),
-            InputSpec::Parameter {
-                arg,
-                parameter_name,
-            } => (arg, parameter_name),
-            InputSpec::Buffer { arg, buffer_name } => (arg, buffer_name),
-            InputSpec::TensorConstant {
-                arg,
-                tensor_constant_name,
-            } => (arg, tensor_constant_name),
-            InputSpec::ConstantInput(_) => return Ok(()),
-            InputSpec::CustomObj { custom_obj_name } => {
-                return Err(Defect::NotTensor {
-                    place: format!("constant {custom_obj_name:?}"),
-                    seen: "an object of Python".to_owned(),
-                });
-            }
-            InputSpec::Token(_) => {
-                return Err(Defect::NotTensor {
-                    place: "an input".to_owned(),
-                    seen: "the token of an effect".to_owned(),
-                });
-            }
-        };
-        if !self.reads.contains_key(argument.name.as_str()) {
-            return Ok(());
-        }
-        let weight = weights.read(archive, name)?;
-        if let Some(Fact {
-            dtype: Some(declared),
-            shape: Some(shape),
-            ..
-        }) = self.declared.get(&argument.name)
-        {
-            let seen = &weight.tensor;
-            let fits = seen.dtype() == *declared
-                && shape.concrete().is_some_and(|shape| shape == seen.shape());
-            if !fits {
-                return Err(Defect::Payload {
-                    tensor: name.clone(),
-                    seen: format!("{} of shape {:?}", seen.dtype(), seen.shape()),
-                    expected: "the datatype and shape that the graph has it with",
-                });
-            }
-        }
-        self.builder
-            .add_initializer(&argument.name, weight)
-            .map(|_| ())
-    }
-
-    fn user_input(&mut self, argument: &Argument) -> Result<(), Defect> {
-        let name = match argument {
-            Argument::Tensor(Name { name }) => name,
-            Argument::None(_) => return Ok(()),
-            Argument::SymInt(SymIntArgument::Name(name)) => {
-                return Err(Defect::NotTensor {
-                    place: format!("input {name:?}"),
-                    seen: "a number of Python".to_owned(),
-                });
-            }
-            _ => {
-                return Err(Defect::NotTensor {
-                    place: "an input".to_owned(),
-                    seen: "a value of Python".to_owned(),
-                });
-            }
-        };
-        let unknown = || Defect::Undeclared {
-            tensor: name.clone(),
-        };
-        let mut fact = self.declared.get(name).cloned().ok_or_else(unknown)?;
-        if fact.dtype.is_none() {
-            return Err(unknown());
-        }
-        let dims = fact
-            .shape
-            .iter_mut()
-            .flat_map(|shape| shape.0.iter_mut().enumerate());
-        for (place, dim) in dims {
-            if *dim == Dim::Any {
-                *dim = Dim::symbol(&format!("{name}_dim_{place}"));
-            }
-        }
-        self.builder.add_input(name, fact)
-    }
-
     fn node(&mut self, place: usize, node: &'a schema::Node) -> Result<(), Defect> {
         let name = name_of(place, node);
         let named = |fault: Fault| fault.of(&name, &node.target);

@@ -188,9 +188,6 @@ pub(super) enum OutputSpec {
     UserOutput {
         arg: Argument,
     },
-    LossOutput {
-        arg: Name,
-    },
     BufferMutation {
         buffer_name: String,
     },
@@ -200,8 +197,12 @@ pub(super) enum OutputSpec {
     UserInputMutation {
         user_input_name: String,
     },
-    #[serde(alias = "gradient_to_user_input")]
-    GradientToParameter(IgnoredAny),
+    #[serde(
+        rename = "loss_output",
+        alias = "gradient_to_parameter",
+        alias = "gradient_to_user_input"
+    )]
+    Training(IgnoredAny),
     Token(IgnoredAny),
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn cut(path: &Path, graph: &Graph, cuts: &[String], deadline: Duratio
                 let names = ids.iter().map(|&id| segment.value(id).name.clone());
                 Some(names.collect())
             };
-            let source = SourceSpec::Onnx {
+            let source = SourceSpec::Graph {
                 path: path.to_owned(),
                 inputs: names(&segment.inputs),
                 outputs: names(&segment.outputs),

@@ -204,21 +204,12 @@ fn prelu(call: &mut Call<'_>) -> Result<Form, Fault> {
         .fact(weight)
         .dims()
         .is_some_and(|dims| dims.iter().all(|dim| dim.fixed() == Some(1)));
-    if single {
-        let shape = call.integers("shape", &[])?;
-        let op = Op::Reshape { allow_zero: false };
-        let slope = call.step("slope", op, vec![Some(weight), Some(shape)])?;
-        return Ok(Form::Node(
-            Op::Binary(Binary::PRelu),
-            vec![Some(value), Some(slope)],
-        ));
-    }
     let rank = call.rank_of(value, "self")?;
-    if rank < 2 {
-        return Ok(Form::Aten);
-    }
-    let mut shape = vec![1; rank - 1];
-    shape[0] = -1;
+    let shape = match rank {
+        _ if single => Vec::new(),
+        0 | 1 => return Ok(Form::Aten),
+        _ => [vec![-1], vec![1; rank - 2]].concat(),
+    };
     let shape = call.integers("shape", &shape)?;
     let op = Op::Reshape { allow_zero: false };
     let slope = call.step("slope", op, vec![Some(weight), Some(shape)])?;

@@ -3,6 +3,7 @@
 use super::super::argument::missing;
 use super::super::call::{Call, Form};
 use super::registry::Rule;
+use crate::graph::infer::Fact;
 use crate::graph::{Fault, Index, Op, ValueId};
 use crate::types::{DType, Dim};
 
@@ -252,7 +253,7 @@ fn concat(call: &mut Call<'_>) -> Result<Form, Fault> {
     let mut dtypes: Vec<_> = facts.clone().map(|fact| fact.dtype).collect();
     dtypes.dedup();
     // An empty list once had one dimension, whatever it is joined with.
-    let mut ranks: Vec<_> = facts.map(crate::graph::infer::Fact::rank).collect();
+    let mut ranks: Vec<_> = facts.map(Fact::rank).collect();
     ranks.dedup();
     if tensors.is_empty() || dtypes.len() > 1 || ranks.len() > 1 {
         return Ok(Form::Aten);

@@ -4,6 +4,7 @@ use super::super::call::{Call, Form};
 use super::convolution::sizes;
 use super::registry::Rule;
 use crate::graph::{AutoPad, Fault, Op, Pool, PoolKind, ValueId};
+use crate::types::Dim;
 
 pub(super) const RULES: &[Rule] = &[
     ("_adaptive_avg_pool2d.default", |call| adaptive(call, 2)),
@@ -85,7 +86,7 @@ fn adaptive(call: &mut Call<'_>, spatial: usize) -> Result<Form, Fault> {
         ));
     }
     let dims = call.builder.fact(data).dims().unwrap_or_default();
-    let given: Option<Vec<usize>> = dims.iter().skip(2).map(crate::types::Dim::fixed).collect();
+    let given: Option<Vec<usize>> = dims.iter().skip(2).map(Dim::fixed).collect();
     let Some(given) = given else {
         return Ok(Form::Aten);
     };

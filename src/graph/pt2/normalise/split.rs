@@ -1,10 +1,11 @@
 //! Parts of tensors.
 
-use super::super::argument::missing;
+use super::super::argument::{Number, missing};
 use super::super::call::{Call, Form};
+use super::operands::operand;
 use super::registry::Rule;
 use crate::graph::{Fault, Op, ValueId};
-use crate::types::Dim;
+use crate::types::{DType, Dim};
 
 pub(super) const RULES: &[Rule] = &[
     ("chunk.default", chunk),
@@ -85,11 +86,7 @@ fn unbind(call: &mut Call<'_>) -> Result<Form, Fault> {
     let mut nodes = Vec::with_capacity(call.read.len());
     for index in 0..call.read.len() {
         let index = i64::try_from(index).unwrap_or(i64::MAX);
-        let index = call.scalar(
-            "index",
-            super::super::argument::Number::Int(index),
-            crate::types::DType::I64,
-        )?;
+        let index = call.scalar("index", Number::Int(index), DType::I64)?;
         nodes.push((Op::Gather { axis }, vec![Some(data), Some(index)]));
     }
     Ok(Form::Nodes(nodes))
@@ -97,7 +94,7 @@ fn unbind(call: &mut Call<'_>) -> Result<Form, Fault> {
 
 fn select(call: &mut Call<'_>) -> Result<Form, Fault> {
     let (data, axis, _) = along(call)?;
-    let index = super::operands::operand(call, "index", crate::types::DType::I64)?;
+    let index = operand(call, "index", DType::I64)?;
     Ok(Form::Node(
         Op::Gather { axis },
         vec![Some(data), Some(index)],
