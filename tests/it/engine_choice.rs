@@ -141,7 +141,7 @@ fn auto_computes_the_same_whole_or_in_parts() {
 fn a_choice_holds_for_the_next_process_and_for_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let auto = |arguments: &[&str]| {
-        let arguments = [&["--engine", "auto"], arguments].concat();
+        let arguments = [&["--engine", "auto"][..], arguments].concat();
         succeeds(&infer(folder.path(), &arguments, |_| {}));
         remembered(folder.path())
     };
