@@ -42,7 +42,8 @@ impl OnnxRuntimePrepared {
     }
 
     fn open(&self) -> Result<OnnxRuntimeSession, String> {
-        OnnxRuntimeSession::new(&self.signature, &self.model, self.threads)
+        let (signature, weight_bytes) = (&self.signature, self.weight_bytes);
+        OnnxRuntimeSession::new(signature, &self.model, self.threads, weight_bytes)
     }
 }
 
