@@ -5,17 +5,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Barrier};
 
-use blockflow::engine::{BlockSource, EngineError, Prepared, Store, Usage, prepare};
+use blockflow::engine::{BlockSource, EngineError, Prepared, Store, Usage, graph_engine, prepare};
 use blockflow::graph::{
     Cell, Direction, Graph, Node, NodeId, Op, Recurrent, Unary, Value, ValueId, ValueOrigin,
 };
 use blockflow::telemetry::metrics;
-use blockflow::types::{DType, Device, GraphEngine, Passes, Tensor};
+use blockflow::types::{DType, Device, GraphEngine, Passes, SourceSpec, Tensor};
 use proptest::prelude::*;
 
 use crate::engine_support::{Builder, data, f32s, fixed, noise, prepare_graph, signature};
 use crate::graph_file::{integers, model, node};
 use crate::passes_support::{input, noisy};
+use crate::support::{WATCHDOG, block, chain, spec, start};
 
 fn usage() -> Usage {
     Store::of(Device::Cpu).usage()
@@ -374,6 +375,21 @@ fn a_script_counts_though_it_shares_nothing() {
 }
 
 #[test]
+fn each_session_of_onnxruntime_counts_its_own_weights() {
+    let graph = convolution(9, 1);
+    let signature = graph.signature().unwrap();
+    let engine = graph_engine(GraphEngine::OnnxRuntime);
+    let block = engine
+        .prepare(&graph, signature, 1, Passes::default())
+        .unwrap();
+    let before = usage().bytes;
+    let sessions = [block.session().unwrap(), block.session().unwrap()];
+    assert_eq!(usage().bytes - before, 2 * block.weight_bytes());
+    drop((sessions, block));
+    assert_eq!(usage(), nothing());
+}
+
+#[test]
 fn what_a_device_holds_is_on_the_page_of_metrics() {
     let on_page = |bytes: usize| {
         let line = format!("blockflow_device_weight_bytes{{device=\"cpu\"}} {bytes}");
@@ -383,6 +399,48 @@ fn what_a_device_holds_is_on_the_page_of_metrics() {
     assert!(on_page(256), "{}", metrics::render());
     drop(blocks);
     assert!(on_page(0), "{}", metrics::render());
+}
+
+#[test]
+fn blocks_of_a_pipeline_share_and_give_back() {
+    let path = data("digits/digits.onnx");
+    let blocks = ["first", "second"].map(|name| {
+        let source = SourceSpec::Onnx {
+            path: path.clone(),
+            inputs: None,
+            outputs: Some(vec!["features".to_owned()]),
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        };
+        block(name, source)
+    });
+    let pipelines = ["first", "second"].map(|name| chain(name, &[name], WATCHDOG));
+    let runtime = start(&spec(blocks.to_vec(), pipelines.to_vec()));
+    let held = runtime.weights()[&Device::Cpu];
+    assert!(held.bytes > 0);
+    assert_eq!(held.shared_bytes, held.bytes);
+    let page = metrics::render();
+    for line in [
+        format!(
+            "blockflow_device_weight_bytes{{device=\"cpu\"}} {}",
+            held.bytes
+        ),
+        format!(
+            "blockflow_block_weight_bytes{{block=\"first\"}} {}",
+            held.bytes
+        ),
+        format!(
+            "blockflow_block_weight_bytes{{block=\"second\"}} {}",
+            held.bytes
+        ),
+    ] {
+        assert!(
+            page.lines().any(|seen| seen == line),
+            "{line} is not in\n{page}"
+        );
+    }
+    assert!(runtime.stop(WATCHDOG).threads_ended);
+    assert_eq!(usage(), nothing());
 }
 
 /// What happens to one of a few blocks.

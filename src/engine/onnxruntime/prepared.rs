@@ -29,6 +29,7 @@ impl OnnxRuntimePrepared {
             ValueOrigin::Initializer(initializer) => Some(initializer.tensor.bytes().len()),
             ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
         });
+        let weight_bytes = weights.sum();
         let refused = |cause| EngineError::Load {
             path: graph.path.clone(),
             cause,
@@ -37,10 +38,11 @@ impl OnnxRuntimePrepared {
         let model = model.map_err(|error| refused(error.to_string()))?;
         let threads = threads.max(1);
         // A model that ONNX Runtime refuses is refused now, not when the first block starts.
-        let first = OnnxRuntimeSession::new(&signature, &model, threads).map_err(refused)?;
+        let first = OnnxRuntimeSession::new(&signature, &model, threads, weight_bytes);
+        let first = first.map_err(refused)?;
         Ok(Self {
             signature,
-            weight_bytes: weights.sum(),
+            weight_bytes,
             model,
             threads,
             first: Mutex::new(Some(first)),
@@ -64,7 +66,8 @@ impl OnnxRuntimePrepared {
     }
 
     fn open(&self) -> Result<OnnxRuntimeSession, EngineError> {
-        OnnxRuntimeSession::new(&self.signature, &self.model, self.threads)
+        let (signature, weight_bytes) = (&self.signature, self.weight_bytes);
+        OnnxRuntimeSession::new(signature, &self.model, self.threads, weight_bytes)
             .map_err(EngineError::Fault)
     }
 }

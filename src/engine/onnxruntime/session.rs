@@ -7,8 +7,9 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session as Runtime, SessionInputValue};
 
 use crate::engine::outputs::check_outputs;
+use crate::engine::store::Holding;
 use crate::engine::{EngineError, Session};
-use crate::types::{Signature, Tensor};
+use crate::types::{Device, Signature, Tensor};
 
 use super::library::environment;
 use super::tensor;
@@ -16,11 +17,18 @@ use super::tensor;
 pub(super) struct OnnxRuntimeSession {
     signature: Signature,
     runtime: Runtime,
+    /// The weights of the session, which nobody shares.
+    _weights: Holding,
 }
 
 impl OnnxRuntimeSession {
-    /// Makes a session of a model's bytes; the error is what ONNX Runtime says of it.
-    pub(super) fn new(signature: &Signature, model: &[u8], threads: usize) -> Result<Self, String> {
+    /// Makes a session of a model's bytes, `weight_bytes` of which are weights; the error is what ONNX Runtime says of it.
+    pub(super) fn new(
+        signature: &Signature,
+        model: &[u8],
+        threads: usize,
+        weight_bytes: usize,
+    ) -> Result<Self, String> {
         let runtime = open(model, threads).map_err(|error| first_line(&error))?;
         let (seen, expected) = (runtime.outputs().len(), signature.outputs.len());
         if seen != expected {
@@ -28,9 +36,12 @@ impl OnnxRuntimeSession {
                 "onnxruntime sees {seen} outputs, expected {expected}"
             ));
         }
+        let mut weights = Holding::new(Device::Cpu);
+        weights.add_own(weight_bytes);
         Ok(Self {
             signature: signature.clone(),
             runtime,
+            _weights: weights,
         })
     }
 

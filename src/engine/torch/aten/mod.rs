@@ -1,7 +1,7 @@
 //! The `aten` engine: a graph run operator by operator with libtorch.
 //!
-//! Preparation looks up a kernel for each node, copies the weights and reads parameters that are constant; a run only
-//! calls kernels. The kernel of an operator that runs a graph holds a plan of that graph, made ready with the whole.
+//! Preparation looks up a kernel for each node, takes the weights from the device's store, which copies or packs what it
+//! lacks, and reads parameters that are constant; a run only calls kernels. The kernel of an operator that runs a graph holds a plan of that graph, made ready with the whole.
 //! Invariants: an activation is freed at its last use; a kernel writes only to memory that it made, or that nobody else
 //! sees and nobody needs any more.
 
