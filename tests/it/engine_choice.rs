@@ -64,7 +64,6 @@ fn outputs_of_onnxruntime_outlive_their_session_and_inputs_are_not_copied() {
 
 #[test]
 fn a_machine_without_the_library_says_so() {
-    let model = data("digits/digits.onnx");
     let nowhere = |command: &mut Command| {
         command.env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so");
     };
