@@ -22,4 +22,4 @@ pub use graphs::graph_engine;
 pub use mock::MockPrepared;
 pub use prepare::{BlockSource, check_device, prepare, warm};
 pub use seam::{Engine, Prepared, Session};
-pub use support::{Lack, lacks};
+pub use support::{Lack, Support, lacks};
