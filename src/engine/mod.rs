@@ -24,4 +24,4 @@ pub use mock::MockPrepared;
 pub use prepare::{BlockSource, check_device, prepare, warm};
 pub use seam::{Engine, Prepared, Session};
 pub use store::{Store, Usage};
-pub use support::{Lack, lacks};
+pub use support::{Lack, Support, lacks};

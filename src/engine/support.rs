@@ -1,6 +1,6 @@
 //! What engines lack to run a graph, told without preparing it.
 
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, GraphError};
 use crate::types::EngineChoice;
 
 use super::torch;
@@ -13,24 +13,55 @@ pub struct Lack {
     pub cause: String,
 }
 
-/// Says why an engine has no kernel for a node; `None` if it has one.
-type Unsupported = fn(&Graph, &Node) -> Option<String>;
+/// What one engine lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Support {
+    pub engine: EngineChoice,
+    pub lacks: Vec<Lack>,
+    /// Whether nothing else can be lacking. ONNX Runtime says only of a whole model, with its weights, which kernels it
+    /// has, and names the first node without one; so what is told of it here is what cannot be handed to it.
+    pub is_all: bool,
+}
 
-/// Engines that run graphs.
-const ENGINES: &[(EngineChoice, Unsupported)] = &[(EngineChoice::Aten, torch::unsupported)];
+/// Returns what each engine that runs graphs lacks for this one.
+pub fn lacks(graph: &Graph) -> Vec<Support> {
+    vec![
+        Support {
+            engine: EngineChoice::Aten,
+            lacks: without_kernel(graph),
+            is_all: true,
+        },
+        Support {
+            engine: EngineChoice::OnnxRuntime,
+            lacks: without_form(graph),
+            is_all: false,
+        },
+    ]
+}
 
-/// Returns each engine that runs graphs, with the nodes of this one that it cannot run.
-pub fn lacks(graph: &Graph) -> Vec<(EngineChoice, Vec<Lack>)> {
-    let engines = ENGINES.iter().map(|(engine, unsupported)| {
-        let lack = |node: &Node| {
-            let cause = unsupported(graph, node)?;
-            Some(Lack {
-                node: node.name.clone(),
-                operator: node.op.name(),
-                cause,
-            })
-        };
-        (*engine, graph.nodes.iter().filter_map(lack).collect())
+fn without_kernel(graph: &Graph) -> Vec<Lack> {
+    let nodes = graph.nodes.iter();
+    let lacks = nodes.filter_map(|node| {
+        Some(Lack {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            cause: torch::unsupported(graph, node)?,
+        })
     });
-    engines.collect()
+    lacks.collect()
+}
+
+fn without_form(graph: &Graph) -> Vec<Lack> {
+    let lacks = graph.unwritable().map(|(node, error)| Lack {
+        node: node.name.clone(),
+        operator: node.op.name(),
+        cause: match error {
+            GraphError::Unwritable { operator, .. } if operator == node.op.name() => {
+                "ONNX has no form for it as it is used here".to_owned()
+            }
+            // Of a node in a body.
+            error => error.to_string(),
+        },
+    });
+    lacks.collect()
 }

@@ -22,6 +22,7 @@ fn a_model_is_told_with_signature_operators_costs_and_hashes() {
         "Gemm",
         "Relu",
         "aten runs every node",
+        "onnxruntime can be given every node",
         "FLOP at batch = 1",
         "structure",
     ] {
@@ -31,7 +32,11 @@ fn a_model_is_told_with_signature_operators_costs_and_hashes() {
     assert_eq!(told["inputs"][0]["shape"][0], "batch");
     assert_eq!(told["sizes"]["batch"], 1);
     assert_eq!(told["engines"][0]["engine"], "aten");
-    assert_eq!(told["engines"][0]["lacks"], Value::Array(Vec::new()));
+    assert_eq!(told["engines"][1]["engine"], "onnxruntime");
+    for (engine, is_all) in [(0, true), (1, false)] {
+        assert_eq!(told["engines"][engine]["lacks"], Value::Array(Vec::new()));
+        assert_eq!(told["engines"][engine]["is_all"], is_all);
+    }
     for hash in ["structure", "weights", "content"] {
         assert_eq!(told["hashes"][hash].as_str().unwrap().len(), 64, "{hash}");
     }

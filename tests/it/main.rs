@@ -37,6 +37,7 @@ mod engine_torchscript;
 mod envelopes;
 mod faults;
 mod graph_control;
+mod graph_costs;
 mod graph_cut;
 mod graph_file;
 mod graph_formulas;

@@ -71,7 +71,12 @@ fn facts(model: &ModelView) -> Vec<Vec<String>> {
 
 fn render_engine(engine: &EngineView) -> String {
     if engine.lacks.is_empty() {
-        return format!("  {} runs every node\n", engine.engine);
+        let can = if engine.is_all {
+            "runs"
+        } else {
+            "can be given"
+        };
+        return format!("  {} {can} every node\n", engine.engine);
     }
     let rows: Vec<_> = engine
         .lacks

@@ -72,6 +72,8 @@ pub(super) struct EngineView {
     pub(super) engine: &'static str,
     /// Nodes that it cannot run.
     pub(super) lacks: Vec<LackView>,
+    /// Whether the engine can lack nothing else.
+    pub(super) is_all: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -98,15 +100,16 @@ pub(super) fn describe(path: &Path, graph: &Graph, sizes: Bindings, cuts: bool) 
     let total = costs.total(graph);
     let progress = Progress::new("hashing", weight_bytes(graph));
     let hashes = graph.hashes(&mut |bytes| progress.add(bytes));
-    let engines = engine::lacks(graph).into_iter().map(|(engine, lacks)| {
-        let lacks = lacks.into_iter().map(|lack| LackView {
+    let engines = engine::lacks(graph).into_iter().map(|support| {
+        let lacks = support.lacks.into_iter().map(|lack| LackView {
             node: lack.node,
             operator: lack.operator,
             cause: lack.cause,
         });
         EngineView {
-            engine: engine.name(),
+            engine: support.engine.name(),
             lacks: lacks.collect(),
+            is_all: support.is_all,
         }
     });
     let sized = dims::symbols(graph).into_iter().map(|symbol| {

@@ -5,11 +5,13 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use crate::graph::infer::Fact;
-use crate::graph::{Graph, Node, ValueId, ValueOrigin};
+use crate::graph::{Graph, Node, Op, ValueId, ValueOrigin};
 use crate::types::{Bindings, byte_count};
 
+use super::bodies;
+use super::flops::work;
+use super::shapes::Shapes;
 use super::sizes::sized;
-use super::{Work, work};
 
 /// What some nodes and weights take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,11 +65,8 @@ impl Graph {
     pub fn costs(&self, sizes: &Bindings) -> Costs {
         let facts = sized(self, sizes);
         let mut uncounted = BTreeMap::new();
-        let nodes = self.nodes.iter().map(|node| {
-            let flops = match node_work(node, &facts) {
-                Work::Known(flops) => Some(flops),
-                Work::Unknown => None,
-            };
+        let work = nodes_work(self, &facts, sizes);
+        let nodes = self.nodes.iter().zip(work).map(|(node, flops)| {
             if flops.is_none() {
                 *uncounted.entry(node.op.name()).or_default() += 1;
             }
@@ -134,13 +133,32 @@ impl Costs {
     }
 }
 
-fn node_work(node: &Node, facts: &[Fact]) -> Work {
-    let facts = |ids: &[Option<ValueId>]| -> Vec<Option<Vec<usize>>> {
-        let shape = |id: &Option<ValueId>| {
-            let fact = &facts[(*id)?.0 as usize];
-            fact.shape.as_ref()?.concrete()
-        };
+/// Returns the operations of each node of a graph, of whose values `facts` are known.
+pub(super) fn nodes_work(graph: &Graph, facts: &[Fact], sizes: &Bindings) -> Vec<Option<u64>> {
+    let nodes = graph.nodes.iter();
+    nodes.map(|node| node_work(node, facts, sizes)).collect()
+}
+
+/// Returns the sum; `None` if one of them is not known.
+pub(super) fn total_flops(work: &[Option<u64>]) -> Option<u64> {
+    let mut flops = work.iter().copied();
+    flops.try_fold(0_u64, |total, flops| Some(total.saturating_add(flops?)))
+}
+
+fn node_work(node: &Node, facts: &[Fact], sizes: &Bindings) -> Option<u64> {
+    let fact = |id: &Option<ValueId>| Some(&facts[(*id)?.0 as usize]);
+    if let Op::Control(control) = &node.op {
+        let inputs: Vec<_> = node.inputs.iter().map(fact).collect();
+        return bodies::work(control, &inputs, sizes);
+    }
+    let shapes = |ids: &[Option<ValueId>]| -> Vec<_> {
+        let shape = |id: &Option<ValueId>| fact(id)?.shape.as_ref()?.concrete();
         ids.iter().map(shape).collect()
     };
-    work(&node.op, &facts(&node.inputs), &facts(&node.outputs))
+    let (inputs, outputs) = (shapes(&node.inputs), shapes(&node.outputs));
+    let shapes = Shapes {
+        inputs: &inputs,
+        outputs: &outputs,
+    };
+    work(&node.op, &shapes)
 }

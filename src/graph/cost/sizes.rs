@@ -13,11 +13,21 @@ const DEFAULT: usize = 1;
 /// Shapes are inferred anew, so that sizes which follow from symbols are known too. Where an operator refuses such a
 /// size, as a convolution does an image smaller than its window, what was known without it stays.
 pub(super) fn sized(graph: &Graph, sizes: &Bindings) -> Vec<Fact> {
+    sized_with(graph, &[], sizes)
+}
+
+/// As [`sized`], where more is known of some inputs, by their place.
+pub(super) fn sized_with(graph: &Graph, given: &[Option<&Fact>], sizes: &Bindings) -> Vec<Fact> {
     let mut facts: Vec<Fact> = graph
         .values
         .iter()
         .map(|value| stored(value, sizes))
         .collect();
+    for (id, fact) in graph.inputs.iter().zip(given) {
+        if let Some(fact) = fact.filter(|fact| fact.shape.is_some()) {
+            facts[id.0 as usize].clone_from(fact);
+        }
+    }
     for node in &graph.nodes {
         let fact = |id: &Option<ValueId>| id.map(|id| &facts[id.0 as usize]);
         let inputs: Vec<_> = node.inputs.iter().map(fact).collect();

@@ -14,6 +14,7 @@ mod elementwise;
 mod fused;
 mod index;
 mod linear_attention;
+mod moves;
 mod name;
 mod normalisation;
 mod operator;

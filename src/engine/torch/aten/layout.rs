@@ -35,24 +35,8 @@ impl Layout {
             Op::Unary(_) => Self::Even { threads },
             Op::Binary(Binary::Pow) => Self::Dimensions,
             Op::Pool(pool) if pool.kind == PoolKind::Max => Self::Any,
-            Op::GlobalPool(PoolKind::Max)
-            | Op::Binary(_)
-            | Op::Clip
-            | Op::Where
-            | Op::Reshape { .. }
-            | Op::Flatten { .. }
-            | Op::Transpose { .. }
-            | Op::Squeeze
-            | Op::Unsqueeze
-            | Op::Concat { .. }
-            | Op::Split { .. }
-            | Op::Slice
-            | Op::Gather { .. }
-            | Op::Expand
-            | Op::Pad(_)
-            | Op::Shape { .. }
-            | Op::Cast { .. }
-            | Op::Identity => Self::Any,
+            Op::GlobalPool(PoolKind::Max) | Op::Binary(_) | Op::Clip | Op::Where => Self::Any,
+            op if op.only_moves() => Self::Any,
             _ => Self::Dimensions,
         }
     }
