@@ -411,6 +411,16 @@ fn writing_in_place_is_read_where_nobody_else_sees_it_and_refused_elsewhere() {
         .read()
         .unwrap();
     assert_eq!(alone.nodes.len(), 3);
+    let settings = [
+        ("p", json!({"as_float": 0.5})),
+        ("train", json!({"as_bool": false})),
+    ];
+    let inputs = [&[("self", tensor("h"))], settings.as_slice()].concat();
+    let idle = node("dropout_.default", &inputs, "d");
+    let idle = Program::of(vec![square(), idle, sum("d", "w")])
+        .read()
+        .unwrap();
+    assert_eq!(idle.nodes.len(), 3);
     let view = node(
         "view.default",
         &[("self", tensor("h")), ("size", json!({"as_ints": [2, 3]}))],
