@@ -115,7 +115,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (
             &["infer", "m.pt", "--output", "o", "--cut", "t"],
-            "only an ONNX model",
+            "only an ONNX or .pt2 model",
         ),
         (
             &["infer", "m.onnx", "--output", "o", "--output-name", "t"],
@@ -123,7 +123,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (&["inspect"], "MODEL"),
         (&["inspect", "m.onnx", "--dim", "n"], "NAME=SIZE"),
-        (&["inspect", "m.pt"], "only an ONNX model"),
+        (&["inspect", "m.pt"], "only an ONNX or .pt2 model"),
         (&["split", "m.onnx", "-o", "o"], "--at"),
         (
             &["split", "m.onnx", "-o", "o", "--parts", "1"],
@@ -135,7 +135,7 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         ),
         (
             &["split", "m.pt", "-o", "o", "--parts", "2"],
-            "only an ONNX model",
+            "only an ONNX or .pt2 model",
         ),
         (&["shared", "m.onnx"], "2 values required"),
         (&["bench"], "--config"),

@@ -44,7 +44,7 @@ fn archives_that_are_not_as_they_should_be_are_refused() {
         ),
         (
             |program| program.entries[0].claimed = Some(1 << 30),
-            "damaged",
+            "expected an entry within the file",
         ),
         (
             |program| program.entries.push(entry("byteorder", "little")),
@@ -123,13 +123,13 @@ fn json_that_is_not_of_the_schema_is_refused_with_its_place() {
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     for (text, expected) in [
         ("{".to_owned(), "EOF while parsing"),
-        (nested(100_000), "recursion limit"),
+        (nested(100_000), "invalid type: sequence"),
         (
             format!(
                 "{{\"schema_version\": {{\"major\": 8, \"minor\": 0}}, \"other\": {}}}",
                 nested(100_000)
             ),
-            "recursion limit",
+            "missing field `graph_module`",
         ),
         (
             Program::new()
@@ -411,6 +411,16 @@ fn writing_in_place_is_read_where_nobody_else_sees_it_and_refused_elsewhere() {
         .read()
         .unwrap();
     assert_eq!(alone.nodes.len(), 3);
+    let settings = [
+        ("p", json!({"as_float": 0.5})),
+        ("train", json!({"as_bool": false})),
+    ];
+    let inputs = [&[("self", tensor("h"))], settings.as_slice()].concat();
+    let idle = node("dropout_.default", &inputs, "d");
+    let idle = Program::of(vec![square(), idle, sum("d", "w")])
+        .read()
+        .unwrap();
+    assert_eq!(idle.nodes.len(), 3);
     let view = node(
         "view.default",
         &[("self", tensor("h")), ("size", json!({"as_ints": [2, 3]}))],

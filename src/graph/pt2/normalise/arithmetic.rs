@@ -10,6 +10,24 @@ use crate::types::DType;
 const BOTH: [&str; 2] = ["self", "other"];
 
 pub(super) const RULES: &[Rule] = &[
+    ("__and__.Scalar", |call| {
+        bits(call, Binary::BitwiseAnd, Binary::And)
+    }),
+    ("__and__.Tensor", |call| {
+        bits(call, Binary::BitwiseAnd, Binary::And)
+    }),
+    ("__or__.Scalar", |call| {
+        bits(call, Binary::BitwiseOr, Binary::Or)
+    }),
+    ("__or__.Tensor", |call| {
+        bits(call, Binary::BitwiseOr, Binary::Or)
+    }),
+    ("__xor__.Scalar", |call| {
+        bits(call, Binary::BitwiseXor, Binary::Xor)
+    }),
+    ("__xor__.Tensor", |call| {
+        bits(call, Binary::BitwiseXor, Binary::Xor)
+    }),
     ("add.Scalar", |call| scaled(call, Binary::Add, BOTH)),
     ("add.Tensor", |call| scaled(call, Binary::Add, BOTH)),
     ("bitwise_and.Scalar", |call| {

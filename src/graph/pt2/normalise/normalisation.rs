@@ -137,8 +137,12 @@ fn instance(call: &mut Call<'_>) -> Result<Form, Fault> {
     ))
 }
 
+/// The forms that write in place call their data otherwise.
 fn dropout(call: &mut Call<'_>) -> Result<Form, Fault> {
-    let data = call.tensor("input")?;
+    let data = match call.optional("self")? {
+        Some(data) => data,
+        None => call.tensor("input")?,
+    };
     let probability = call.arguments.float("p", 0.5)?;
     if call.arguments.flag("train", true)? && probability != 0.0 {
         return Err(trains("train"));
