@@ -405,7 +405,7 @@ fn what_a_device_holds_is_on_the_page_of_metrics() {
 fn blocks_of_a_pipeline_share_and_give_back() {
     let path = data("digits/digits.onnx");
     let blocks = ["first", "second"].map(|name| {
-        let source = SourceSpec::Onnx {
+        let source = SourceSpec::Graph {
             path: path.clone(),
             inputs: None,
             outputs: Some(vec!["features".to_owned()]),
