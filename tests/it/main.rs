@@ -35,6 +35,7 @@ mod engine_support;
 mod engine_torchscript;
 mod envelopes;
 mod faults;
+mod fuzz_corpus;
 mod graph_control;
 mod graph_costs;
 mod graph_cut;
