@@ -22,3 +22,16 @@ find_cargo() {
     have cargo || PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
     have cargo || fail "cargo is missing: install Rust from https://rustup.rs, then run this again."
 }
+
+# Keeps a second setup waiting while this one writes to the cache; what a killed one left half-done is removed.
+lock_cache() {
+    [[ -z ${lock:-} ]] || return 0
+    mkdir -p "$cache"
+    exec {lock}>"$cache/lock"
+    if ! flock --nonblock "$lock"; then
+        say "waiting for another setup to finish"
+        flock "$lock"
+    fi
+    rm -rf "$cache"/tmp.*
+    trap 'rm -rf "$cache"/tmp.*' EXIT
+}

@@ -53,4 +53,5 @@ mod server;
 
 pub use backend::Backend;
 pub use error::ServeError;
+pub use request::read_body;
 pub use server::{BoundServer, HttpOptions, HttpTimeouts, StopHandle, bind};

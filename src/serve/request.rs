@@ -93,6 +93,22 @@ pub(super) fn parse(
     })
 }
 
+/// Reads the body of an inference request as the server does, and returns its tensors in the order of the inputs. `header`
+/// is the length of the JSON that binary tensors follow; without it the body is JSON altogether.
+///
+/// # Errors
+/// What the client would be told.
+pub fn read_body(
+    signature: &Signature,
+    body: &Bytes,
+    header: Option<usize>,
+) -> Result<Vec<Tensor>, String> {
+    match parse(signature, body, header) {
+        Ok(call) => Ok(call.inputs),
+        Err(rejection) => Err(rejection.to_string()),
+    }
+}
+
 fn read_inputs(
     signature: &Signature,
     given: &[Object<InputJson<'_>>],

@@ -36,6 +36,7 @@ mod engine_support;
 mod engine_torchscript;
 mod envelopes;
 mod faults;
+mod fuzz_corpus;
 mod graph_control;
 mod graph_costs;
 mod graph_cut;

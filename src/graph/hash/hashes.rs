@@ -26,8 +26,18 @@ impl Graph {
         Hashes {
             structure: self.structure_hash(),
             weights: self.weights_in_order(&weights),
-            content: self.digest("content", &Fingerprints::of_content(self, &weights)),
+            content: self.content_of(&weights),
         }
+    }
+
+    /// Returns the last of [`Graph::hashes`]. A body is known by it alone: one that asked for all of them would ask twice
+    /// for those of each body in it, and so on.
+    pub(in crate::graph) fn content_hash(&self) -> Digest {
+        self.content_of(&WeightDigests::of(self, &mut |_| ()))
+    }
+
+    fn content_of(&self, weights: &WeightDigests) -> Digest {
+        self.digest("content", &Fingerprints::of_content(self, weights))
     }
 
     /// Returns the first of [`Graph::hashes`], for which no weight is read.

@@ -69,6 +69,10 @@ fn gives_strings(op: &Op) -> Option<bool> {
         | Op::Gather { .. }
         | Op::Expand
         | Op::Concat { .. }
+        | Op::Pad(_)
+        | Op::CenterCropPad { .. }
+        | Op::DepthToSpace { .. }
+        | Op::SpaceToDepth { .. }
         | Op::Where => Some(true),
         Op::Index(
             Index::Compress { .. }
@@ -77,7 +81,8 @@ fn gives_strings(op: &Op) -> Option<bool> {
             | Index::OneHot { .. }
             | Index::ReverseSequence { .. }
             | Index::TensorScatter { .. }
-            | Index::Tile,
+            | Index::Tile
+            | Index::Trilu { .. },
         )
         | Op::Index(
             Index::ScatterElements {
