@@ -30,6 +30,7 @@ pub(crate) const READERS: &[(&str, Reader)] = &[
     ("npy", npy),
     ("onnx_model", onnx_model),
     ("onnx_tensor", onnx_tensor),
+    ("pt2_program", pt2_program),
 ];
 
 /// Reads bytes with one of the readers.
@@ -54,9 +55,17 @@ fn in_folder<T>(name: &str, file: &[u8], read: impl FnOnce(&Path) -> T) -> T {
     read(&path)
 }
 
-/// A model: read, checked, weighed, hashed, written back.
 fn onnx_model(file: &[u8]) -> Result<(), String> {
-    in_folder("model.onnx", file, |path| {
+    model("model.onnx", file)
+}
+
+fn pt2_program(file: &[u8]) -> Result<(), String> {
+    model("model.pt2", file)
+}
+
+/// A model: read, checked, weighed, hashed, written back.
+fn model(name: &str, file: &[u8]) -> Result<(), String> {
+    in_folder(name, file, |path| {
         let graph = Graph::read(path).map_err(|error| error.to_string())?;
         graph.verify().expect("what is read keeps the invariants");
         graph.costs(&Bindings::new());

@@ -177,15 +177,22 @@ fn add_node(
     let outputs = call.outputs;
     match form {
         Form::Node(op, inputs) => builder.add_node(name, operator, op, inputs, &outputs),
-        Form::Nodes(nodes) => nodes
-            .into_iter()
-            .zip(&outputs)
-            .filter_map(|(node, output)| Some((node, output.as_deref()?)))
-            .try_for_each(|((op, inputs), output)| {
-                // One node of a file makes several, which are told apart by what they compute.
-                let name = format!("{name}.{output}");
-                builder.add_node(&name, operator, op, inputs, &[Some(output.to_owned())])
-            }),
+        Form::Nodes(nodes) => {
+            let nodes = nodes.into_iter().zip(&outputs);
+            let read: Vec<_> = nodes
+                .filter_map(|(node, output)| Some((node, output.as_deref()?)))
+                .collect();
+            let several = read.len() > 1;
+            read.into_iter().try_for_each(|((op, inputs), output)| {
+                // Where one node of a file makes several, these are told apart by what they compute.
+                let name = if several {
+                    &format!("{name}.{output}")
+                } else {
+                    name
+                };
+                builder.add_node(name, operator, op, inputs, &[Some(output.to_owned())])
+            })
+        }
         Form::Initializer(initializer) => match outputs.first() {
             Some(Some(output)) => builder.add_initializer(output, initializer).map(|_| ()),
             _ => Ok(()),

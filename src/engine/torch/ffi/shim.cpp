@@ -17,36 +17,12 @@
 #include <new>
 #include <string>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
 namespace torch::jit {
 // Exported by libtorch_cpu; its own header is one of the Python bindings.
 TORCH_API void setGraphExecutorOptimize(bool enabled);
 } // namespace torch::jit
 
 namespace {
-
-// Asks for huge pages under a large tensor. A product reads all weights of a layer in each run, and page tables of small
-// pages, in a virtual machine two of them, cost it more than the weights themselves.
-void prefer_huge_pages(void *base, size_t bytes) {
-#ifdef MADV_HUGEPAGE
-  constexpr size_t kLarge = size_t{1} << 20;
-  if (bytes < kLarge) {
-    return;
-  }
-  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  auto first = reinterpret_cast<uintptr_t>(base) & ~(page - 1);
-  auto last = (reinterpret_cast<uintptr_t>(base) + bytes + page - 1) & ~(page - 1);
-  // A hint: a kernel without huge pages refuses it, and nothing is lost.
-  (void)madvise(reinterpret_cast<void *>(first), last - first, MADV_HUGEPAGE);
-#else
-  (void)base;
-  (void)bytes;
-#endif
-}
 
 // Memory of libtorch's CPU tensors: plain `malloc`, aligned by hand. glibc's `posix_memalign` asks for more than it
 // keeps and gives the rest back; a small allocation settles there, and the hole that the tensor leaves is too small for
@@ -60,7 +36,6 @@ public:
     TORCH_CHECK(bytes <= SIZE_MAX - kAlignment - kAlignment, "cannot allocate ", bytes, " bytes");
     void *base = std::malloc(bytes + kAlignment + sizeof(void *));
     TORCH_CHECK(base != nullptr, "out of memory: cannot allocate ", bytes, " bytes");
-    prefer_huge_pages(base, bytes + kAlignment + sizeof(void *));
     auto first = reinterpret_cast<uintptr_t>(base) + sizeof(void *) + kAlignment - 1;
     void *data = reinterpret_cast<void *>(first & ~(uintptr_t{kAlignment} - 1));
     static_cast<void **>(data)[-1] = base;

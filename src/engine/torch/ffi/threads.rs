@@ -14,8 +14,7 @@ use super::bindings::{
 /// Makes all threads allocate from one arena of the C library, so that the activations one block has just freed, still
 /// in the cache, serve the next block on another thread. For the start of `main`; does nothing but under glibc.
 ///
-/// Tensors get memory from `malloc` itself, not from its aligned sibling, which fragments the heap; large ones lie in huge
-/// pages where the kernel has some.
+/// Tensors get memory from `malloc` itself, not from its aligned sibling, which fragments the heap.
 pub fn tune_allocator() {
     #[cfg(target_env = "gnu")]
     // SAFETY: `mallopt` may be called at any time, from any thread; it changes no existing allocation.
