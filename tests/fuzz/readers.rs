@@ -128,7 +128,7 @@ fn infer_body(file: &[u8]) -> Result<(), String> {
     let signature = Signature {
         inputs: vec![
             spec("x", DType::F32, &[batch.clone(), Dim::Fixed(2)]),
-            spec("text", DType::Bytes, &[batch.clone()]),
+            spec("text", DType::Bytes, std::slice::from_ref(&batch)),
         ],
         outputs: vec![spec("y", DType::F32, &[batch])],
     };

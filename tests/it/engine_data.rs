@@ -1,9 +1,7 @@
 //! Reductions, losses, orders, signals and strings: values in tensors that an operator cannot take are an error of that
 //! request, and what the backend suite does not compare.
 
-use blockflow::graph::{
-    Aggregate, Branch, Combine, Index, Leaf, LossReduction, NgramCount, Op, PadMode, Reduce, Signal,
-};
+use blockflow::graph::{Aggregate, Branch, Leaf, LossReduction, NgramCount, Op, Reduce, Signal};
 use blockflow::graph::{Split, Test, Text, TreeEnsemble, Weighting};
 use blockflow::types::{DType, Tensor};
 
@@ -177,42 +175,4 @@ fn a_sum_of_exponentials_beyond_the_type_has_a_logarithm() {
     let x = f32s(&[2], &[1000.0, 1000.0]);
     let outputs = run(op, &[x], false, &[f32s(&[], &[0.0])]).unwrap();
     assert!((values_f32(&outputs[0])[0] - 1_000.693_1).abs() < 1e-3);
-}
-
-#[test]
-fn strings_are_padded_and_scattered_as_numbers_are() {
-    let words = strings(&["a", "b", "c"]);
-    let pad = || Op::Pad(PadMode::Constant);
-    let value = Tensor::from_byte_strings(Vec::new(), &["z"]).unwrap();
-    let pads = list(&[1, 1]);
-    let scatter = Op::Index(Index::ScatterElements {
-        axis: 0,
-        combine: Combine::Replace,
-    });
-    for (op, inputs, expected) in [
-        (
-            pad(),
-            vec![words.clone(), pads.clone()],
-            ["", "a", "b", "c", ""].as_slice(),
-        ),
-        (
-            pad(),
-            vec![words.clone(), pads.clone(), value],
-            &["z", "a", "b", "c", "z"],
-        ),
-        (
-            Op::Pad(PadMode::Reflect),
-            vec![words.clone(), pads],
-            &["b", "a", "b", "c", "b"],
-        ),
-        (
-            scatter,
-            vec![words.clone(), list(&[-1, 0]), strings(&["x", "y"])],
-            &["y", "b", "x"],
-        ),
-    ] {
-        let expected = strings(expected);
-        let seen = run(op, &inputs, true, std::slice::from_ref(&expected)).unwrap();
-        assert_eq!(seen[0].byte_strings(), expected.byte_strings());
-    }
 }

@@ -69,10 +69,6 @@ fn gives_strings(op: &Op) -> Option<bool> {
         | Op::Gather { .. }
         | Op::Expand
         | Op::Concat { .. }
-        | Op::Pad(_)
-        | Op::CenterCropPad { .. }
-        | Op::DepthToSpace { .. }
-        | Op::SpaceToDepth { .. }
         | Op::Where => Some(true),
         Op::Index(
             Index::Compress { .. }
@@ -81,8 +77,7 @@ fn gives_strings(op: &Op) -> Option<bool> {
             | Index::OneHot { .. }
             | Index::ReverseSequence { .. }
             | Index::TensorScatter { .. }
-            | Index::Tile
-            | Index::Trilu { .. },
+            | Index::Tile,
         )
         | Op::Index(
             Index::ScatterElements {

@@ -10,8 +10,7 @@ use super::super::cause::Cause;
 use super::args::{Args, Kernel, Outputs, integers, signed};
 use super::datum::Datum;
 
-/// Distinct strings, and tensors of their numbers in the shapes of those that held them. Number 0 is the empty string, as
-/// it is what stands where numbers have zeros.
+/// Distinct strings, and tensors of their numbers in the shapes of those that held them.
 struct Numbered<'a> {
     strings: Vec<&'a [u8]>,
     numbers: Vec<Tensor>,
@@ -19,8 +18,8 @@ struct Numbered<'a> {
 
 impl<'a> Numbered<'a> {
     fn of(tensors: impl IntoIterator<Item = &'a types::Tensor>) -> Result<Self, Cause> {
-        let mut strings: Vec<&[u8]> = vec![b""];
-        let mut known: HashMap<&[u8], i64> = HashMap::from([(strings[0], 0)]);
+        let mut strings = Vec::new();
+        let mut known: HashMap<&[u8], i64> = HashMap::new();
         let mut numbers = Vec::new();
         for tensor in tensors {
             let own = tensor.byte_strings().into_iter().map(|string| {
