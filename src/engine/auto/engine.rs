@@ -1,6 +1,8 @@
 //! Preparing on the engine that is remembered, or on the one that wins the trial.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use crate::engine::graphs::{Aten, OnnxRuntime};
 use crate::engine::onnxruntime::OnnxRuntimePrepared;
@@ -41,8 +43,15 @@ impl Engine for Auto {
             tracing::debug!(path = %graph.path.display(), engine = known, "engine remembered");
             return Ok(prepared);
         }
-        let aten = AtenPrepared::new(graph, signature.clone(), threads, passes);
-        let runtime = OnnxRuntimePrepared::new(graph, signature.clone(), threads);
+        let (aten, runtime) = thread::scope(|scope| {
+            let runtime =
+                scope.spawn(|| OnnxRuntimePrepared::new(graph, signature.clone(), threads));
+            let aten = AtenPrepared::new(graph, signature.clone(), threads, passes);
+            (
+                aten,
+                runtime.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            )
+        });
         let (aten, runtime) = match (aten, runtime) {
             (Ok(aten), Ok(runtime)) => (aten, runtime),
             (Ok(only), Err(error)) => {

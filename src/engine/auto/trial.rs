@@ -10,7 +10,7 @@ use crate::types::{Signature, Tensor};
 const ROUNDS_MAX: usize = 15;
 const ROUNDS_MIN: usize = 2;
 /// The time after which no further round begins.
-const TRIAL_MAX: Duration = Duration::from_millis(1000);
+const TRIAL_MAX: Duration = Duration::from_millis(600);
 
 /// The shortest and the longest of some runs.
 #[derive(Debug, Clone, Copy)]
