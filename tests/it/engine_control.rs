@@ -4,7 +4,7 @@ use blockflow::engine::EngineError;
 use blockflow::graph::{Combine, Index, Op};
 use blockflow::types::Tensor;
 
-use crate::engine_support::{bools, f32s, i64s, list, prepare_graph, run_op, values_f32};
+use crate::engine_support::{bools, f32s, i64s, list, noise, prepare_graph, run_op, values_f32};
 use crate::graph_file::*;
 
 /// Reads a model of one input `x`, and runs it.
@@ -279,4 +279,74 @@ fn a_slice_backwards_starts_at_the_first_element_at_least() {
     let inputs = [Some(x), starts, ends, axes, steps];
     let sliced = run_op(&Op::Slice, &inputs, &[false; 5], &[f32s(&[1], &[1.0])]).unwrap();
     assert_eq!(values_f32(&sliced[0]), [1.0]);
+}
+
+/// FlexAttention of `x` (2, 4 heads, 3, 8) over keys and values of 2 heads.
+fn flex_attention(change: impl Fn(NodePart) -> NodePart) -> Model {
+    let node = node("FlexAttention", &["x", "k", "v"], &["y"]);
+    let attention = NodePart {
+        domain: "ai.onnx.preview".to_owned(),
+        ..change(node)
+    };
+    let heads = |name, seed| TensorPart {
+        dims: vec![2, 2, 5, 8],
+        floats: noise(160, seed),
+        ..floats(name, &[160])
+    };
+    model(
+        26,
+        "2,4,3,8",
+        vec![attention],
+        vec![heads("k", 1), heads("v", 2)],
+    )
+}
+
+#[test]
+fn functions_of_scores_and_probabilities_are_applied_between_the_steps_of_attention() {
+    let x = f32s(&[2, 4, 3, 8], &noise(192, 3));
+    let one = TensorPart {
+        dims: vec![],
+        floats: vec![1.0],
+        ..floats("one", &[1])
+    };
+    let same = |operator: &str| {
+        let nodes = vec![node(operator, &["given", "one"], &["made"])];
+        let mut graph = body(&["given"], nodes, &["made"]);
+        graph.weights.push(one.clone());
+        graph
+    };
+    let plain = run(&flex_attention(|node| node), &x).unwrap();
+    let whole = |node: NodePart| {
+        node.graph("score_mod", same("Add"))
+            .graph("prob_mod", same("Mul"))
+    };
+    let steps = run(&flex_attention(whole), &x).unwrap();
+    assert_eq!(steps[0].shape(), [2, 4, 3, 8]);
+    for (seen, expected) in values_f32(&steps[0]).iter().zip(values_f32(&plain[0])) {
+        assert!(
+            (seen - expected).abs() < 1e-5,
+            "{seen}, expected {expected}"
+        );
+    }
+    let shifted = run(
+        &flex_attention(|node| node.graph("prob_mod", same("Add"))),
+        &x,
+    )
+    .unwrap();
+    assert_ne!(values_f32(&shifted[0]), values_f32(&plain[0]));
+}
+
+#[test]
+fn a_function_of_scores_has_one_input() {
+    let two = body(
+        &["a", "b"],
+        vec![node("Add", &["a", "b"], &["made"])],
+        &["made"],
+    );
+    let error = flex_attention(|node| node.graph("score_mod", two.clone())).read();
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("\"y_node\"") && error.contains("score_mod"),
+        "{error}"
+    );
 }

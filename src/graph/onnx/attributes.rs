@@ -169,6 +169,11 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// Tells whether an attribute is there, without reading it.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.all.iter().any(|attribute| attribute.name == name)
+    }
+
     pub(super) fn graph(&self, name: &str) -> Result<&'a GraphProto, Fault> {
         match self.find(name, kind::GRAPH, "a graph")? {
             Some(AttributeProto { g: Some(graph), .. }) => Ok(graph),

@@ -310,6 +310,36 @@ pub(super) fn inline_body(
     bind_outputs(node, &inner, outputs, builder)
 }
 
+/// Reads the nodes of a graph of one input and one output, in place of the node that applies it to `tensor`.
+pub(super) fn apply_body(
+    setting: Setting<'_>,
+    graph: &GraphProto,
+    node: &str,
+    tensor: ValueId,
+    builder: &mut Builder,
+    files: &mut Files,
+) -> Result<ValueId, Defect> {
+    let setting = setting.deeper()?;
+    let parameters = inputs(graph)?;
+    let ([input], [output]) = (parameters.as_slice(), graph.output.as_slice()) else {
+        return Err(Defect::BodyInputs {
+            seen: graph.input.len(),
+            expected: 1,
+        });
+    };
+    let mut frame = Frame::branch(node, declared(graph)?, &[], &[]);
+    frame.names.insert(input.name.clone(), Some(tensor));
+    builder.open(frame);
+    read_weights(graph, builder, files)?;
+    let names = std::iter::once(output.name.as_str());
+    read_nodes(setting, &graph.node, names, builder, files)?;
+    let value = builder.resolve(&output.name).flatten();
+    builder.close();
+    value.ok_or_else(|| Defect::UndefinedOutput {
+        tensor: output.name.clone(),
+    })
+}
+
 /// Closes the frame of nodes that were read in place of `node`, and gives its outputs their values, where those are not
 /// computed inside and so have them already.
 pub(super) fn bind_outputs(

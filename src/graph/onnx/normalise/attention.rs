@@ -1,4 +1,4 @@
-//! Attention, FlexAttention without functions of its own, RotaryEmbedding.
+//! Attention, RotaryEmbedding.
 
 use super::super::attributes::{Attributes, wrong};
 use super::super::dtype::{from_number, name};
@@ -10,7 +10,6 @@ use crate::types::DType;
 pub(super) const RULES: &[Rule] = &[
     ("Attention", attention),
     ("RotaryEmbedding", rotary_embedding),
-    ("ai.onnx.preview.FlexAttention", flex_attention),
 ];
 
 fn attention(call: &mut Call<'_>) -> Result<Form, Fault> {
@@ -47,23 +46,19 @@ fn attention(call: &mut Call<'_>) -> Result<Form, Fault> {
     call.plain(Op::Attention(op))
 }
 
-/// FlexAttention is attention with two functions of the model's: of the scores, and of the probabilities.
-fn flex_attention(call: &mut Call<'_>) -> Result<Form, Fault> {
-    call.at_most_inputs(3)?;
-    call.only_first_output()?;
-    let attributes = &call.attributes;
-    let op = Attention {
+/// Attention over heads that are a dimension of their own, without masks.
+pub(super) fn attend(scale: Option<f32>, softmax_dtype: Option<DType>) -> Attention {
+    Attention {
         heads: None,
         causal: false,
-        scale: attributes.float("scale")?,
+        scale,
         softcap: None,
         scores: Scores::Scaled,
-        softmax_dtype: softmax_dtype(attributes)?,
-    };
-    call.plain(Op::Attention(op))
+        softmax_dtype,
+    }
 }
 
-fn softmax_dtype(attributes: &Attributes<'_>) -> Result<Option<DType>, Fault> {
+pub(super) fn softmax_dtype(attributes: &Attributes<'_>) -> Result<Option<DType>, Fault> {
     let Some(number) = attributes.int("softmax_precision")? else {
         return Ok(None);
     };

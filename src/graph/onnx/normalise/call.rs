@@ -6,7 +6,7 @@ use crate::types::{DType, Tensor};
 
 use super::super::attributes::{Attributes, wrong};
 use super::super::external::Files;
-use super::super::graph::{Setting, inline_body, read_body};
+use super::super::graph::{Setting, apply_body, inline_body, read_body};
 use super::super::proto::GraphProto;
 use crate::graph::build::Builder;
 use crate::graph::build::literal;
@@ -157,6 +157,25 @@ impl Call<'_> {
         )
         .map_err(|defect| in_body(attribute, defect))?;
         Ok(Form::Inlined)
+    }
+
+    /// Reads the graph of an attribute as what is done to one tensor; returns its only output.
+    pub(super) fn apply(
+        &mut self,
+        attribute: &str,
+        graph: &GraphProto,
+        tensor: ValueId,
+    ) -> Result<ValueId, Fault> {
+        let place = format!("{}.{attribute}", self.node);
+        apply_body(
+            self.setting,
+            graph,
+            &place,
+            tensor,
+            self.builder,
+            self.files,
+        )
+        .map_err(|defect| in_body(attribute, defect))
     }
 
     /// Reads the axes of operators that took them as an attribute before opset `since`, and returns the inputs.

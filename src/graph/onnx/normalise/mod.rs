@@ -13,6 +13,7 @@ mod convolution;
 mod elementwise;
 mod extent;
 mod fill;
+mod flex_attention;
 mod index;
 mod labels;
 mod linear;

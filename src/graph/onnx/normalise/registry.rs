@@ -2,9 +2,10 @@
 
 use super::call::{Call, Form};
 use super::{
-    attention, cast, constant, container, control, convolution, elementwise, extent, fill, index,
-    labels, linear, linear_attention, loss, normalisation, order, pooling, quantised, recurrent,
-    reduce, sampling, scores, selection, shape, signal, text, training, trees,
+    attention, cast, constant, container, control, convolution, elementwise, extent, fill,
+    flex_attention, index, labels, linear, linear_attention, loss, normalisation, order, pooling,
+    quantised, recurrent, reduce, sampling, scores, selection, shape, signal, text, training,
+    trees,
 };
 use crate::graph::Fault;
 
@@ -24,6 +25,7 @@ const FAMILIES: &[&[Rule]] = &[
     elementwise::RULES,
     extent::RULES,
     fill::RULES,
+    flex_attention::RULES,
     index::RULES,
     labels::RULES,
     linear::RULES,
