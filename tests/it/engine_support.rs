@@ -134,6 +134,24 @@ pub(crate) fn run_graph(
         .map_err(|error| error.to_string())
 }
 
+/// Returns the tensors that alone carry all that follows.
+pub(crate) fn cuts(graph: &Graph) -> Vec<String> {
+    let computed = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.outputs.iter().flatten())
+        .map(|&id| graph.value(id))
+        .filter(|value| matches!(value.origin, ValueOrigin::Node(..)));
+    let names = computed.map(|value| value.name.clone());
+    names
+        .filter(|name| {
+            let segments = graph.chain(std::slice::from_ref(name));
+            // Nothing is left to compute after the last tensor.
+            segments.is_ok_and(|segments| segments[0].outputs.len() == 1)
+        })
+        .collect()
+}
+
 /// Runs one operator over `inputs`; `constant[i]` says whether input `i` is an initialiser. `None` is an absent input.
 /// The signature is made to fit `expected`, so that a result of another shape or dtype is an error.
 pub(crate) fn run_op(

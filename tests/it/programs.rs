@@ -10,7 +10,7 @@ use blockflow::graph::{Graph, ValueOrigin};
 use blockflow::types::{DType, Dim, Passes, Tensor};
 
 use crate::cli::{blockflow, stderr, stdout};
-use crate::engine_support::{data, values_f32};
+use crate::engine_support::{cuts, data, values_f32};
 use crate::graph_write::{INLINE, onnxruntime, written};
 use crate::passes_support::{FAST, run};
 
@@ -103,23 +103,6 @@ fn sizes_of_the_exporter_become_symbols_that_take_other_sizes() {
             assert!((seen - expected).abs() < 1e-5, "{seen} and {expected}");
         }
     }
-}
-
-/// Returns the tensors that alone carry all that follows.
-fn cuts(graph: &Graph) -> Vec<String> {
-    let computed = graph
-        .nodes
-        .iter()
-        .flat_map(|node| node.outputs.iter().flatten())
-        .map(|&id| graph.value(id))
-        .filter(|value| matches!(value.origin, ValueOrigin::Node(..)));
-    let names = computed.map(|value| value.name.clone());
-    names
-        .filter(|name| {
-            let segments = graph.chain(std::slice::from_ref(name));
-            segments.is_ok_and(|segments| segments[0].outputs.len() == 1)
-        })
-        .collect()
 }
 
 #[test]

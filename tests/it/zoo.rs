@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use blockflow::cli::read_npy;
-use blockflow::graph::{Graph, ValueOrigin};
+use blockflow::graph::Graph;
 use blockflow::types::{DType, GraphEngine, Passes, Tensor};
 
-use crate::engine_support::{run_graph, values_f32};
+use crate::engine_support::{cuts, run_graph, values_f32};
 
 /// Allowed difference, of the largest magnitude of an output.
 const TOLERANCE: f32 = 1e-4;
@@ -160,24 +160,6 @@ fn real_architectures_compute_what_pytorch_and_onnxruntime_do() {
         "{} models fail: {failed:?}",
         failed.len()
     );
-}
-
-/// Returns the tensors that alone carry all that follows.
-fn cuts(graph: &Graph) -> Vec<String> {
-    let computed = graph
-        .nodes
-        .iter()
-        .flat_map(|node| node.outputs.iter().flatten())
-        .map(|&id| graph.value(id))
-        .filter(|value| matches!(value.origin, ValueOrigin::Node(..)));
-    let names = computed.map(|value| value.name.clone());
-    names
-        .filter(|name| {
-            let segments = graph.chain(std::slice::from_ref(name));
-            // Nothing is left to compute after the last tensor.
-            segments.is_ok_and(|segments| segments[0].outputs.len() == 1)
-        })
-        .collect()
 }
 
 #[test]
