@@ -17,6 +17,8 @@ use super::tensor;
 pub(super) struct OnnxRuntimeSession {
     signature: Signature,
     runtime: Runtime,
+    /// Of each input: whether ONNX Runtime has it, which drops those that nothing reads.
+    reads: Vec<bool>,
     /// The weights of the session, which nobody shares.
     _weights: Holding,
 }
@@ -36,10 +38,14 @@ impl OnnxRuntimeSession {
                 "onnxruntime sees {seen} outputs, expected {expected}"
             ));
         }
+        let knows = |name: &str| runtime.inputs().iter().any(|known| known.name() == name);
+        let reads = signature.inputs.iter().map(|spec| knows(&spec.name));
+        let reads = reads.collect();
         let mut weights = Holding::new(Device::Cpu);
         weights.add_own(weight_bytes);
         Ok(Self {
             signature: signature.clone(),
+            reads,
             runtime,
             _weights: weights,
         })
@@ -47,13 +53,9 @@ impl OnnxRuntimeSession {
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         let mut values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
-        for (spec, input) in self.signature.inputs.iter().zip(inputs) {
-            let known = self
-                .runtime
-                .inputs()
-                .iter()
-                .any(|known| known.name() == spec.name);
-            if known {
+        let given = self.signature.inputs.iter().zip(inputs);
+        for ((spec, input), &is_read) in given.zip(&self.reads) {
+            if is_read {
                 let value = tensor::input(input).map_err(|error| {
                     EngineError::Input(format!("input {:?}: {error}", spec.name))
                 })?;

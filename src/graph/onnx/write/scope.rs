@@ -1,6 +1,6 @@
 //! Names in a file: each tensor and each node has one of its own, also across the graphs of nodes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::graph::{Graph, Initializer, ValueId, ValueOrigin};
@@ -8,14 +8,20 @@ use crate::graph::{Graph, Initializer, ValueId, ValueOrigin};
 /// A weight of a body of fewer bytes lies in the body: it sets an operator, and readers look for it there.
 const HOISTED_BYTES_MIN: usize = 1024;
 
+/// The number of the second of several equal names.
+const FIRST_NUMBER: u64 = 2;
+
 /// The names of one graph's values, by their place.
 pub(super) type Names = Vec<String>;
+
+/// Names that are taken, and the number that the next of the same name is tried with.
+type Taken = HashMap<String, u64>;
 
 /// What is taken so far, and the weights of the whole file.
 #[derive(Default)]
 pub(super) struct Scope<'a> {
-    tensors: HashSet<String>,
-    nodes: HashSet<String>,
+    tensors: Taken,
+    nodes: Taken,
     /// In the order of the file.
     pub(super) weights: Vec<(String, &'a Arc<Initializer>)>,
     /// Where a weight is among them.
@@ -27,7 +33,7 @@ impl<'a> Scope<'a> {
     pub(super) fn of(graph: &'a Graph) -> Self {
         let mut scope = Self::default();
         for value in &graph.values {
-            scope.tensors.insert(value.name.clone());
+            scope.tensors.insert(value.name.clone(), FIRST_NUMBER);
             if let ValueOrigin::Initializer(initializer) = &value.origin {
                 scope.weigh(value.name.clone(), initializer);
             }
@@ -72,7 +78,7 @@ impl<'a> Scope<'a> {
     }
 
     fn hoisted(&mut self, name: &str, weight: &'a Arc<Initializer>) -> Option<String> {
-        if weight.tensor.bytes().len() < HOISTED_BYTES_MIN {
+        if weight.tensor.byte_count() < HOISTED_BYTES_MIN {
             return None;
         }
         if let Some(&place) = self.places.get(&Arc::as_ptr(weight)) {
@@ -98,13 +104,16 @@ impl<'a> Scope<'a> {
 }
 
 /// Returns a name, with a number if it is taken, and takes it.
-fn distinct(taken: &mut HashSet<String>, base: &str) -> String {
+fn distinct(taken: &mut Taken, base: &str) -> String {
     let mut name = base.to_owned();
-    let mut number = 2_u64;
-    while !taken.insert(name.clone()) {
-        name = format!("{base}.{number}");
-        number += 1;
+    if let Some(&number) = taken.get(base) {
+        let free = (number..).find(|number| {
+            name = format!("{base}.{number}");
+            !taken.contains_key(&name)
+        });
+        taken.insert(base.to_owned(), free.unwrap_or(number) + 1);
     }
+    taken.insert(name.clone(), FIRST_NUMBER);
     name
 }
 
@@ -112,4 +121,16 @@ fn distinct(taken: &mut HashSet<String>, base: &str) -> String {
 pub(super) fn named(names: &Names, ids: &[Option<ValueId>]) -> Vec<String> {
     let name = |id: &Option<ValueId>| id.map(|id| names[id.0 as usize].clone());
     ids.iter().map(|id| name(id).unwrap_or_default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_get_numbers_that_nobody_has() {
+        let mut taken = Taken::new();
+        let names = ["a", "a.2", "a", "a", "a.2", "a.3"].map(|name| distinct(&mut taken, name));
+        assert_eq!(names, ["a", "a.2", "a.3", "a.4", "a.2.2", "a.3.2"]);
+    }
 }
