@@ -306,9 +306,13 @@ async fn edges_wake_both_ends_while_credits_flow_back() {
                 outbound.send(tensors(request, small())).unwrap();
             }
             let all = async {
-                while outbound.backlog() > 0 {
-                    edges.next().await.unwrap();
+                // Drained, then waited for, as the edges ask.
+                loop {
                     while outbound.poll().unwrap() {}
+                    if outbound.backlog() == 0 {
+                        break;
+                    }
+                    edges.next().await.unwrap();
                 }
             };
             tokio::time::timeout(WATCHDOG, all)
@@ -319,13 +323,16 @@ async fn edges_wake_both_ends_while_credits_flow_back() {
     });
     let mut seen = Vec::new();
     let all = async {
-        while (seen.len() as u64) < COUNT {
-            edges.next().await.unwrap();
+        loop {
             while let Some(received) = pair.inbound.try_receive().unwrap() {
                 let received = received.unwrap();
                 seen.push(received.envelope.address.request.0);
                 pair.inbound.release(received.peer).unwrap();
             }
+            if seen.len() as u64 == COUNT {
+                break;
+            }
+            edges.next().await.unwrap();
         }
     };
     tokio::time::timeout(WATCHDOG, all)
