@@ -197,6 +197,8 @@ fn idle_pipeline() -> Spec {
             latency: Duration::ZERO,
             failure: None,
         }),
+        host: None,
+        process: None,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -215,6 +217,7 @@ fn idle_pipeline() -> Spec {
     Spec {
         server: ServerSpec {
             http: ([127, 0, 0, 1], 0).into(),
+            host: None,
             workers: 1,
             body_bytes_max: 1 << 20,
             drain: second,
@@ -224,6 +227,7 @@ fn idle_pipeline() -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {
             name: "idle".into(),

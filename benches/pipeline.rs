@@ -80,6 +80,8 @@ fn block(model: &Path, index: usize) -> BlockSpec {
             engine: GraphEngine::Aten,
             passes: Passes::default(),
         },
+        host: None,
+        process: None,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -104,6 +106,7 @@ fn split_spec(model: &Path) -> Spec {
     Spec {
         server: ServerSpec {
             http: ([127, 0, 0, 1], 0).into(),
+            host: None,
             workers: 1,
             body_bytes_max: 1 << 24,
             drain: Duration::from_secs(1),
@@ -115,6 +118,7 @@ fn split_spec(model: &Path) -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        hosts: Vec::new(),
         blocks,
         pipelines: vec![PipelineSpec {
             name: "resnet50".into(),

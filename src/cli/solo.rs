@@ -19,6 +19,8 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
     BlockSpec {
         name: name.to_owned(),
         source,
+        host: None,
+        process: None,
         device,
         threads,
         instances: 1,
@@ -41,6 +43,7 @@ pub(super) fn spec(blocks: Vec<BlockSpec>, pipeline: PipelineSpec) -> Spec {
     Spec {
         server: ServerSpec {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            host: None,
             workers: 1,
             body_bytes_max: BODY_BYTES_MAX,
             drain: Duration::ZERO,
@@ -52,6 +55,7 @@ pub(super) fn spec(blocks: Vec<BlockSpec>, pipeline: PipelineSpec) -> Spec {
             filter: String::new(),
             format: LogFormat::Text,
         },
+        hosts: Vec::new(),
         blocks,
         pipelines: vec![pipeline],
     }

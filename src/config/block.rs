@@ -31,6 +31,8 @@ pub(super) fn block(name: &str, section: Section<'_>, directory: &Path) -> Optio
     Some(BlockSpec {
         name: name.to_owned(),
         source: source?,
+        host: None,
+        process: None,
         device: device?,
         threads: threads?,
         instances: instances?,

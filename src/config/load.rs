@@ -53,12 +53,14 @@ pub fn load(
         server: once(&mut root, "server", sections::server),
         limits: once(&mut root, "limits", sections::limits),
         log: once(&mut root, "log", sections::log),
+        hosts: Vec::new(),
         blocks,
         pipelines,
     };
     Ok(Loaded {
         spec,
         unsound: Unsound {
+            hosts: Vec::new(),
             blocks: unsound_blocks,
             pipelines: unsound_pipelines,
         },

@@ -21,6 +21,7 @@ pub(super) fn server(mut section: Section<'_>) -> Option<ServerSpec> {
     section.finish("[server]");
     Some(ServerSpec {
         http: http?,
+        host: None,
         workers: workers?,
         body_bytes_max: body_bytes_max?,
         drain: drain?,

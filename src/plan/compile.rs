@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::types::{Device, Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unsound};
+use crate::types::{Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unsound};
 
 use super::draft::{Blocks, Draft};
+use super::place::Places;
 use super::{
-    Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree,
-    chain, graph, limits, order,
+    Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, graph,
+    limits, order, place,
 };
 
-/// Ids of pipelines and steps are 16 bits wide on the wire.
+/// Ids of pipelines, steps and blocks are 16 bits wide on the wire.
 const INDEX_MAX: usize = u16::MAX as usize;
 
 /// Compiles a specification. `signatures` stand in the order of `spec.blocks`; `None` marks a block whose model could
@@ -36,10 +37,12 @@ pub fn compile_sound(
     let mut problems = Vec::new();
     check_names(spec, unsound, &mut problems);
     check_batches(spec, blocks, &mut problems);
-    let planned = plan_blocks(spec, blocks);
+    let places = Places::of(spec);
+    place::check(spec, &places, &unsound.hosts, &mut problems);
+    let planned = plan_blocks(spec, blocks, &places);
     let mut pipelines = Vec::new();
     for pipeline in &spec.pipelines {
-        pipelines.extend(compile_pipeline(pipeline, spec, blocks, &mut problems));
+        pipelines.extend(compile_pipeline(pipeline, &places, blocks, &mut problems));
     }
     match planned {
         Some(blocks)
@@ -52,6 +55,8 @@ pub fn compile_sound(
                 epoch,
                 server,
                 limits,
+                hosts: places.hosts,
+                gateway: places.gateway,
                 blocks,
                 pipelines,
             })
@@ -69,21 +74,23 @@ fn check_names(spec: &Spec, unsound: &Unsound, problems: &mut Vec<Problem>) {
         let expected = "expected [pipelines.NAME] with flow or edges, once at least";
         problems.push(Problem::new("pipelines", "declares none", expected));
     }
-    if spec.pipelines.len() > INDEX_MAX {
-        let seen = format!("declares {}", spec.pipelines.len());
-        problems.push(Problem::new(
-            "pipelines",
-            seen,
-            format!("expected at most {INDEX_MAX}"),
-        ));
+    for (kind, count) in [
+        ("blocks", spec.blocks.len()),
+        ("pipelines", spec.pipelines.len()),
+    ] {
+        if count > INDEX_MAX {
+            let expected = format!("expected at most {INDEX_MAX}");
+            problems.push(Problem::new(kind, format!("declares {count}"), expected));
+        }
     }
+    let hosts = spec.hosts.iter().map(|host| ("hosts", &host.name));
     let blocks = spec.blocks.iter().map(|block| ("blocks", &block.name));
     let pipelines = spec
         .pipelines
         .iter()
         .map(|pipeline| ("pipelines", &pipeline.name));
     let mut seen = BTreeSet::new();
-    for (kind, name) in blocks.chain(pipelines) {
+    for (kind, name) in hosts.chain(blocks).chain(pipelines) {
         if !seen.insert((kind, name)) {
             let key = format!("{kind}.{name}");
             problems.push(Problem::new(
@@ -114,12 +121,12 @@ fn check_batches(spec: &Spec, blocks: Blocks<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-fn plan_blocks(spec: &Spec, blocks: Blocks<'_>) -> Option<Vec<PlannedBlock>> {
+fn plan_blocks(spec: &Spec, blocks: Blocks<'_>, places: &Places) -> Option<Vec<PlannedBlock>> {
     let planned = spec.blocks.iter().enumerate().map(|(index, block)| {
         Some(PlannedBlock {
             spec: block.clone(),
             signature: blocks.signature(index)?.clone(),
-            placement: Placement::main(block.device),
+            placement: places.blocks[index].clone(),
         })
     });
     planned.collect()
@@ -127,7 +134,7 @@ fn plan_blocks(spec: &Spec, blocks: Blocks<'_>) -> Option<Vec<PlannedBlock>> {
 
 fn compile_pipeline(
     pipeline: &PipelineSpec,
-    spec: &Spec,
+    places: &Places,
     blocks: Blocks<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<PlannedPipeline> {
@@ -157,7 +164,7 @@ fn compile_pipeline(
         name: pipeline.name.clone(),
         signature: signature?,
         deadline: pipeline.deadline,
-        edges: route_edges(&draft, spec),
+        edges: route_edges(&draft, places),
         steps: draft
             .steps
             .into_iter()
@@ -169,22 +176,21 @@ fn compile_pipeline(
     })
 }
 
-fn route_edges(draft: &Draft, spec: &Spec) -> Vec<Edge> {
-    let gateway = Placement::main(Device::Cpu);
-    let placement = |step: usize| Placement::main(spec.blocks[draft.steps[step].block].device);
+fn route_edges(draft: &Draft, places: &Places) -> Vec<Edge> {
+    let placement = |step: usize| &places.blocks[draft.steps[step].block];
     let routed = draft.edges.iter().map(|edge| {
         let producer = match edge.from {
-            EdgeFrom::Input(_) => gateway.clone(),
+            EdgeFrom::Input(_) => &places.gateway,
             EdgeFrom::Step { step, .. } => placement(step),
         };
         let consumer = match edge.to {
-            EdgeTo::Output(_) => gateway.clone(),
+            EdgeTo::Output(_) => &places.gateway,
             EdgeTo::Step { step, .. } => placement(step),
         };
         Edge {
             from: edge.from,
             to: edge.to,
-            route: Route::between(&producer, &consumer),
+            route: Route::between(producer, consumer),
         }
     });
     routed.collect()

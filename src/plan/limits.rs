@@ -1,13 +1,16 @@
 //! Limits of what one plan may ask of the transport: tensors in an envelope, sockets of a process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::types::{Problem, TENSORS_MAX};
 
-use super::{Plan, Receiver, Wiring};
+use super::{Carrier, Plan, Receiver, Wiring};
 
 /// Sockets of one process; a ZeroMQ context has 1023 of them, a few of which serve other ends.
 const SOCKETS_MAX: usize = 1000;
+
+/// Sockets of a link that leaves its process: its own, and two that tell what becomes of its connection.
+const WATCHED_LINK: usize = 3;
 
 /// Returns the plan, or what is too much of it.
 pub(super) fn check(plan: Plan) -> Result<Plan, Vec<Problem>> {
@@ -46,41 +49,74 @@ fn check_tensors(plan: &Plan, wiring: &Wiring) -> Vec<Problem> {
     problems
 }
 
-/// An instance has a socket for what comes in, one for each instance that it sends to, and one to the gateway.
-fn check_sockets(plan: &Plan, wiring: &Wiring) -> Option<Problem> {
-    let instances = |receivers: &BTreeSet<Receiver>| -> usize {
-        let blocks = receivers.iter().filter_map(|receiver| match receiver {
-            Receiver::Block(block) => Some(plan.blocks[*block].spec.instances),
-            Receiver::Gateway => None,
-        });
-        blocks.sum()
+/// Sockets that an instance listens on and sends through, for the process that it lives in.
+fn sockets_of(plan: &Plan, wiring: &Wiring, receiver: Receiver) -> usize {
+    let consumers: BTreeSet<Receiver> = match receiver {
+        Receiver::Gateway => (0..plan.blocks.len()).map(Receiver::Block).collect(),
+        Receiver::Block(block) => {
+            let mut consumers = wiring.receivers_of(plan, block);
+            consumers.insert(Receiver::Gateway);
+            consumers
+        }
     };
-    let admitted = wiring.admitted.iter().flatten();
-    let gateway = 1 + instances(&admitted.map(|delivery| delivery.to).collect());
-    let sockets: Vec<usize> = plan
-        .blocks
-        .iter()
-        .enumerate()
-        .map(|(index, block)| {
-            let consumers = instances(&wiring.receivers_of(plan, index));
-            block.spec.instances * (1 + consumers + 1)
-        })
-        .collect();
-    let total = gateway + sockets.iter().sum::<usize>();
-    if total <= SOCKETS_MAX {
-        return None;
+    let links = consumers.into_iter().map(|consumer| {
+        let each = match plan.carrier(receiver, consumer) {
+            Carrier::Inproc => 1,
+            Carrier::Ipc | Carrier::Tcp => WATCHED_LINK,
+        };
+        plan.instances(consumer) * each
+    });
+    plan.carriers_into(wiring, receiver).len() + links.sum::<usize>()
+}
+
+/// Sockets of one process.
+#[derive(Debug, Default)]
+struct Sockets {
+    total: usize,
+    /// Sockets of all instances of a block there, and the block.
+    blocks: Vec<(usize, usize)>,
+}
+
+/// Reports each process that would need more sockets than it has, by the block that needs the most.
+fn check_sockets(plan: &Plan, wiring: &Wiring) -> Vec<Problem> {
+    let mut processes: BTreeMap<(&str, &str), Sockets> = BTreeMap::new();
+    for (receiver, instances) in plan.receivers() {
+        let placement = plan.placement(receiver);
+        let needed = instances * sockets_of(plan, wiring, receiver);
+        let process = (placement.host.as_str(), placement.process.as_str());
+        let sockets = processes.entry(process).or_default();
+        sockets.total += needed;
+        if let Receiver::Block(block) = receiver {
+            sockets.blocks.push((needed, block));
+        }
     }
-    let (most, _) = sockets
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, count)| **count)?;
-    let spec = &plan.blocks[most].spec;
-    Some(Problem::new(
-        format!("blocks.{}.instances", spec.name),
-        format!(
-            "is {}, and the instances of all blocks together need {total} sockets",
-            spec.instances
-        ),
-        format!("lower it, expected at most {SOCKETS_MAX} sockets"),
-    ))
+    let several = processes.len() > 1;
+    let mut problems = Vec::new();
+    for ((host, process), Sockets { total, blocks }) in &processes {
+        if *total <= SOCKETS_MAX {
+            continue;
+        }
+        // The gateway alone can need too many: then the block with the most instances is to blame.
+        let all = || {
+            plan.blocks
+                .iter()
+                .map(|block| block.spec.instances)
+                .zip(0..)
+        };
+        let Some((_, most)) = blocks.iter().copied().max().or_else(|| all().max()) else {
+            continue;
+        };
+        let spec = &plan.blocks[most].spec;
+        let whose = if several {
+            format!("process {process:?} of host {host:?} needs")
+        } else {
+            "the instances of all blocks together need".to_owned()
+        };
+        problems.push(Problem::new(
+            format!("blocks.{}.instances", spec.name),
+            format!("is {}, and {whose} {total} sockets", spec.instances),
+            format!("lower it, expected at most {SOCKETS_MAX} sockets"),
+        ));
+    }
+    problems
 }

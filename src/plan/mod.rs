@@ -7,6 +7,7 @@
 //!
 //! [`Problem`]: crate::types::Problem
 
+mod address;
 mod agree;
 mod chain;
 mod compile;
@@ -15,6 +16,7 @@ mod graph;
 mod limits;
 mod model;
 mod order;
+mod place;
 mod route;
 mod wiring;
 

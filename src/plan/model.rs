@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::types::{BlockSpec, Device, Epoch, LimitsSpec, ServerSpec, Signature};
+use crate::types::{BlockSpec, Device, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature};
 
 use super::Route;
 
@@ -12,6 +12,9 @@ pub struct Plan {
     pub epoch: Epoch,
     pub server: ServerSpec,
     pub limits: LimitsSpec,
+    /// One at least; every placement names one of them.
+    pub hosts: Vec<HostSpec>,
+    pub gateway: Placement,
     /// In the order of the configuration.
     pub blocks: Vec<PlannedBlock>,
     pub pipelines: Vec<PlannedPipeline>,
@@ -25,11 +28,11 @@ pub struct PlannedBlock {
     pub placement: Placement,
 }
 
-/// Where a block lives.
+/// Where a block or the gateway lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     pub host: String,
-    /// Process on that host; all blocks of thread isolation share `main`.
+    /// Process on that host: [`Placement::MAIN`], or a worker by its name.
     pub process: String,
     pub device: Device,
 }
@@ -79,13 +82,13 @@ pub enum EdgeTo {
 }
 
 impl Placement {
-    /// Process that blocks of thread isolation and the gateway share.
+    /// The process that the user starts: home of the gateway and of blocks that ask for no other.
     pub const MAIN: &'static str = "main";
 
-    /// Returns a place in the main process of this host.
-    pub fn main(device: Device) -> Self {
+    /// Returns a place in the main process of a host.
+    pub fn main(host: &str, device: Device) -> Self {
         Self {
-            host: "localhost".to_owned(),
+            host: host.to_owned(),
             process: Self::MAIN.to_owned(),
             device,
         }

@@ -13,7 +13,7 @@ pub struct Route {
 }
 
 /// ZeroMQ transport.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Carrier {
     Inproc,
     Ipc,

@@ -122,6 +122,21 @@ impl Wiring {
         own.flat_map(|(_, deliveries)| deliveries.iter().map(|delivery| delivery.to))
             .collect()
     }
+
+    /// Returns the blocks whose deliveries go to a receiver, each once.
+    pub fn producers_of(&self, plan: &Plan, receiver: Receiver) -> BTreeSet<Receiver> {
+        let sends =
+            |deliveries: &[Delivery]| deliveries.iter().any(|delivery| delivery.to == receiver);
+        let senders = self
+            .finished
+            .iter()
+            .filter(|(_, deliveries)| sends(deliveries));
+        let block = |(pipeline, step): &(PipelineId, StepId)| {
+            let pipeline = &plan.pipelines[usize::from(pipeline.0)];
+            Receiver::Block(pipeline.steps[usize::from(step.0)].block)
+        };
+        senders.map(|(step, _)| block(step)).collect()
+    }
 }
 
 /// Groups edges by producer and consumer step; `None` is the gateway.

@@ -31,8 +31,8 @@ pub use shape::{
 };
 pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
-    BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphEngine, GraphSpec, ImageLayout,
-    ImageSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat, PipelineSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec,
+    BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphEngine, GraphSpec, HostSpec,
+    ImageLayout, ImageSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat,
+    PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec,
 };
 pub use tensor::{Tensor, TensorError};

@@ -6,6 +6,7 @@ use std::fmt;
 /// to them is not wrong for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unsound {
+    pub hosts: Vec<String>,
     pub blocks: Vec<String>,
     pub pipelines: Vec<String>,
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::DType;
 
 /// Sizes of a tensor's dimensions, outermost first. Row-major and contiguous everywhere in this program.
@@ -15,17 +17,17 @@ pub const RANK_MAX: usize = 32;
 pub const TENSORS_MAX: usize = 1024;
 
 /// One dimension of a signature.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dim {
     Fixed(usize),
     /// Any size; equal symbols of one signature have equal sizes in one request.
-    Symbol(Arc<str>),
+    Symbol(#[serde(with = "shared")] Arc<str>),
     /// Any size, related to nothing.
     Any,
 }
 
 /// Shape with symbolic dimensions, written `[batch, 3, 224, 224]`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ShapeSpec(pub Vec<Dim>);
 
 /// Sizes that do not describe memory.
@@ -57,6 +59,21 @@ pub fn byte_count(dtype: DType, shape: &[usize]) -> Result<usize, ShapeError> {
         .ok_or_else(|| ShapeError::Overflow {
             shape: shape.to_vec(),
         })
+}
+
+/// Shared text as serde writes and reads it.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(from).map(Arc::from)
+    }
 }
 
 impl Dim {

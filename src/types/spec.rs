@@ -1,27 +1,34 @@
 //! What a configuration says, as values: every name resolved to its type, every default applied.
 //!
 //! A specification is checked for form only. Whether names exist and signatures agree is `plan`'s to decide.
+//! It can be written as JSON and read back, which is how another process of this program gets it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Device, Passes, Signature};
 
 /// A whole configuration.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     pub server: ServerSpec,
     pub limits: LimitsSpec,
     pub log: LogSpec,
+    /// In the order of the configuration; none stands for this machine alone.
+    pub hosts: Vec<HostSpec>,
     pub blocks: Vec<BlockSpec>,
     pub pipelines: Vec<PipelineSpec>,
 }
 
 /// The HTTP front end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerSpec {
     pub http: SocketAddr,
+    /// Host whose main process has the gateway and serves HTTP; `None`: the first one.
+    pub host: Option<String>,
     /// Threads that parse and write HTTP.
     pub workers: usize,
     pub body_bytes_max: usize,
@@ -29,31 +36,45 @@ pub struct ServerSpec {
     pub drain: Duration,
 }
 
+/// A machine that blocks can run on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostSpec {
+    pub name: String,
+    /// Where other hosts reach it.
+    pub address: IpAddr,
+    /// First port that it listens on for tensors; it takes as many after it as it has receivers.
+    pub port: u16,
+}
+
 /// Bounds that hold for every pipeline together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitsSpec {
     /// Requests admitted and not yet answered; one more is refused.
     pub in_flight_max: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
     /// A `tracing` filter such as `info` or `info,blockflow::actors=debug`.
     pub filter: String,
     pub format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
     Text,
     Json,
 }
 
 /// One block.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockSpec {
     pub name: String,
     pub source: SourceSpec,
+    /// `None`: the host of the gateway.
+    pub host: Option<String>,
+    /// Worker process of that host; `None`: the main process.
+    pub process: Option<String>,
     pub device: Device,
     /// Intra-op threads of one instance.
     pub threads: usize,
@@ -66,7 +87,7 @@ pub struct BlockSpec {
 }
 
 /// What a block runs, and thereby which engine runs it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum SourceSpec {
     /// A model whose graph can be seen, or the segment of it between the named tensors (`None`: the model's own inputs or
     /// outputs), and how the graph is rewritten before it runs.
@@ -86,7 +107,7 @@ pub enum SourceSpec {
 }
 
 /// What runs a graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum GraphEngine {
     /// libtorch, operator by operator.
     #[default]
@@ -117,7 +138,7 @@ pub enum EngineChoice {
 }
 
 /// When a batch closes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchSpec {
     /// Rows of one run at most.
     pub rows_max: usize,
@@ -126,7 +147,7 @@ pub struct BatchSpec {
 }
 
 /// How often a failing block is rebuilt before it is given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartSpec {
     /// Rebuilds allowed within `window`.
     pub budget: usize,
@@ -137,7 +158,7 @@ pub struct RestartSpec {
 }
 
 /// Decoding of one image into FP32 [1, channels, height, width] or [1, height, width, channels].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageSpec {
     pub width: usize,
     pub height: usize,
@@ -152,7 +173,7 @@ pub struct ImageSpec {
     pub deviation: Vec<f32>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ImageLayout {
     ChannelsFirst,
     ChannelsLast,
@@ -160,7 +181,7 @@ pub enum ImageLayout {
 
 /// Declared behaviour of a mock block. Every output repeats the bytes of the inputs, cut or zero-padded to its size,
 /// with one added to each of them, so that a result shows which blocks it went through.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MockSpec {
     pub signature: Signature,
     /// How long one run takes.
@@ -169,7 +190,7 @@ pub struct MockSpec {
 }
 
 /// What goes wrong on every `every`-th run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MockFailure {
     /// The run panics.
     Panic { every: u64 },
@@ -180,7 +201,7 @@ pub enum MockFailure {
 }
 
 /// One pipeline.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineSpec {
     pub name: String,
     pub flow: FlowSpec,
@@ -189,7 +210,7 @@ pub struct PipelineSpec {
 }
 
 /// How the blocks of a pipeline are wired.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FlowSpec {
     /// Blocks one after the other.
     Chain(Vec<String>),
@@ -197,7 +218,7 @@ pub enum FlowSpec {
 }
 
 /// A pipeline as a graph. A step is a use of a block.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct GraphSpec {
     /// Step name → block name, for steps not named like their block.
     pub steps: Vec<(String, String)>,
@@ -205,12 +226,26 @@ pub struct GraphSpec {
 }
 
 /// `"image -> backbone.image"`: a pipeline input has no dot on the left, a pipeline output none on the right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeSpec {
     /// Step and output, or `None` and the name of a pipeline input.
     pub from: (Option<String>, String),
     /// Step and input, or `None` and the name of a pipeline output.
     pub to: (Option<String>, String),
+}
+
+impl HostSpec {
+    /// First port where a configuration names none.
+    pub const PORT: u16 = 5600;
+
+    /// Returns this machine, as the only host of a configuration that declares none.
+    pub fn local() -> Self {
+        Self {
+            name: "localhost".to_owned(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: Self::PORT,
+        }
+    }
 }
 
 impl SourceSpec {

@@ -9,8 +9,8 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, LimitsSpec, Passes, RestartSpec,
-    ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, HostSpec, LimitsSpec, Passes,
+    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -31,6 +31,8 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
                 engine: GraphEngine::Aten,
                 passes: Passes::default(),
             },
+            host: None,
+            process: None,
             device,
             threads: 1,
             instances: 2,
@@ -107,11 +109,17 @@ fn plan() -> Plan {
         epoch: Epoch(1),
         server: ServerSpec {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            host: None,
             workers: 1,
             body_bytes_max: 1,
             drain: Duration::from_secs(1),
         },
         limits: LimitsSpec { in_flight_max: 64 },
+        hosts: vec![HostSpec {
+            name: "local".to_owned(),
+            ..HostSpec::local()
+        }],
+        gateway: Placement::main("local", Device::Cpu),
         blocks: vec![backbone, head],
         pipelines: vec![pipeline],
     }

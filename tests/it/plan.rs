@@ -49,6 +49,8 @@ pub(crate) fn mock(name: &str, signature: &Signature) -> BlockSpec {
             latency: Duration::ZERO,
             failure: None,
         }),
+        host: None,
+        process: None,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -112,6 +114,7 @@ pub(crate) fn spec(
     let spec = Spec {
         server: ServerSpec {
             http: "127.0.0.1:0".parse().expect("an address"),
+            host: None,
             workers: 1,
             body_bytes_max: 1 << 20,
             drain: Duration::ZERO,
@@ -121,6 +124,7 @@ pub(crate) fn spec(
             filter: "info".to_owned(),
             format: LogFormat::Text,
         },
+        hosts: Vec::new(),
         blocks: named
             .map(|((name, _), signature)| mock(name, signature))
             .collect(),
@@ -551,6 +555,7 @@ fn an_unsound_block_is_known_by_name_and_nothing_that_uses_it_is_wrong() {
     let flows = vec![chain(&["a", "torn"]), chain(&["a", "nowhere"])];
     let (spec, signatures) = spec(&[("a", "x FP32 4 => y FP32 4")], flows);
     let unsound = Unsound {
+        hosts: Vec::new(),
         blocks: vec!["torn".to_owned()],
         pipelines: Vec::new(),
     };
@@ -567,13 +572,13 @@ fn more_sockets_than_a_process_has_are_refused_by_the_name_of_instances() {
     let blocks = [("a", "x FP32 4 => y FP32 4"), ("b", "y FP32 4 => z FP32 4")];
     let (mut spec, signatures) = spec(&blocks, vec![chain(&["a", "b"])]);
     (spec.blocks[0].instances, spec.blocks[1].instances) = (28, 28);
-    compile(&spec, &signatures, Epoch(1)).expect("28 x 30 + 28 x 2 + 29 sockets are few enough");
+    compile(&spec, &signatures, Epoch(1)).expect("28 x 30 + 28 x 2 + 57 sockets are few enough");
     (spec.blocks[0].instances, spec.blocks[1].instances) = (31, 31);
-    let problems = compile(&spec, &signatures, Epoch(1)).expect_err("31 x 33 + 31 x 2 + 32");
+    let problems = compile(&spec, &signatures, Epoch(1)).expect_err("31 x 33 + 31 x 2 + 63");
     assert_eq!(
         lines(&problems),
         [
-            "blocks.a.instances: is 31, and the instances of all blocks together need 1117 sockets; \
+            "blocks.a.instances: is 31, and the instances of all blocks together need 1148 sockets; \
              lower it, expected at most 1000 sockets"
         ]
     );

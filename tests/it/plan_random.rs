@@ -105,7 +105,7 @@ fn check_pipeline(plan: &Plan, pipeline: &PlannedPipeline) {
     let mut produced = BTreeSet::new();
     for edge in &pipeline.edges {
         assert!(produced.insert(edge.to), "{:?} has two producers", edge.to);
-        let gateway = blockflow::plan::Placement::main(blockflow::types::Device::Cpu);
+        let gateway = &plan.gateway;
         let (maker, from) = match edge.from {
             EdgeFrom::Input(place) => (gateway.clone(), &pipeline.signature.inputs[place]),
             EdgeFrom::Step { step, output } => (
@@ -114,7 +114,7 @@ fn check_pipeline(plan: &Plan, pipeline: &PlannedPipeline) {
             ),
         };
         let (taker, to) = match edge.to {
-            EdgeTo::Output(place) => (gateway, &pipeline.signature.outputs[place]),
+            EdgeTo::Output(place) => (gateway.clone(), &pipeline.signature.outputs[place]),
             EdgeTo::Step { step, input } => (
                 block(step).placement.clone(),
                 &block(step).signature.inputs[input],

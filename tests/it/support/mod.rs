@@ -45,6 +45,8 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
     BlockSpec {
         name: name.into(),
         source,
+        host: None,
+        process: None,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -137,6 +139,7 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
     Spec {
         server: ServerSpec {
             http: ([127, 0, 0, 1], 0).into(),
+            host: None,
             workers: 1,
             body_bytes_max: 1 << 20,
             drain: Duration::from_secs(1),
@@ -146,6 +149,7 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        hosts: Vec::new(),
         blocks,
         pipelines,
     }
