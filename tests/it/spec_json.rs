@@ -1,0 +1,143 @@
+//! A specification handed to another process: what is read from JSON is what was written.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use blockflow::config::load;
+use blockflow::types::{
+    DType, Dim, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec, Optimize,
+    Pass, Passes, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
+};
+use proptest::prelude::*;
+
+use crate::plan::{chain, spec};
+
+fn signatures() -> impl Strategy<Value = Signature> {
+    let dim = prop_oneof![
+        any::<usize>().prop_map(Dim::Fixed),
+        ".{0,4}".prop_map(|name| Dim::symbol(&name)),
+        Just(Dim::Any),
+    ];
+    let dtype = prop::sample::select(DType::ALL.to_vec());
+    let shape = prop::collection::vec(dim, 0..4).prop_map(ShapeSpec);
+    let tensor = (".{0,6}", dtype, shape)
+        .prop_map(|(name, dtype, shape)| TensorSpec::new(name, dtype, shape));
+    let tensors = prop::collection::vec(tensor, 0..3);
+    (tensors.clone(), tensors).prop_map(|(inputs, outputs)| Signature { inputs, outputs })
+}
+
+fn durations() -> impl Strategy<Value = Duration> {
+    (any::<u64>(), 0_u32..1_000_000_000).prop_map(|(whole, nanos)| Duration::new(whole, nanos))
+}
+
+fn sources() -> impl Strategy<Value = SourceSpec> {
+    let path = ".{1,12}".prop_map(PathBuf::from);
+    let names = prop::option::of(prop::collection::vec(".{0,6}", 0..3));
+    let engine = prop::sample::select(GraphEngine::ALL.map(|(_, engine)| engine).to_vec());
+    let level = prop::sample::select(Optimize::ALL.to_vec());
+    let off = prop::sample::subsequence(Pass::ALL.to_vec(), 0..4);
+    let passes = (level, off).prop_map(|(level, off)| {
+        off.into_iter()
+            .fold(Passes::of(level), |passes, pass| passes.without(pass))
+    });
+    let graph = (path.clone(), names.clone(), names, engine, passes).prop_map(
+        |(path, inputs, outputs, engine, passes)| SourceSpec::Graph {
+            path,
+            inputs,
+            outputs,
+            engine,
+            passes,
+        },
+    );
+    let script = (path, signatures())
+        .prop_map(|(path, signature)| SourceSpec::TorchScript { path, signature });
+    let finite = any::<f32>().prop_filter("finite", |number| number.is_finite());
+    let numbers = prop::collection::vec(finite.clone(), 0..4);
+    let layouts = prop::sample::select(vec![ImageLayout::ChannelsFirst, ImageLayout::ChannelsLast]);
+    let image = (any::<usize>(), layouts, finite, numbers.clone(), numbers).prop_map(
+        |(width, layout, scale, mean, deviation)| {
+            SourceSpec::DecodeImage(ImageSpec {
+                width,
+                height: 1,
+                channels: 3,
+                layout,
+                scale,
+                mean,
+                deviation,
+            })
+        },
+    );
+    let failure = prop_oneof![
+        any::<u64>().prop_map(|every| MockFailure::Panic { every }),
+        any::<u64>().prop_map(|every| MockFailure::Error { every }),
+        (any::<u64>(), durations()).prop_map(|(every, time)| MockFailure::Hang { every, time }),
+    ];
+    let mock = (signatures(), durations(), prop::option::of(failure)).prop_map(
+        |(signature, latency, failure)| {
+            SourceSpec::Mock(MockSpec {
+                signature,
+                latency,
+                failure,
+            })
+        },
+    );
+    prop_oneof![graph, script, image, mock]
+}
+
+fn specs() -> impl Strategy<Value = Spec> {
+    let text = prop::option::of(".{0,6}");
+    let blocks = prop::collection::vec((sources(), text.clone(), text.clone()), 0..4);
+    let host = (".{0,6}", any::<[u8; 16]>(), any::<bool>(), any::<u16>()).prop_map(
+        |(name, address, six, port)| HostSpec {
+            name,
+            address: if six {
+                address.into()
+            } else {
+                [address[0], address[1], address[2], address[3]].into()
+            },
+            port,
+        },
+    );
+    let hosts = prop::collection::vec(host, 0..3);
+    (blocks, hosts, text, durations()).prop_map(|(blocks, hosts, server, drain)| {
+        let flows = vec![
+            chain(&["a", "b"]),
+            crate::plan::graph(&["x -> a.x", "again = a"]),
+        ];
+        let named: Vec<_> = blocks
+            .iter()
+            .map(|_| ("a", "x FP32 n => y FP32 n"))
+            .collect();
+        let (mut spec, _) = spec(&named, flows);
+        for (block, (source, host, process)) in spec.blocks.iter_mut().zip(blocks) {
+            (block.source, block.host, block.process) = (source, host, process);
+        }
+        spec.hosts = hosts;
+        spec.server.host = server;
+        spec.server.drain = drain;
+        spec
+    })
+}
+
+fn again(spec: &Spec) -> Spec {
+    let text = serde_json::to_string(spec).expect("a specification has a form in JSON");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_read_is_what_was_written(spec in specs()) {
+        prop_assert_eq!(again(&spec), spec);
+    }
+}
+
+#[test]
+fn the_example_survives_being_handed_on() {
+    let spec = load("blocks.toml".as_ref(), std::iter::empty())
+        .expect("readable")
+        .spec;
+    assert!(!spec.blocks.is_empty() && !spec.pipelines.is_empty());
+    assert_eq!(again(&spec), spec);
+}
