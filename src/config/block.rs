@@ -1,4 +1,4 @@
-//! One block: what it runs, on what, how often at once, in what batches, and how it is restarted.
+//! One block: what it runs, where and on what, how often at once, in what batches, and how it is restarted.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::types::{BatchSpec, BlockSpec, RestartSpec};
 
 use super::defaults;
 use super::reader::{Section, Unit};
-use super::source;
+use super::{place, source};
 
 const THREADS_MAX: u64 = 256;
 const INSTANCES_MAX: u64 = 64;
@@ -17,9 +17,17 @@ const BUDGET_MAX: u64 = 1000;
 const WINDOW_S_MAX: u32 = 86_400;
 const BACKOFF_MS_MAX: u32 = 600_000;
 
-pub(super) fn block(name: &str, section: Section<'_>, directory: &Path) -> Option<BlockSpec> {
+/// Reads a block, and whether it asks for a process of its own.
+pub(super) fn block(
+    name: &str,
+    section: Section<'_>,
+    directory: &Path,
+) -> Option<(BlockSpec, bool)> {
     let mut section = section.with_defaults(defaults::table("block"));
-    let source = source::source(&mut section, directory);
+    let place = place::place(name, &mut section);
+    // Where it is not clear whether it is a worker, what a worker may do is not held against it.
+    let isolated = place.as_ref().is_none_or(|place| place.process.is_some());
+    let source = source::source(&mut section, directory, isolated);
     let device = section.parsed("device", "expected \"cpu\"");
     let threads = section.size("threads", 1..=THREADS_MAX);
     let instances = section.size("instances", 1..=INSTANCES_MAX);
@@ -28,18 +36,21 @@ pub(super) fn block(name: &str, section: Section<'_>, directory: &Path) -> Optio
     let queue_max = section.size("queue_max", 1..=QUEUE_MAX);
     let noun = source.as_ref().map_or("a block", source::noun);
     section.finish(noun);
-    Some(BlockSpec {
+    let place = place?;
+    let alone = place.alone;
+    let spec = BlockSpec {
         name: name.to_owned(),
         source: source?,
-        host: None,
-        process: None,
+        host: place.host,
+        process: place.process,
         device: device?,
         threads: threads?,
         instances: instances?,
         batch: batch?,
         restart: restart?,
         queue_max: queue_max?,
-    })
+    };
+    Some((spec, alone))
 }
 
 fn batch(mut section: Section<'_>) -> Option<BatchSpec> {

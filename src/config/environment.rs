@@ -17,7 +17,7 @@ const PREFIX: &str = "BLOCKFLOW_";
 const OTHER: &str = "BLOCKFLOW_REQUIRE_GPU";
 
 /// Sections whose tables bear names of the user's.
-const NAMED: [&str; 2] = ["blocks", "pipelines"];
+const NAMED: [&str; 3] = ["hosts", "blocks", "pipelines"];
 
 /// Reads the variables with our prefix, one layer for each, in the order of their names. Tells the locator which
 /// variable sets which key, and records those that name nothing.

@@ -10,11 +10,11 @@ use crate::types::{Problem, Spec, Unsound, nearest};
 
 use super::defaults::{self, SECTIONS};
 use super::reader::{Problems, Section};
-use super::{ConfigError, Locator, block, environment, pipeline, sections};
+use super::{ConfigError, Locator, block, environment, host, pipeline, place, sections};
 
 /// What a configuration says, all that is wrong with its form, and where each of its keys stands.
 ///
-/// Blocks and pipelines that could not be understood are left out of `spec` and named in `unsound`. There are problems
+/// Hosts, blocks and pipelines that could not be understood are left out of `spec` and named in `unsound`. There are problems
 /// wherever there is something unsound, but not only there.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -44,23 +44,25 @@ pub fn load(
     let problems = Problems::of(found);
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut root = Section::root(values, defaults::all(), &problems);
+    let (hosts, unsound_hosts) = named(&mut root, "hosts", &locator, host::host);
     let (blocks, unsound_blocks) = named(&mut root, "blocks", &locator, |name, section| {
         block::block(name, section, directory)
     });
     let (pipelines, unsound_pipelines) =
         named(&mut root, "pipelines", &locator, pipeline::pipeline);
+    place::check_alone(&blocks, &problems);
     let spec = Spec {
         server: once(&mut root, "server", sections::server),
         limits: once(&mut root, "limits", sections::limits),
         log: once(&mut root, "log", sections::log),
-        hosts: Vec::new(),
-        blocks,
+        hosts,
+        blocks: blocks.into_iter().map(|(block, _)| block).collect(),
         pipelines,
     };
     Ok(Loaded {
         spec,
         unsound: Unsound {
-            hosts: Vec::new(),
+            hosts: unsound_hosts,
             blocks: unsound_blocks,
             pipelines: unsound_pipelines,
         },
@@ -117,7 +119,7 @@ fn once<T>(
     read.expect("each of its keys has a sound default")
 }
 
-/// Reads every table of `blocks` or `pipelines`, in the order of the file. Returns them and the names of unsound ones.
+/// Reads every table of `hosts`, `blocks` or `pipelines`, in the order of the file. Returns them and the names of unsound ones.
 fn named<T>(
     root: &mut Section<'_>,
     kind: &'static str,

@@ -5,21 +5,23 @@
 //! seen and what would be right. Nothing here reads the environment itself or touches a model file.
 //!
 //! A variable is named like its key, in capitals, with two underscores for each dot: `BLOCKFLOW_SERVER__HTTP`,
-//! `BLOCKFLOW_BLOCKS__BACKBONE__BATCH__MAX`. A `-` in the name of a block is written `_`. Lists and tables are written
+//! `BLOCKFLOW_BLOCKS__BACKBONE__BATCH__MAX`. A `-` in the name of a block, pipeline or host is written `_`. Lists and tables are written
 //! as in TOML.
 //!
 //! Invariants: what [`load()`] returns has every default applied and every bound kept, a default standing for what was
-//! reported as wrong; blocks and pipelines stand in the order of the file.
+//! reported as wrong; hosts, blocks and pipelines stand in the order of the file.
 
 mod block;
 mod defaults;
 mod edge;
 mod environment;
 mod error;
+mod host;
 mod load;
 mod located;
 mod locator;
 mod pipeline;
+mod place;
 mod reader;
 mod sections;
 mod source;

@@ -15,7 +15,7 @@ use crate::types::{Problem, nearest};
 use super::locator::join;
 use super::value::{quoted, show, typed};
 
-/// Longest name of a block, pipeline, step or dimension.
+/// Longest name of a host, process, block, pipeline, step or dimension.
 const NAME_CHARS_MAX: usize = 64;
 
 /// What was found wrong so far.

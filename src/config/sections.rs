@@ -2,6 +2,7 @@
 
 use crate::types::{LimitsSpec, LogFormat, LogSpec, ServerSpec};
 
+use super::place;
 use super::reader::{Section, Unit};
 
 const WORKERS_MAX: u64 = 256;
@@ -18,10 +19,12 @@ pub(super) fn server(mut section: Section<'_>) -> Option<ServerSpec> {
     let workers = section.size("workers", 1..=WORKERS_MAX);
     let body_bytes_max = section.size("body_bytes_max", BODY_BYTES_MIN..=BODY_BYTES_MAX);
     let drain = section.duration("drain_ms", Unit::Milliseconds, 0..=DRAIN_MS_MAX);
+    // One of a wrong name is reported, and the first stands for it.
+    let host = place::host(&mut section).flatten();
     section.finish("[server]");
     Some(ServerSpec {
         http: http?,
-        host: None,
+        host,
         workers: workers?,
         body_bytes_max: body_bytes_max?,
         drain: drain?,

@@ -38,13 +38,18 @@ pub(super) const fn noun(source: &SourceSpec) -> &'static str {
     }
 }
 
-pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
+/// Reads the source of a block; one that is `isolated` runs in another process than the main one.
+pub(super) fn source(
+    block: &mut Section<'_>,
+    directory: &Path,
+    isolated: bool,
+) -> Option<SourceSpec> {
     let given: Vec<_> = ["model", "step", "mock"]
         .into_iter()
         .filter(|kind| block.has(kind))
         .collect();
     match given.as_slice() {
-        ["model"] => model(block, directory),
+        ["model"] => model(block, directory, isolated),
         ["step"] => step(block),
         ["mock"] => {
             let section = block.section("mock");
@@ -63,7 +68,7 @@ pub(super) fn source(block: &mut Section<'_>, directory: &Path) -> Option<Source
     }
 }
 
-fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
+fn model(block: &mut Section<'_>, directory: &Path, isolated: bool) -> Option<SourceSpec> {
     let expected = "expected the path of an .onnx, .pt2, .pt, .pth or .ts file";
     let text = block.text("model", expected);
     let Some(text) = text else {
@@ -95,13 +100,13 @@ fn model(block: &mut Section<'_>, directory: &Path) -> Option<SourceSpec> {
                 Some(false)
             };
             let signature = signature(block);
-            if trusted? {
+            if trusted? || isolated {
                 let signature = signature?;
                 return Some(SourceSpec::TorchScript { path, signature });
             }
             let seen = if given { "is false" } else { "is missing" };
-            let expected =
-                "a TorchScript file is code, expected true if you trust where it comes from";
+            let expected = "a TorchScript file is code, expected true if you trust where it comes from, \
+                            or isolation = \"process\"";
             block.wrong("trust", seen, expected);
             None
         }

@@ -50,6 +50,13 @@ impl Plan {
         }
     }
 
+    /// Counts the receivers of a host, which is the number of its ports.
+    pub fn receivers_on(&self, host: &str) -> usize {
+        let receivers = self.receivers();
+        let there = receivers.filter(|(receiver, _)| self.placement(*receiver).host == host);
+        there.map(|(_, instances)| instances).sum()
+    }
+
     /// Returns what carries envelopes from any instance of `from` to any of `to`.
     pub fn carrier(&self, from: Receiver, to: Receiver) -> Carrier {
         Route::between(self.placement(from), self.placement(to)).carrier

@@ -7,8 +7,8 @@ use crate::types::{Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unso
 use super::draft::{Blocks, Draft};
 use super::place::Places;
 use super::{
-    Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, graph,
-    limits, order, place,
+    Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, digest,
+    graph, limits, order, place,
 };
 
 /// Ids of pipelines, steps and blocks are 16 bits wide on the wire.
@@ -53,6 +53,7 @@ pub fn compile_sound(
             let (server, limits) = (spec.server.clone(), spec.limits.clone());
             limits::check(Plan {
                 epoch,
+                digest: digest(spec),
                 server,
                 limits,
                 hosts: places.hosts,

@@ -11,6 +11,7 @@ mod address;
 mod agree;
 mod chain;
 mod compile;
+mod digest;
 mod draft;
 mod graph;
 mod limits;
@@ -21,6 +22,7 @@ mod route;
 mod wiring;
 
 pub use compile::{compile, compile_sound};
+pub use digest::digest;
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
 pub use wiring::{Delivery, Receiver, Wiring};

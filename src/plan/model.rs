@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::graph::Digest;
 use crate::types::{BlockSpec, Device, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature};
 
 use super::Route;
@@ -10,6 +11,8 @@ use super::Route;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     pub epoch: Epoch,
+    /// What all its processes have in common, by [`digest`](super::digest()).
+    pub digest: Digest,
     pub server: ServerSpec,
     pub limits: LimitsSpec,
     /// One at least; every placement names one of them.
@@ -83,7 +86,7 @@ pub enum EdgeTo {
 
 impl Placement {
     /// The process that the user starts: home of the gateway and of blocks that ask for no other.
-    pub const MAIN: &'static str = "main";
+    pub const MAIN: &'static str = BlockSpec::MAIN;
 
     /// Returns a place in the main process of a host.
     pub fn main(host: &str, device: Device) -> Self {

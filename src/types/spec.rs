@@ -73,7 +73,7 @@ pub struct BlockSpec {
     pub source: SourceSpec,
     /// `None`: the host of the gateway.
     pub host: Option<String>,
-    /// Worker process of that host; `None`: the main process.
+    /// Worker process of that host, by a name other than [`BlockSpec::MAIN`]; `None`: the main process.
     pub process: Option<String>,
     pub device: Device,
     /// Intra-op threads of one instance.
@@ -246,6 +246,11 @@ impl HostSpec {
             port: Self::PORT,
         }
     }
+}
+
+impl BlockSpec {
+    /// Name of the process that the user starts; no worker has it.
+    pub const MAIN: &'static str = "main";
 }
 
 impl SourceSpec {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use blockflow::cli::{PlanFormat, render_plan};
+use blockflow::graph::Digest;
 use blockflow::plan::{
-    Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step,
+    Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, compile,
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, HostSpec, LimitsSpec, Passes,
@@ -107,6 +108,7 @@ fn plan() -> Plan {
     };
     Plan {
         epoch: Epoch(1),
+        digest: Digest::of("configuration", b"by hand"),
         server: ServerSpec {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             host: None,
@@ -273,5 +275,175 @@ fn a_plan_of_nothing_renders_in_every_form() {
                 .expect("renders")
                 .ends_with('\n')
         );
+    }
+}
+
+/// A backbone beside the gateway, a head in a worker of the same host, and one on another host.
+fn apart() -> Plan {
+    let blocks = [
+        ("backbone", "image FP32 n 4 => features FP32 n 8"),
+        ("near", "features FP32 n 8 => near FP32 n 2"),
+        ("far", "features FP32 n 8 => far FP32 n 3"),
+    ];
+    let flow = crate::plan::graph(&[
+        "image -> backbone.image",
+        "backbone.features -> near.features",
+        "backbone.features -> far.features",
+        "near.near -> near",
+        "far.far -> far",
+    ]);
+    let (mut spec, signatures) = crate::plan::spec(&blocks, vec![flow]);
+    spec.hosts = vec![
+        HostSpec::local(),
+        HostSpec {
+            name: "edge".to_owned(),
+            address: [127, 0, 0, 2].into(),
+            port: 7000,
+        },
+    ];
+    spec.blocks[1].process = Some("heads".to_owned());
+    spec.blocks[2].host = Some("edge".to_owned());
+    spec.blocks[2].instances = 2;
+    compile(&spec, &signatures, Epoch(1)).expect("sound")
+}
+
+#[test]
+fn text_shows_processes_and_hosts_and_why_edges_go_as_they_do() {
+    let text = render_plan(&apart(), PlanFormat::Text).expect("renders");
+    insta::assert_snapshot!(text, @"
+    pipeline p0
+      inputs    image: FP32[n, 4]
+      outputs   near: FP32[n, 2], far: FP32[n, 3]
+      deadline  1s
+      steps
+        backbone  localhost/main/cpu
+        near      localhost/heads/cpu
+        far       edge/main/cpu
+      edges
+        image              ->  backbone.image  FP32[n, 4]  inproc handle           same process, same device
+        backbone.features  ->  near.features   FP32[n, 8]  ipc shared-memory slot  same host, different processes
+        backbone.features  ->  far.features    FP32[n, 8]  tcp bytes               different hosts
+        near.near          ->  near            FP32[n, 2]  ipc shared-memory slot  same host, different processes
+        far.far            ->  far             FP32[n, 3]  tcp bytes               different hosts
+
+    blocks
+      NAME      ENGINE  PLACE                INSTANCES  THREADS  BATCH  SOURCE
+      backbone  mock    localhost/main/cpu   1          1        none   mock of 0ns
+      near      mock    localhost/heads/cpu  1          1        none   mock of 0ns
+      far       mock    edge/main/cpu        2          1        none   mock of 0ns
+
+    hosts
+      NAME       ADDRESS    PORTS        PROCESSES
+      localhost  127.0.0.1  3 from 5600  heads, main (gateway)
+      edge       127.0.0.2  2 from 7000  main
+    ");
+}
+
+#[test]
+fn json_has_hosts_processes_and_the_digest() {
+    let plan = apart();
+    let text = render_plan(&plan, PlanFormat::Json).expect("renders");
+    let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(value["digest"], plan.digest.to_string());
+    let hosts = serde_json::json!([
+        { "name": "localhost", "address": "127.0.0.1", "port": 5600, "receivers": 3,
+          "processes": ["heads", "main"] },
+        { "name": "edge", "address": "127.0.0.2", "port": 7000, "receivers": 2,
+          "processes": ["main"] },
+    ]);
+    assert_eq!(value["hosts"], hosts);
+    let gateway = serde_json::json!({ "host": "localhost", "process": "main" });
+    assert_eq!(value["gateway"], gateway);
+    let places = ["host", "process"];
+    let seen: Vec<_> = (0..3)
+        .map(|block| places.map(|place| value["blocks"][block][place].clone()))
+        .collect();
+    let expected = [
+        ["localhost", "main"],
+        ["localhost", "heads"],
+        ["edge", "main"],
+    ];
+    assert_eq!(seen, expected);
+    let edges = value["pipelines"][0]["edges"].as_array().expect("edges");
+    let seen: Vec<_> = edges
+        .iter()
+        .map(|edge| ["to", "carrier", "travels", "reason"].map(|field| edge[field].clone()))
+        .collect();
+    let ipc = [
+        "ipc",
+        "shared-memory slot",
+        "same host, different processes",
+    ];
+    let tcp = ["tcp", "bytes", "different hosts"];
+    let expected = [
+        (
+            "backbone.image",
+            ["inproc", "handle", "same process, same device"],
+        ),
+        ("near.features", ipc),
+        ("far.features", tcp),
+        ("near", ipc),
+        ("far", tcp),
+    ];
+    assert_eq!(
+        seen,
+        expected.map(|(to, [carrier, travels, reason])| [to, carrier, travels, reason])
+    );
+}
+
+/// Lines that open, fill and close frames, without labels.
+fn frames(text: &str, opens: &str) -> Vec<String> {
+    let node = |line: &str| line.contains("_in") || line.contains("_out") || line.contains("_step");
+    let frame = |line: &str| line.starts_with(opens) || line == "end" || line == "}";
+    let lines = text.lines().map(str::trim);
+    lines
+        .filter(|line| (node(line) || frame(line)) && !line.contains("->"))
+        .map(|line| {
+            line.split(['[', '(', '{'])
+                .next()
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn drawings_frame_each_process() {
+    let dot = render_plan(&apart(), PlanFormat::Dot).expect("renders");
+    let expected = [
+        "subgraph cluster_0",
+        "subgraph cluster_0_0",
+        "p0_in0",
+        "p0_step0",
+        "p0_out0",
+        "p0_out1",
+        "}",
+        "subgraph cluster_0_1",
+        "p0_step1",
+        "}",
+        "subgraph cluster_0_2",
+        "p0_step2",
+        "}",
+        "}",
+        "}",
+    ];
+    assert_eq!(frames(&dot, "subgraph"), expected, "{dot}");
+    let mermaid = render_plan(&apart(), PlanFormat::Mermaid).expect("renders");
+    let expected = expected.map(|line| match line {
+        "subgraph cluster_0" => "subgraph p0".to_owned(),
+        "}" => "end".to_owned(),
+        other => other.replace("cluster_0_", "p0_process"),
+    });
+    // A flowchart as a whole has no end.
+    let whole = expected.len() - 1;
+    assert_eq!(frames(&mermaid, "subgraph"), expected[..whole], "{mermaid}");
+    for text in [dot, mermaid] {
+        for label in ["\"localhost/main\"", "\"localhost/heads\"", "\"edge/main\""] {
+            assert_eq!(text.matches(label).count(), 1, "{label}\n{text}");
+        }
+        for route in ["inproc handle", "ipc shared-memory slot", "tcp bytes"] {
+            assert!(text.contains(route), "{text}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use blockflow::config::load;
 use blockflow::plan::compile;
-use blockflow::types::{Epoch, FlowSpec, ImageLayout, SourceSpec, Spec};
+use blockflow::types::{Epoch, FlowSpec, HostSpec, ImageLayout, SourceSpec, Spec};
 
 use crate::config::{load_text, report, sound};
 use crate::plan::signature;
@@ -106,7 +106,8 @@ fn the_example_is_wired_soundly() {
 
 #[test]
 fn the_reference_states_the_compiled_defaults() {
-    let spec = reference_spec();
+    let mut spec = reference_spec();
+    assert_eq!(spec.server.host.take().as_deref(), Some("edge"));
     let bare = load_text("").expect("defaults are sound").spec;
     assert_eq!(
         (spec.server, spec.limits, spec.log),
@@ -129,6 +130,10 @@ fn the_reference_states_the_compiled_defaults() {
     segment.source = plain.blocks[0].source.clone();
     assert_eq!(segment, plain.blocks[0]);
     assert_eq!(documented("a_step").source, plain.blocks[1].source);
+    let mock = documented("a_mock");
+    assert_eq!(mock.process.as_deref(), Some("mocks"));
+    assert_eq!(mock.host.as_deref(), Some("edge"));
+    assert_eq!(spec.hosts[0].port, HostSpec::PORT);
     assert_eq!(spec.pipelines[0].deadline, plain.pipelines[0].deadline);
 }
 
@@ -152,6 +157,7 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
     for (key, (value, _)) in lines_of(&flat) {
         let (section, name) = key.split_once('.').expect("a section");
         let key = match section {
+            "host" => format!("hosts.edge.{name}"),
             "block" => format!("blocks.a_segment.{name}"),
             "image" => format!("blocks.a_step.image.{name}"),
             "mock" => format!("blocks.a_mock.mock.{name}"),
@@ -173,6 +179,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
     let tensors = "[{ name = 'x', datatype = 'FP32', shape = [1], ODD = 1 }]";
     let text = format!(
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
+         [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
          [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
          [blocks.b]\nmodel = 'b.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}\n\
          [blocks.c]\nstep = 'decode-image'\nODD = 1\nimage = {{ width = 1, height = 1, ODD = 1 }}\n\

@@ -14,6 +14,10 @@ fn a_script_runs_only_where_the_configuration_trusts_it() {
         ("", 3, "is missing"),
         ("trust = false\n", 3, "is false"),
         ("trust = true\n", 0, ""),
+        ("isolation = \"thread\"\n", 3, "is missing"),
+        ("isolation = \"process\"\n", 0, ""),
+        ("isolation = \"process\"\ntrust = false\n", 0, ""),
+        ("process = \"scripts\"\n", 0, ""),
     ] {
         let text = format!(
             "[blocks.a]\nmodel = {model:?}\n{trust}\

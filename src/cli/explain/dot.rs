@@ -1,10 +1,12 @@
-//! A plan as a Graphviz digraph: one cluster per pipeline. Blocks that pipelines share are drawn in each, with the
-//! same label.
+//! A plan as a Graphviz digraph: one cluster per pipeline, and in it one per process if there are several. Blocks that
+//! pipelines share are drawn in each, with the same label.
 
 use std::fmt::Write;
 
 use crate::plan::{Plan, PlannedPipeline};
+use crate::types::TensorSpec;
 
+use super::groups::{Group, groups};
 use super::labels;
 use crate::cli::dot::quoted;
 
@@ -29,27 +31,18 @@ fn render_pipeline(
         "  subgraph cluster_{index} {{\n    label={};",
         quoted(&pipeline.name)
     )?;
-    for (position, input) in pipeline.signature.inputs.iter().enumerate() {
-        writeln!(
-            text,
-            "    p{index}_in{position} [shape=ellipse, label={}];",
-            quoted(&input.to_string())
-        )?;
-    }
-    for (position, step) in pipeline.steps.iter().enumerate() {
-        let label = labels::step(plan, step);
-        writeln!(
-            text,
-            "    p{index}_step{position} [label={}];",
-            quoted(&label)
-        )?;
-    }
-    for (position, output) in pipeline.signature.outputs.iter().enumerate() {
-        writeln!(
-            text,
-            "    p{index}_out{position} [shape=ellipse, label={}];",
-            quoted(&output.to_string())
-        )?;
+    for (place, group) in groups(plan, pipeline).iter().enumerate() {
+        if let Some(label) = &group.label {
+            writeln!(
+                text,
+                "    subgraph cluster_{index}_{place} {{\n    label={};",
+                quoted(label)
+            )?;
+        }
+        render_group(text, plan, index, pipeline, group)?;
+        if group.label.is_some() {
+            text.push_str("    }\n");
+        }
     }
     for edge in &pipeline.edges {
         let (from, to) = labels::nodes(index, edge);
@@ -63,5 +56,39 @@ fn render_pipeline(
         )?;
     }
     text.push_str("  }\n");
+    Ok(())
+}
+
+fn render_group(
+    text: &mut String,
+    plan: &Plan,
+    index: usize,
+    pipeline: &PlannedPipeline,
+    group: &Group,
+) -> std::fmt::Result {
+    let signature = group.gateway.then_some(&pipeline.signature);
+    let end = |text: &mut String, kind: &str, position: usize, spec: &TensorSpec| {
+        let label = quoted(&spec.to_string());
+        writeln!(
+            text,
+            "    p{index}_{kind}{position} [shape=ellipse, label={label}];"
+        )
+    };
+    for (position, input) in signature
+        .iter()
+        .flat_map(|ends| ends.inputs.iter().enumerate())
+    {
+        end(text, "in", position, input)?;
+    }
+    for &position in &group.steps {
+        let label = quoted(&labels::step(plan, &pipeline.steps[position]));
+        writeln!(text, "    p{index}_step{position} [label={label}];")?;
+    }
+    for (position, output) in signature
+        .iter()
+        .flat_map(|ends| ends.outputs.iter().enumerate())
+    {
+        end(text, "out", position, output)?;
+    }
     Ok(())
 }

@@ -3,17 +3,37 @@
 use serde::Serialize;
 
 use crate::plan::{Plan, PlannedBlock, PlannedPipeline};
-use crate::types::{Dim, TensorSpec};
+use crate::types::{Dim, HostSpec, TensorSpec};
 
 use super::labels;
 
 #[derive(Debug, Serialize)]
 pub(super) struct PlanView {
     epoch: u32,
+    /// Equal wherever a configuration means the same to those who exchange tensors.
+    digest: String,
     http: String,
     in_flight_max: usize,
+    hosts: Vec<HostView>,
+    gateway: GatewayView,
     blocks: Vec<BlockView>,
     pipelines: Vec<PipelineView>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostView {
+    name: String,
+    address: String,
+    /// First of as many ports as `receivers`.
+    port: u16,
+    receivers: usize,
+    processes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct GatewayView {
+    host: String,
+    process: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,14 +97,31 @@ enum DimView {
 pub(super) fn describe(plan: &Plan) -> PlanView {
     PlanView {
         epoch: plan.epoch.0,
+        digest: plan.digest.to_string(),
         http: plan.server.http.to_string(),
         in_flight_max: plan.limits.in_flight_max,
+        hosts: plan.hosts.iter().map(|one| host(plan, one)).collect(),
+        gateway: GatewayView {
+            host: plan.gateway.host.clone(),
+            process: plan.gateway.process.clone(),
+        },
         blocks: plan.blocks.iter().map(block).collect(),
         pipelines: plan
             .pipelines
             .iter()
             .map(|one| pipeline(plan, one))
             .collect(),
+    }
+}
+
+fn host(plan: &Plan, host: &HostSpec) -> HostView {
+    let processes = plan.processes(&host.name);
+    HostView {
+        name: host.name.clone(),
+        address: host.address.to_string(),
+        port: host.port,
+        receivers: plan.receivers_on(&host.name),
+        processes: processes.into_iter().map(str::to_owned).collect(),
     }
 }
 

@@ -1,9 +1,10 @@
-//! A plan as a Mermaid flowchart: one subgraph per pipeline.
+//! A plan as a Mermaid flowchart: one subgraph per pipeline, and in it one per process if there are several.
 
 use std::fmt::Write;
 
 use crate::plan::{Plan, PlannedPipeline};
 
+use super::groups::{Group, groups};
 use super::labels;
 
 pub(super) fn render(plan: &Plan) -> String {
@@ -22,23 +23,18 @@ fn render_pipeline(
     pipeline: &PlannedPipeline,
 ) -> std::fmt::Result {
     writeln!(text, "  subgraph p{index}[{}]", quoted(&pipeline.name))?;
-    for (position, input) in pipeline.signature.inputs.iter().enumerate() {
-        writeln!(
-            text,
-            "    p{index}_in{position}([{}])",
-            quoted(&input.to_string())
-        )?;
-    }
-    for (position, step) in pipeline.steps.iter().enumerate() {
-        let label = labels::step(plan, step);
-        writeln!(text, "    p{index}_step{position}[{}]", quoted(&label))?;
-    }
-    for (position, output) in pipeline.signature.outputs.iter().enumerate() {
-        writeln!(
-            text,
-            "    p{index}_out{position}([{}])",
-            quoted(&output.to_string())
-        )?;
+    for (place, group) in groups(plan, pipeline).iter().enumerate() {
+        if let Some(label) = &group.label {
+            writeln!(
+                text,
+                "    subgraph p{index}_process{place}[{}]",
+                quoted(label)
+            )?;
+        }
+        render_group(text, plan, index, pipeline, group)?;
+        if group.label.is_some() {
+            text.push_str("    end\n");
+        }
     }
     for edge in &pipeline.edges {
         let (from, to) = labels::nodes(index, edge);
@@ -48,6 +44,35 @@ fn render_pipeline(
         writeln!(text, "    {from} -->|{}| {to}", quoted(&label))?;
     }
     text.push_str("  end\n");
+    Ok(())
+}
+
+fn render_group(
+    text: &mut String,
+    plan: &Plan,
+    index: usize,
+    pipeline: &PlannedPipeline,
+    group: &Group,
+) -> std::fmt::Result {
+    let signature = group.gateway.then_some(&pipeline.signature);
+    for (position, input) in signature
+        .iter()
+        .flat_map(|ends| ends.inputs.iter().enumerate())
+    {
+        let label = quoted(&input.to_string());
+        writeln!(text, "    p{index}_in{position}([{label}])")?;
+    }
+    for &position in &group.steps {
+        let label = quoted(&labels::step(plan, &pipeline.steps[position]));
+        writeln!(text, "    p{index}_step{position}[{label}]")?;
+    }
+    for (position, output) in signature
+        .iter()
+        .flat_map(|ends| ends.outputs.iter().enumerate())
+    {
+        let label = quoted(&output.to_string());
+        writeln!(text, "    p{index}_out{position}([{label}])")?;
+    }
     Ok(())
 }
 

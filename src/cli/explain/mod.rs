@@ -2,6 +2,7 @@
 
 mod command;
 mod dot;
+mod groups;
 mod json;
 mod labels;
 mod mermaid;

@@ -2,6 +2,7 @@
 
 use crate::plan::{Plan, PlannedBlock, PlannedPipeline};
 
+use super::groups::{process, several};
 use super::labels;
 use crate::cli::output::columns;
 
@@ -13,6 +14,10 @@ pub(super) fn render(plan: &Plan) -> String {
     }
     text.push_str("blocks\n");
     text.push_str(&render_blocks(plan));
+    if several(plan) || plan.hosts.len() > 1 {
+        text.push_str("\nhosts\n");
+        text.push_str(&render_hosts(plan));
+    }
     text
 }
 
@@ -124,10 +129,30 @@ fn render_blocks(plan: &Plan) -> String {
     columns(2, &rows)
 }
 
+fn render_hosts(plan: &Plan) -> String {
+    let heading = ["NAME", "ADDRESS", "PORTS", "PROCESSES"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(plan.hosts.iter().map(|host| {
+        let ports = match plan.receivers_on(&host.name) {
+            0 => "none".to_owned(),
+            count => format!("{count} from {}", host.port),
+        };
+        let processes = plan.processes(&host.name).into_iter().map(|name| {
+            let gateway = (&*plan.gateway.host, &*plan.gateway.process) == (&*host.name, name);
+            format!("{name}{}", if gateway { " (gateway)" } else { "" })
+        });
+        let processes: Vec<_> = processes.collect();
+        vec![
+            host.name.clone(),
+            host.address.to_string(),
+            ports,
+            processes.join(", "),
+        ]
+    }));
+    columns(2, &rows)
+}
+
 fn place(block: &PlannedBlock) -> String {
     let placement = &block.placement;
-    format!(
-        "{}/{}/{}",
-        placement.host, placement.process, placement.device
-    )
+    format!("{}/{}", process(placement), placement.device)
 }

@@ -10,6 +10,17 @@ pub struct Digest([u8; 32]);
 const SHORT: usize = 16;
 
 impl Digest {
+    /// Returns the digest of one text of some kind; digests of different kinds never meet.
+    pub fn of(kind: &str, bytes: &[u8]) -> Self {
+        let mut mixer = Mixer::new(kind);
+        mixer.bytes(bytes);
+        mixer.finish()
+    }
+
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Returns the first digits, enough for people to tell things apart.
     pub fn short(&self) -> String {
         let mut digits = self.to_string();
