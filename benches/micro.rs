@@ -9,7 +9,8 @@ use std::time::Duration;
 use blockflow::actors::InferRequest;
 use blockflow::app::{Loaded, Runtime};
 use blockflow::tensormq::{
-    Addressed, Body, Context, Edges, Envelope, Inbound, Outbound, Window, decode, encode,
+    Addressed, Body, Context, Digest, Edges, Envelope, Form, Inbound, Outbound, Party, Payload,
+    Window, decode, encode,
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
@@ -44,7 +45,7 @@ struct Side {
 impl Side {
     fn open(context: &Context, own: &str, other: &str) -> Self {
         let endpoint = |name: &str| Endpoint::Inproc(name.to_owned());
-        let inbound = Inbound::bind(context, &endpoint(own), Window(8)).expect("a free name");
+        let inbound = Inbound::bind(context, &[endpoint(own)], Window(8)).expect("a free name");
         let outbound = Outbound::connect(context, &endpoint(other), own).expect("an endpoint");
         Self { inbound, outbound }
     }
@@ -56,7 +57,7 @@ impl Side {
     /// Returns the next envelope; `None` is the order to end.
     async fn receive(&mut self, edges: &[Edges; 2]) -> Option<Envelope> {
         loop {
-            while self.outbound.poll().expect("a sound link") {}
+            while self.outbound.poll().expect("a sound link").progress {}
             if let Some(received) = self.inbound.try_receive().expect("a sound link") {
                 let received = received.expect("a readable message");
                 if matches!(received.envelope.body, Body::Cancel) {
@@ -85,7 +86,7 @@ fn hop(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("inproc_round_trip_is_two_hops");
     group.sample_size(50);
     for bytes in PAYLOADS {
-        let context = Context::new();
+        let context = Context::new(Party::new(Digest([0; Digest::BYTES])));
         let (ping, pong) = (format!("ping-{bytes}"), format!("pong-{bytes}"));
         let mut near = Side::open(&context, &ping, &pong);
         let far_context = context.clone();
@@ -167,14 +168,19 @@ fn wake(criterion: &mut Criterion) {
 
 fn codec(criterion: &mut Criterion) {
     let message = envelope(1 << 10);
-    let header = encode(&message, 7).expect("a valid envelope");
+    let header = encode(&message, 7, Form::Handle).expect("a valid envelope");
     let Body::Tensors(tensors) = &message.body else {
         return;
     };
-    let tensors: Vec<_> = tensors.iter().map(|(_, tensor)| tensor.clone()).collect();
+    let tensors: Vec<_> = tensors
+        .iter()
+        .map(|(_, tensor)| Payload::Handle(tensor.clone()))
+        .collect();
     let mut group = criterion.benchmark_group("envelope");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("encode", |bencher| bencher.iter(|| encode(&message, 7)));
+    group.bench_function("encode", |bencher| {
+        bencher.iter(|| encode(&message, 7, Form::Handle))
+    });
     group.bench_function("decode", |bencher| {
         bencher.iter(|| decode(&header, tensors.clone()))
     });

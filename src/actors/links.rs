@@ -89,7 +89,7 @@ impl Instances {
     pub(super) fn poll(&mut self) -> Result<bool, LinkError> {
         let mut arrived = false;
         for link in &mut self.0 {
-            arrived |= link.poll()?;
+            arrived |= link.poll()?.progress;
         }
         Ok(arrived)
     }

@@ -15,7 +15,7 @@ use super::gateway::{Abandon, Gateway, GatewayActor, GatewayConfig};
 use super::supervisor::{Adopt, Supervisor};
 use crate::engine::Prepared;
 use crate::plan::{Plan, Wiring};
-use crate::tensormq::{Context as MqContext, LinkError};
+use crate::tensormq::{Context as MqContext, Digest, LinkError, Party};
 
 /// How long a thread may take to end after it was told to.
 const THREAD_END: Duration = Duration::from_secs(2);
@@ -160,7 +160,7 @@ fn launch(
     handle: Gateway,
     opened: SyncSender<Result<(), LinkError>>,
 ) -> Result<Launched, NodeError> {
-    let context = MqContext::new();
+    let context = MqContext::new(Party::new(Digest([0; Digest::BYTES])));
     let wiring = Arc::new(Wiring::of(&plan));
     let supervisor = supervisor.start();
     let mut arbiters = Vec::new();

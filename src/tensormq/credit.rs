@@ -1,52 +1,45 @@
-//! Credits: the small frames that flow from consumer to producer.
+//! Credits: the permission to send, which flows from consumer to producer.
 
 use super::LinkError;
-use super::envelope::{MAGIC, VERSION};
+use super::frame::{self, Reader, expect_kind, no_count};
 
 /// Envelopes one producer may have waiting at one consumer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window(pub u32);
 
-/// Permission to send that many more tensor envelopes.
+/// Permission to send that many more tensor envelopes on one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant(pub u32);
-
-const GRANT_BYTES: usize = 12;
-const KIND_GRANT: u8 = 0x81;
+pub struct Grant {
+    /// As in the hello.
+    pub connection: u32,
+    pub credits: u32,
+}
 
 impl Grant {
-    /// Layout, little-endian: magic `u32`, version `u8`, kind `u8`, zero `u16`, credits `u32`.
-    pub fn encode(self) -> [u8; GRANT_BYTES] {
-        let mut frame = [0; GRANT_BYTES];
-        frame[0..4].copy_from_slice(&MAGIC.to_le_bytes());
-        frame[4] = VERSION;
-        frame[5] = KIND_GRANT;
-        frame[8..12].copy_from_slice(&self.0.to_le_bytes());
+    /// Layout, little-endian:
+    ///
+    /// | offset | size | field |
+    /// |---|---|---|
+    /// | 0 | 8 | beginning of kind 0x83, count 0 |
+    /// | 8 | 4 | connection, as in the hello |
+    /// | 12 | 4 | credits |
+    pub fn encode(self) -> Vec<u8> {
+        let mut frame = frame::begin(frame::GRANT, 0, 8);
+        frame.extend_from_slice(&self.connection.to_le_bytes());
+        frame.extend_from_slice(&self.credits.to_le_bytes());
         frame
     }
 
+    /// Reads what [`Grant::encode`] wrote; anything else is an error.
     pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
-        let frame: &[u8; GRANT_BYTES] = frame.try_into().map_err(|_| LinkError::HeaderLength {
-            bytes: frame.len(),
-            expected: GRANT_BYTES,
-        })?;
-        let [m0, m1, m2, m3, version, kind, _, _, c0, c1, c2, c3] = *frame;
-        let magic = u32::from_le_bytes([m0, m1, m2, m3]);
-        if magic != MAGIC {
-            return Err(LinkError::Magic { seen: magic });
-        }
-        if version != VERSION {
-            return Err(LinkError::Version {
-                seen: version,
-                expected: VERSION,
-            });
-        }
-        if kind != KIND_GRANT {
-            return Err(LinkError::Field {
-                field: "kind",
-                seen: kind.into(),
-            });
-        }
-        Ok(Self(u32::from_le_bytes([c0, c1, c2, c3])))
+        let (mut reader, kind, count) = Reader::begin(frame)?;
+        expect_kind(kind, frame::GRANT)?;
+        no_count(count)?;
+        let grant = Self {
+            connection: reader.u32()?,
+            credits: reader.u32()?,
+        };
+        reader.end()?;
+        Ok(grant)
     }
 }

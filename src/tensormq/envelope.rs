@@ -1,21 +1,33 @@
 //! The envelope: what one message between two actors says, and its header on the wire.
 //!
-//! Header, little-endian; one frame, followed by one frame per tensor:
+//! A header, little-endian, is one frame, followed by one frame per tensor:
 //!
 //! | offset | size | field |
 //! |---|---|---|
-//! | 0 | 4 | magic `BFMQ` |
-//! | 4 | 1 | version (1) |
-//! | 5 | 1 | kind: 1 hello, 2 tensors, 3 failure, 4 cancel |
-//! | 6 | 2 | number of tensors |
-//! | 8 | 8 | sequence number of this producer on this link, from 0 |
+//! | 0 | 8 | beginning of kind 2 tensors, 3 failure, 4 cancel, 5 state, 6 lost; count: number of tensors |
+//! | 8 | 8 | sequence number on this connection; the hello has 0 |
 //! | 16 | 8 | request id |
 //! | 24 | 4 | epoch |
 //! | 28 | 2 | pipeline |
 //! | 30 | 2 | step addressed; 65535 is the gateway |
 //! | 32 | 8 | time left until the deadline, µs |
-//! | 40 | … | tensors: per tensor port `u16`, dtype `u8`, rank `u8`, then rank sizes `u64` |
-//! | 40 | … | failure: kind `u8`, block length `u8`, cause length `u16`, block and cause as UTF-8 |
+//! | 40 | … | by kind |
+//!
+//! Tensors, each:
+//!
+//! | size | field |
+//! |---|---|
+//! | 2 | port |
+//! | 1 | dtype, as an index into [`DType::ALL`] |
+//! | 1 | rank, at most [`RANK_MAX`] |
+//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes |
+//! | 3 | zero |
+//! | 8 × rank | sizes |
+//!
+//! Failure: kind `u8` as an index into [`FailureKind::ALL`], bytes of the block's name `u8`, bytes of the cause `u16`, the
+//! name (none if empty), the cause, both UTF-8. State: block `u16`, instance `u16`, condition `u8` (0 serving,
+//! 1 restarting, 2 given up), zero `u8`, bytes of the cause `u16`, cause. Lost: block `u16`, instance `u16`, zero `u32`,
+//! incarnation `u64`.
 //!
 //! The time left is relative so that hosts need no common clock.
 
@@ -27,19 +39,19 @@ use crate::types::{
 };
 
 use super::LinkError;
-
-pub(super) const MAGIC: u32 = u32::from_le_bytes(*b"BFMQ");
-pub(super) const VERSION: u8 = 1;
+use super::frame::{self, Reader, no_count};
+use super::payload::{Form, Moved, Payload};
 
 /// Bytes of one header at most.
-pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (4 + 8 * RANK_MAX);
+pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 8 * RANK_MAX);
 
 const FIXED_BYTES: usize = 40;
 const CAUSE_BYTES_MAX: usize = 4096;
-const KIND_HELLO: u8 = 1;
-const KIND_TENSORS: u8 = 2;
-const KIND_FAILURE: u8 = 3;
-const KIND_CANCEL: u8 = 4;
+const CONDITIONS: [Condition; 3] = [
+    Condition::Serving,
+    Condition::Restarting,
+    Condition::GivenUp,
+];
 
 /// Which request an envelope belongs to and where it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +67,45 @@ pub struct Addressed {
 /// What an envelope carries.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// First message of a producer; answered by credits.
-    Hello,
     /// Tensors with the input of the step (or output of the pipeline) each is for.
     Tensors(Vec<(u16, Tensor)>),
     /// The request failed.
     Failure(Failure),
     /// The request is of no interest any more.
     Cancel,
+    /// A block tells the gateway how it is; of no request.
+    State(BlockState),
+    /// What was sent for the request to one receiver may not have arrived.
+    Lost(LostReceiver),
+}
+
+/// How an instance of a block is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockState {
+    /// Index in the plan.
+    pub block: u16,
+    pub instance: u16,
+    pub condition: Condition,
+    /// Why; empty while it serves.
+    pub cause: String,
+}
+
+/// Whether an instance of a block takes requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Condition {
+    Serving,
+    Restarting,
+    GivenUp,
+}
+
+/// A receiver whose connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LostReceiver {
+    /// Index in the plan.
+    pub block: u16,
+    pub instance: u16,
+    /// Of the process that was lost.
+    pub incarnation: u64,
 }
 
 /// One message of a link.
@@ -73,34 +116,42 @@ pub struct Envelope {
 }
 
 /// Header as read, before the frames behind it are looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Announced {
-    Hello,
-    Tensors(Vec<Description>),
-    Failure(Failure),
-    Cancel,
+#[derive(Debug)]
+pub(super) struct Header {
+    pub address: Addressed,
+    pub sequence: u64,
+    announced: Announced,
 }
 
+#[derive(Debug)]
+enum Announced {
+    Tensors(Vec<Description>),
+    Other(Body),
+}
+
+/// What a header says of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Description {
-    pub port: u16,
+    port: u16,
     pub dtype: DType,
-    pub shape: Vec<u64>,
+    pub shape: Vec<usize>,
+    pub form: Form,
 }
 
 impl Body {
     fn kind(&self) -> u8 {
         match self {
-            Self::Hello => KIND_HELLO,
-            Self::Tensors(_) => KIND_TENSORS,
-            Self::Failure(_) => KIND_FAILURE,
-            Self::Cancel => KIND_CANCEL,
+            Self::Tensors(_) => frame::TENSORS,
+            Self::Failure(_) => frame::FAILURE,
+            Self::Cancel => frame::CANCEL,
+            Self::State(_) => frame::STATE,
+            Self::Lost(_) => frame::LOST,
         }
     }
 }
 
-/// Writes the header frame of an envelope.
-pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> {
+/// Writes the header frame of an envelope whose tensors travel in one form.
+pub fn encode(envelope: &Envelope, sequence: u64, form: Form) -> Result<Vec<u8>, LinkError> {
     let Envelope { address, body } = envelope;
     let tensors: &[(u16, Tensor)] = if let Body::Tensors(tensors) = body {
         tensors
@@ -114,10 +165,7 @@ pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> 
             seen: tensors.len(),
             max: TENSORS_MAX,
         })?;
-    let mut header = Vec::with_capacity(FIXED_BYTES + tensors.len() * 44);
-    header.extend_from_slice(&MAGIC.to_le_bytes());
-    header.extend_from_slice(&[VERSION, body.kind()]);
-    header.extend_from_slice(&count.to_le_bytes());
+    let mut header = frame::begin(body.kind(), count, 32 + tensors.len() * 48);
     header.extend_from_slice(&sequence.to_le_bytes());
     header.extend_from_slice(&address.request.0.to_le_bytes());
     header.extend_from_slice(&address.epoch.0.to_le_bytes());
@@ -135,70 +183,61 @@ pub fn encode(envelope: &Envelope, sequence: u64) -> Result<Vec<u8>, LinkError> 
                 max: RANK_MAX,
             })?;
         header.extend_from_slice(&port.to_le_bytes());
-        header.extend_from_slice(&[dtype_code(tensor.dtype()), rank]);
+        header.extend_from_slice(&[code(&DType::ALL, &tensor.dtype()), rank]);
+        header.extend_from_slice(&[form.code(), 0, 0, 0]);
         for &size in tensor.shape() {
             header.extend_from_slice(&(size as u64).to_le_bytes());
         }
     }
-    if let Body::Failure(failure) = body {
-        encode_failure(failure, &mut header);
+    match body {
+        Body::Failure(failure) => encode_failure(failure, &mut header),
+        Body::State(state) => encode_state(state, &mut header),
+        Body::Lost(lost) => {
+            header.extend_from_slice(&lost.block.to_le_bytes());
+            header.extend_from_slice(&lost.instance.to_le_bytes());
+            header.extend_from_slice(&[0; 4]);
+            header.extend_from_slice(&lost.incarnation.to_le_bytes());
+        }
+        Body::Tensors(_) | Body::Cancel => {}
     }
     Ok(header)
 }
 
 fn encode_failure(failure: &Failure, header: &mut Vec<u8>) {
-    let block = truncate(
-        failure.block.as_deref().unwrap_or_default(),
-        usize::from(u8::MAX),
-    );
-    let cause = truncate(&failure.cause, CAUSE_BYTES_MAX);
-    let kind = FailureKind::ALL
-        .iter()
-        .position(|&kind| kind == failure.kind)
-        .unwrap_or_default();
-    header.push(kind as u8);
+    let block = failure.block.as_deref().unwrap_or_default();
+    let block = frame::truncate(block, usize::from(u8::MAX));
+    let cause = frame::truncate(&failure.cause, CAUSE_BYTES_MAX);
+    header.push(code(&FailureKind::ALL, &failure.kind));
     header.push(block.len() as u8);
     header.extend_from_slice(&(cause.len() as u16).to_le_bytes());
     header.extend_from_slice(block.as_bytes());
     header.extend_from_slice(cause.as_bytes());
 }
 
-fn truncate(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+fn encode_state(state: &BlockState, header: &mut Vec<u8>) {
+    let cause = frame::truncate(&state.cause, CAUSE_BYTES_MAX);
+    header.extend_from_slice(&state.block.to_le_bytes());
+    header.extend_from_slice(&state.instance.to_le_bytes());
+    header.extend_from_slice(&[code(&CONDITIONS, &state.condition), 0]);
+    header.extend_from_slice(&(cause.len() as u16).to_le_bytes());
+    header.extend_from_slice(cause.as_bytes());
 }
 
-fn dtype_code(dtype: DType) -> u8 {
-    DType::ALL
-        .iter()
-        .position(|&known| known == dtype)
+fn code<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter()
+        .position(|known| known == one)
         .unwrap_or_default() as u8
 }
 
-/// Reads a header frame; the tensors are described, not yet there. Returns the sequence number too.
-pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64), LinkError> {
+/// Reads a header frame; the tensors are described, not yet there.
+pub(super) fn decode_header(header: &[u8]) -> Result<Header, LinkError> {
     if header.len() > HEADER_BYTES_MAX {
         return Err(LinkError::HeaderLength {
             bytes: header.len(),
             expected: HEADER_BYTES_MAX,
         });
     }
-    let mut reader = Reader {
-        rest: header,
-        whole: header.len(),
-    };
-    let magic = reader.u32()?;
-    if magic != MAGIC {
-        return Err(LinkError::Magic { seen: magic });
-    }
-    let version = reader.u8()?;
-    if version != VERSION {
-        return Err(LinkError::Version {
-            seen: version,
-            expected: VERSION,
-        });
-    }
-    let kind = reader.u8()?;
-    let count = usize::from(reader.u16()?);
+    let (mut reader, kind, count) = Reader::begin(header)?;
     let sequence = reader.u64()?;
     let address = Addressed {
         request: RequestId(reader.u64()?),
@@ -207,19 +246,15 @@ pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64)
         step: StepId(reader.u16()?),
         time_left: Duration::from_micros(reader.u64()?),
     };
-    let max = if kind == KIND_TENSORS { TENSORS_MAX } else { 0 };
-    if count > max {
-        return Err(LinkError::Tensors { seen: count, max });
+    if kind != frame::TENSORS {
+        no_count(count)?;
     }
     let announced = match kind {
-        KIND_HELLO => Announced::Hello,
-        KIND_CANCEL => Announced::Cancel,
-        KIND_FAILURE => Announced::Failure(reader.failure()?),
-        KIND_TENSORS => Announced::Tensors(
-            (0..count)
-                .map(|_| reader.description())
-                .collect::<Result<_, _>>()?,
-        ),
+        frame::TENSORS => Announced::Tensors(descriptions(&mut reader, usize::from(count))?),
+        frame::FAILURE => Announced::Other(Body::Failure(failure(&mut reader)?)),
+        frame::CANCEL => Announced::Other(Body::Cancel),
+        frame::STATE => Announced::Other(Body::State(state(&mut reader)?)),
+        frame::LOST => Announced::Other(Body::Lost(lost(&mut reader)?)),
         _ => {
             return Err(LinkError::Field {
                 field: "kind",
@@ -227,148 +262,147 @@ pub(super) fn decode_header(header: &[u8]) -> Result<(Addressed, Announced, u64)
             });
         }
     };
-    if !reader.rest.is_empty() {
-        let expected = header.len() - reader.rest.len();
-        return Err(LinkError::HeaderLength {
-            bytes: header.len(),
-            expected,
-        });
+    reader.end()?;
+    Ok(Header {
+        address,
+        sequence,
+        announced,
+    })
+}
+
+impl Header {
+    /// Tells whether the envelope cost its producer a credit.
+    pub(super) fn is_credited(&self) -> bool {
+        matches!(self.announced, Announced::Tensors(_))
     }
-    Ok((address, announced, sequence))
-}
 
-/// Reads an envelope from its header and the tensors of the frames behind it.
-pub fn decode(header: &[u8], tensors: Vec<Tensor>) -> Result<(Envelope, u64), LinkError> {
-    let (address, announced, sequence) = decode_header(header)?;
-    let expected = if let Announced::Tensors(all) = &announced {
-        all.len()
-    } else {
-        0
-    };
-    if tensors.len() != expected {
-        return Err(LinkError::Frames {
-            seen: tensors.len() + 1,
-            expected: expected + 1,
-        });
-    }
-    let body = match announced {
-        Announced::Hello => Body::Hello,
-        Announced::Cancel => Body::Cancel,
-        Announced::Failure(failure) => Body::Failure(failure),
-        Announced::Tensors(descriptions) => {
-            let pairs = descriptions.into_iter().zip(tensors).enumerate();
-            Body::Tensors(
-                pairs
-                    .map(|(index, (is, tensor))| is.claim(index, tensor))
-                    .collect::<Result<_, _>>()?,
-            )
-        }
-    };
-    Ok((Envelope { address, body }, sequence))
-}
-
-impl Description {
-    fn claim(self, index: usize, tensor: Tensor) -> Result<(u16, Tensor), LinkError> {
-        let same_shape = self.shape.len() == tensor.shape().len()
-            && self
-                .shape
-                .iter()
-                .zip(tensor.shape())
-                .all(|(&left, &right)| left == right as u64);
-        if self.dtype != tensor.dtype() || !same_shape {
-            return Err(LinkError::Announced {
-                index,
-                announced: format!("{}{:?}", self.dtype, self.shape),
-                seen: format!("{tensor:?}"),
-            });
-        }
-        Ok((self.port, tensor))
-    }
-}
-
-/// Takes bounded pieces off the front of a header.
-struct Reader<'a> {
-    rest: &'a [u8],
-    whole: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], LinkError> {
-        let missing = LinkError::HeaderLength {
-            bytes: self.whole,
-            expected: self.whole - self.rest.len() + length,
+    /// Puts the payloads of the frames behind the header to what it says of them.
+    pub(super) fn claim(
+        self,
+        payloads: Vec<Payload>,
+        moved: &mut Moved,
+    ) -> Result<Envelope, LinkError> {
+        let expected = match &self.announced {
+            Announced::Tensors(all) => all.len(),
+            Announced::Other(_) => 0,
         };
-        let (head, rest) = self.rest.split_at_checked(length).ok_or(missing)?;
-        self.rest = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], LinkError> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn u8(&mut self) -> Result<u8, LinkError> {
-        self.array().map(u8::from_le_bytes)
-    }
-
-    fn u16(&mut self) -> Result<u16, LinkError> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32, LinkError> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, LinkError> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn description(&mut self) -> Result<Description, LinkError> {
-        let port = self.u16()?;
-        let code = self.u8()?;
-        let dtype = DType::ALL
-            .get(usize::from(code))
-            .copied()
-            .ok_or(LinkError::Field {
-                field: "dtype",
-                seen: code.into(),
-            })?;
-        let rank = usize::from(self.u8()?);
-        if rank > RANK_MAX {
-            return Err(LinkError::Rank {
-                seen: rank,
-                max: RANK_MAX,
+        if payloads.len() != expected {
+            return Err(LinkError::Frames {
+                seen: payloads.len() + 1,
+                expected: expected + 1,
             });
         }
-        let shape = (0..rank).map(|_| self.u64()).collect::<Result<_, _>>()?;
-        Ok(Description { port, dtype, shape })
-    }
-
-    fn failure(&mut self) -> Result<Failure, LinkError> {
-        let code = self.u8()?;
-        let kind = FailureKind::ALL
-            .get(usize::from(code))
-            .copied()
-            .ok_or(LinkError::Field {
-                field: "failure kind",
-                seen: code.into(),
-            })?;
-        let block_bytes = usize::from(self.u8()?);
-        let cause_bytes = usize::from(self.u16()?);
-        if cause_bytes > CAUSE_BYTES_MAX {
-            return Err(LinkError::Field {
-                field: "cause length",
-                seen: cause_bytes as u64,
-            });
-        }
-        let block = String::from_utf8_lossy(self.take(block_bytes)?).into_owned();
-        let cause = String::from_utf8_lossy(self.take(cause_bytes)?).into_owned();
-        Ok(Failure {
-            kind,
-            block: (!block.is_empty()).then_some(block),
-            cause,
+        let body = match self.announced {
+            Announced::Other(body) => body,
+            Announced::Tensors(descriptions) => {
+                let pairs = descriptions.into_iter().zip(payloads).enumerate();
+                let claim = |(index, (is, payload)): (usize, (Description, Payload))| {
+                    let port = is.port;
+                    Ok((port, payload.claim(index, is, moved)?))
+                };
+                Body::Tensors(pairs.map(claim).collect::<Result<_, LinkError>>()?)
+            }
+        };
+        Ok(Envelope {
+            address: self.address,
+            body,
         })
     }
+}
+
+/// Reads an envelope from its header and the payloads of the frames behind it. Returns the sequence number too.
+pub fn decode(header: &[u8], payloads: Vec<Payload>) -> Result<(Envelope, u64), LinkError> {
+    let header = decode_header(header)?;
+    let sequence = header.sequence;
+    Ok((header.claim(payloads, &mut Moved::default())?, sequence))
+}
+
+fn descriptions(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Description>, LinkError> {
+    if count > TENSORS_MAX {
+        return Err(LinkError::Tensors {
+            seen: count,
+            max: TENSORS_MAX,
+        });
+    }
+    (0..count).map(|_| description(reader)).collect()
+}
+
+fn description(reader: &mut Reader<'_>) -> Result<Description, LinkError> {
+    let port = reader.u16()?;
+    let dtype = known(&DType::ALL, "dtype", reader.u8()?)?;
+    let rank = usize::from(reader.u8()?);
+    let form = Form::of_code(reader.u8()?)?;
+    reader.zeros(3)?;
+    if rank > RANK_MAX {
+        return Err(LinkError::Rank {
+            seen: rank,
+            max: RANK_MAX,
+        });
+    }
+    let size = |reader: &mut Reader<'_>| {
+        let seen = reader.u64()?;
+        let field = "dimension";
+        usize::try_from(seen).map_err(|_| LinkError::Field { field, seen })
+    };
+    Ok(Description {
+        port,
+        dtype,
+        shape: (0..rank).map(|_| size(reader)).collect::<Result<_, _>>()?,
+        form,
+    })
+}
+
+fn failure(reader: &mut Reader<'_>) -> Result<Failure, LinkError> {
+    let kind = known(&FailureKind::ALL, "failure kind", reader.u8()?)?;
+    let block_bytes = usize::from(reader.u8()?);
+    let cause_bytes = cause_bytes(reader)?;
+    let block = reader.text(block_bytes)?;
+    let cause = reader.text(cause_bytes)?;
+    Ok(Failure {
+        kind,
+        block: (!block.is_empty()).then_some(block),
+        cause,
+    })
+}
+
+fn state(reader: &mut Reader<'_>) -> Result<BlockState, LinkError> {
+    let (block, instance) = (reader.u16()?, reader.u16()?);
+    let condition = known(&CONDITIONS, "condition", reader.u8()?)?;
+    reader.zeros(1)?;
+    let cause_bytes = cause_bytes(reader)?;
+    Ok(BlockState {
+        block,
+        instance,
+        condition,
+        cause: reader.text(cause_bytes)?,
+    })
+}
+
+fn lost(reader: &mut Reader<'_>) -> Result<LostReceiver, LinkError> {
+    let (block, instance) = (reader.u16()?, reader.u16()?);
+    reader.zeros(4)?;
+    Ok(LostReceiver {
+        block,
+        instance,
+        incarnation: reader.u64()?,
+    })
+}
+
+fn cause_bytes(reader: &mut Reader<'_>) -> Result<usize, LinkError> {
+    let length = reader.u16()?;
+    if usize::from(length) > CAUSE_BYTES_MAX {
+        return Err(LinkError::Field {
+            field: "cause length",
+            seen: length.into(),
+        });
+    }
+    Ok(length.into())
+}
+
+fn known<T: Copy>(all: &[T], field: &'static str, code: u8) -> Result<T, LinkError> {
+    let one = all.get(usize::from(code)).copied();
+    one.ok_or(LinkError::Field {
+        field,
+        seen: code.into(),
+    })
 }

@@ -2,6 +2,8 @@
 
 use crate::types::{Endpoint, TensorError};
 
+use super::Form;
+
 /// Failure of a link, or something on it that is no envelope.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
@@ -9,8 +11,8 @@ pub enum LinkError {
     Bind { endpoint: Endpoint, cause: String },
     #[error("cannot connect to {endpoint}: {cause}")]
     Connect { endpoint: Endpoint, cause: String },
-    #[error("{0} leads out of this process, where tensors cannot travel as handles")]
-    Carrier(Endpoint),
+    #[error("the name {name:?} of a producer has {} bytes, expected 1 to {max}", name.len())]
+    NameLength { name: String, max: usize },
     #[error("socket failed: {0}")]
     Socket(String),
     #[error("message has {seen} frames, expected {expected}")]
@@ -37,6 +39,18 @@ pub enum LinkError {
     },
     #[error("frame {index} is not a tensor handle of this process")]
     NoHandle { index: usize },
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
+    #[error("tensor {index} is announced in the form {announced:?}, it came as {seen:?}")]
+    Form {
+        index: usize,
+        announced: Form,
+        seen: Form,
+    },
+    #[error("payload of tensor {index}: {cause}")]
+    Payload { index: usize, cause: TensorError },
+    #[error("the name of a producer is not UTF-8")]
+    Name,
+    #[error("a producer that was not let in sent an envelope")]
+    NotGreeted,
+    #[error("producer {name:?} was not let in: {reason}")]
+    Refused { name: String, reason: String },
 }

@@ -1,20 +1,24 @@
-//! The consumer's end of its links: one ROUTER that all producers connect to.
+//! The consumer's end of its links: a ROUTER per carrier that all producers connect to.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use crate::types::Endpoint;
 
-use super::envelope::{Body, decode};
-use super::socket::{Context, Edges, Socket};
-use super::{Envelope, Grant, LinkError, Window};
+use super::envelope::decode_header;
+use super::frame::{self, HELLO};
+use super::greeting::{Hello, Refusal, Welcome};
+use super::socket::{Context, Edges, Message, Socket};
+use super::{Addressed, Envelope, Grant, LinkError, Moved, Party, Window};
 
 /// Control messages that may wait beside a full window.
 const CONTROL_MESSAGES_MAX: u32 = 1 << 14;
-
 /// Grants in which a window is handed back.
 const GRANTS_PER_WINDOW: u32 = 16;
+/// Producers of one consumer.
+pub const PEERS_MAX: usize = 1024;
 
-/// Index of a producer at one consumer.
+/// Index of a producer at one consumer. A producer that connects again keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(usize);
 
@@ -24,109 +28,365 @@ pub struct Peer(usize);
 pub struct Received {
     pub envelope: Envelope,
     pub peer: Peer,
-    /// Envelopes of this producer that were lost just before this one; always 0 on inproc.
+    /// Envelopes of this connection that were lost just before this one.
     pub lost: u64,
 }
 
+/// A message that was not believed.
+#[derive(Debug)]
+pub struct Discarded {
+    pub error: LinkError,
+    /// What it was for, where the header was sound and its producer has been let in: that request waits in vain.
+    pub of: Option<Addressed>,
+}
+
+impl fmt::Display for Discarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// A producer by its name. It lives on when its connection is replaced, so that the envelopes that a consumer holds of it
+/// are never more than the window, however often it connects.
 #[derive(Debug)]
 struct Producer {
-    identity: Vec<u8>,
+    name: String,
+    at: Connection,
+    /// Sequence number that comes next.
     expected: u64,
+    /// Tensor envelopes that were received and not released.
+    held: u32,
     /// Credits to hand back with the next grant.
     owed: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Connection {
+    /// Index of the socket.
+    socket: usize,
+    /// What the socket calls it; drawn anew for every connection.
+    identity: Vec<u8>,
+    /// What the producer calls it.
+    number: u32,
+}
+
+#[derive(Debug)]
+struct Door {
+    socket: Socket,
+    by_identity: HashMap<Vec<u8>, usize>,
 }
 
 /// Receives envelopes and grants credits.
 #[derive(Debug)]
 pub struct Inbound {
-    socket: Socket,
+    party: Party,
     window: Window,
+    doors: Vec<Door>,
+    /// The door that is looked at first.
+    turn: usize,
     producers: Vec<Producer>,
-    by_identity: HashMap<Vec<u8>, usize>,
+    by_name: HashMap<String, usize>,
+    moved: Moved,
+    discarded: u64,
 }
 
 impl Inbound {
-    pub fn bind(context: &Context, endpoint: &Endpoint, window: Window) -> Result<Self, LinkError> {
+    /// Binds a socket per endpoint. On inproc tensors come as handles, elsewhere as bytes.
+    pub fn bind(
+        context: &Context,
+        endpoints: &[Endpoint],
+        window: Window,
+    ) -> Result<Self, LinkError> {
         let high_water_mark = window.0.saturating_add(CONTROL_MESSAGES_MAX);
-        let socket = context.bind(endpoint, i32::try_from(high_water_mark).unwrap_or(i32::MAX))?;
+        let high_water_mark = i32::try_from(high_water_mark).unwrap_or(i32::MAX);
+        let open = |endpoint| {
+            Ok(Door {
+                socket: context.bind(endpoint, high_water_mark)?,
+                by_identity: HashMap::new(),
+            })
+        };
         Ok(Self {
-            socket,
+            party: context.party(),
             window,
+            doors: endpoints
+                .iter()
+                .map(open)
+                .collect::<Result<_, LinkError>>()?,
+            turn: 0,
             producers: Vec::new(),
-            by_identity: HashMap::new(),
+            by_name: HashMap::new(),
+            moved: Moved::default(),
+            discarded: 0,
         })
     }
 
-    /// Takes the next envelope, if one waits. Greetings are answered here. The inner error is a message that could not
-    /// be read and was discarded; the link goes on.
-    pub fn try_receive(&mut self) -> Result<Option<Result<Received, LinkError>>, LinkError> {
-        loop {
-            let message = match self.socket.try_receive()? {
-                None => return Ok(None),
-                Some(Err(error)) => return Ok(Some(Err(error))),
-                Some(Ok(message)) => message,
-            };
-            let (envelope, sequence) = match decode(&message.header, message.tensors) {
-                Ok(decoded) => decoded,
-                Err(error) => return Ok(Some(Err(error))),
-            };
-            let peer = self.peer(message.identity);
-            if matches!(envelope.body, Body::Hello) {
-                let producer = &mut self.producers[peer.0];
-                producer.expected = sequence.wrapping_add(1);
-                producer.owed = self.window.0;
-                self.grant(peer)?;
+    /// Returns where the sockets listen, in the order in which they were asked for; a port of 0 has become a real one.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, LinkError> {
+        self.doors
+            .iter()
+            .map(|door| door.socket.endpoint())
+            .collect()
+    }
+
+    /// Takes the next envelope, if one waits. Greetings are answered here. The inner error is a message that was
+    /// discarded; the link goes on.
+    pub fn try_receive(&mut self) -> Result<Option<Result<Received, Discarded>>, LinkError> {
+        let mut empty = 0;
+        while empty < self.doors.len() {
+            let door = self.turn;
+            let Some(message) = self.doors[door].socket.try_receive()? else {
+                self.turn = (door + 1) % self.doors.len();
+                empty += 1;
                 continue;
+            };
+            empty = 0;
+            let taken = if frame::kind(&message.header).is_ok_and(|kind| kind == HELLO) {
+                self.greet(door, &message)?.map(|()| None)
+            } else {
+                self.take(door, message)?.map(Some)
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some(received)) => return Ok(Some(Ok(received))),
+                Err(discarded) => {
+                    self.discarded += 1;
+                    return Ok(Some(Err(discarded)));
+                }
             }
-            let producer = &mut self.producers[peer.0];
-            let expected = producer.expected;
-            producer.expected = sequence.wrapping_add(1);
-            return Ok(Some(Ok(Received {
-                envelope,
-                peer,
-                lost: sequence.wrapping_sub(expected),
-            })));
         }
+        Ok(None)
     }
 
     /// Gives a producer back the credit of one envelope that left this consumer's queue.
     pub fn release(&mut self, peer: Peer) -> Result<(), LinkError> {
-        self.producers[peer.0].owed += 1;
+        let Some(producer) = self.producers.get_mut(peer.0) else {
+            return Ok(());
+        };
+        producer.held = producer.held.saturating_sub(1);
+        producer.owed = (producer.owed + 1).min(self.window.0);
         // Few grants wake the producer less often; small ones keep its picture of this consumer true.
-        if self.producers[peer.0].owed >= self.window.0.div_ceil(GRANTS_PER_WINDOW) {
-            self.grant(peer)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
-    pub fn edges(&self) -> Result<Edges, LinkError> {
-        self.socket.edges()
-    }
-
-    fn grant(&mut self, peer: Peer) -> Result<(), LinkError> {
-        let producer = &mut self.producers[peer.0];
-        if self
-            .socket
-            .send_to(&producer.identity, &Grant(producer.owed).encode())?
-        {
-            producer.owed = 0;
+        if producer.owed >= self.window.0.div_ceil(GRANTS_PER_WINDOW) {
+            self.grant(peer)?;
         }
         Ok(())
     }
 
-    fn peer(&mut self, identity: Vec<u8>) -> Peer {
-        if let Some(&index) = self.by_identity.get(&identity) {
-            return Peer(index);
+    /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
+    pub fn edges(&self) -> Result<Edges, LinkError> {
+        let edges = self.doors.iter().map(|door| door.socket.edges());
+        edges.collect::<Result<Vec<_>, _>>().map(Edges::join)
+    }
+
+    /// Returns what was received as bytes.
+    pub fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Returns how many messages were not believed.
+    pub fn discarded(&self) -> u64 {
+        self.discarded
+    }
+
+    fn take(
+        &mut self,
+        door: usize,
+        message: Message,
+    ) -> Result<Result<Received, Discarded>, LinkError> {
+        let known = self.doors[door].by_identity.get(&*message.identity);
+        let Some(&index) = known else {
+            return self.turn_away(door, &message).map(Err);
+        };
+        let header = match decode_header(&message.header) {
+            Ok(header) => header,
+            Err(error) => return Ok(Err(Discarded { error, of: None })),
+        };
+        let (address, sequence, credited) = (header.address, header.sequence, header.is_credited());
+        let producer = &mut self.producers[index];
+        let lost = sequence.wrapping_sub(producer.expected);
+        producer.expected = sequence.wrapping_add(1);
+        if credited {
+            producer.held += 1;
         }
-        let index = self.producers.len();
-        self.producers.push(Producer {
-            identity: identity.clone(),
+        let moved = &mut self.moved;
+        let claimed = message.payloads.and_then(|all| header.claim(all, moved));
+        let peer = Peer(index);
+        match claimed {
+            Ok(envelope) => Ok(Ok(Received {
+                envelope,
+                peer,
+                lost,
+            })),
+            Err(error) => {
+                if credited {
+                    self.release(peer)?;
+                }
+                let of = Some(address);
+                Ok(Err(Discarded { error, of }))
+            }
+        }
+    }
+
+    /// Says what is wrong with a message of somebody who has not been let in. A peer of another version is told; nobody
+    /// else is, as only a stranger, or a connection that is gone already, sends such a message.
+    fn turn_away(&mut self, door: usize, message: &Message) -> Result<Discarded, LinkError> {
+        let error = match frame::kind(&message.header) {
+            Ok(_) => LinkError::NotGreeted,
+            Err(error) => error,
+        };
+        if let LinkError::Version { .. } = error {
+            self.refuse(door, &message.identity, 0, error.to_string())?;
+        }
+        Ok(Discarded { error, of: None })
+    }
+
+    fn greet(
+        &mut self,
+        door: usize,
+        message: &Message,
+    ) -> Result<Result<(), Discarded>, LinkError> {
+        let hello = match Hello::decode(&message.header) {
+            Ok(hello) => hello,
+            Err(error) => return Ok(Err(Discarded { error, of: None })),
+        };
+        let number = hello.connection;
+        let at = Connection {
+            socket: door,
+            identity: message.identity.to_vec(),
+            number,
+        };
+        match self.admit(hello, at)? {
+            Ok(index) => self.welcome(index).map(Ok),
+            Err((name, reason)) => {
+                self.refuse(door, &message.identity, number, reason.clone())?;
+                let error = LinkError::Refused { name, reason };
+                Ok(Err(Discarded { error, of: None }))
+            }
+        }
+    }
+
+    /// Returns the index of the producer that said hello, or its name and why it is not let in.
+    fn admit(
+        &mut self,
+        hello: Hello,
+        at: Connection,
+    ) -> Result<Result<usize, (String, String)>, LinkError> {
+        let Hello { party, name, .. } = hello;
+        if party.digest != self.party.digest {
+            let reason = format!(
+                "its configuration has the digest {}, this one {}: run the same configuration and release on both sides",
+                party.digest, self.party.digest
+            );
+            return Ok(Err((name, reason)));
+        }
+        let known = &mut self.doors[at.socket].by_identity;
+        if let Some(&index) = known.get(&at.identity)
+            && self.producers[index].name != name
+        {
+            let reason = format!("it called itself {:?} before", self.producers[index].name);
+            return Ok(Err((name, reason)));
+        }
+        if let Some(&index) = self.by_name.get(&name) {
+            let earlier = std::mem::replace(&mut self.producers[index].at, at.clone());
+            if (earlier.socket, &earlier.identity) != (at.socket, &at.identity) {
+                self.doors[earlier.socket]
+                    .by_identity
+                    .remove(&earlier.identity);
+                let reason = format!("another producer calls itself {name:?} now");
+                self.refuse(earlier.socket, &earlier.identity, earlier.number, reason)?;
+            }
+            self.doors[at.socket].by_identity.insert(at.identity, index);
+            return Ok(Ok(index));
+        }
+        let Some(index) = self.room()? else {
+            let reason = format!("{PEERS_MAX} producers are connected already");
+            return Ok(Err((name, reason)));
+        };
+        self.doors[at.socket]
+            .by_identity
+            .insert(at.identity.clone(), index);
+        self.by_name.insert(name.clone(), index);
+        let producer = Producer {
+            name,
+            at,
             expected: 0,
+            held: 0,
             owed: 0,
-        });
-        self.by_identity.insert(identity, index);
-        Peer(index)
+        };
+        if index == self.producers.len() {
+            self.producers.push(producer);
+        } else {
+            self.producers[index] = producer;
+        }
+        Ok(Ok(index))
+    }
+
+    /// Returns the index for one more producer: a new one, or that of a producer that is gone and has nothing here.
+    fn room(&mut self) -> Result<Option<usize>, LinkError> {
+        if self.producers.len() < PEERS_MAX {
+            return Ok(Some(self.producers.len()));
+        }
+        for (index, producer) in self.producers.iter().enumerate() {
+            if producer.held > 0 {
+                continue;
+            }
+            let at = &producer.at;
+            let nothing = Grant {
+                connection: at.number,
+                credits: 0,
+            };
+            let door = &mut self.doors[at.socket];
+            if door
+                .socket
+                .send_to(&at.identity, &nothing.encode())?
+                .is_none()
+            {
+                door.by_identity.remove(&at.identity);
+                self.by_name.remove(&producer.name);
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    fn welcome(&mut self, index: usize) -> Result<(), LinkError> {
+        let producer = &mut self.producers[index];
+        producer.expected = 1;
+        producer.owed = 0;
+        let welcome = Welcome {
+            incarnation: self.party.incarnation,
+            connection: producer.at.number,
+            window: self.window.0,
+            credits: self.window.0.saturating_sub(producer.held),
+        };
+        let at = &producer.at;
+        let socket = &mut self.doors[at.socket].socket;
+        // If the peer is gone it says hello again; if its queue is full, it reads no answers.
+        socket.send_to(&at.identity, &welcome.encode()).map(drop)
+    }
+
+    fn refuse(
+        &mut self,
+        socket: usize,
+        identity: &[u8],
+        connection: u32,
+        reason: String,
+    ) -> Result<(), LinkError> {
+        let refusal = Refusal { connection, reason };
+        let socket = &mut self.doors[socket].socket;
+        socket.send_to(identity, &refusal.encode()).map(drop)
+    }
+
+    fn grant(&mut self, Peer(index): Peer) -> Result<(), LinkError> {
+        let producer = &self.producers[index];
+        let grant = Grant {
+            connection: producer.at.number,
+            credits: producer.owed,
+        };
+        let at = &producer.at;
+        let socket = &mut self.doors[at.socket].socket;
+        if socket.send_to(&at.identity, &grant.encode())? == Some(true) {
+            self.producers[index].owed = 0;
+        }
+        Ok(())
     }
 }

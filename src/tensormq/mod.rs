@@ -1,29 +1,50 @@
-//! TensorMQ: moving tensors between actors over ZeroMQ.
+//! TensorMQ: moving tensors between actors over ZeroMQ, within a process, a host, or between hosts.
 //!
-//! The consumer of a link binds a ROUTER ([`Inbound`]), every producer connects a DEALER ([`Outbound`]). Envelopes flow
-//! one way, credits the other way on the same pair of sockets. A producer sends a tensor envelope only for a credit,
-//! and a consumer grants `window` credits when a producer says hello and one more for each envelope it takes off its
-//! queue; so at most `window` envelopes of one producer wait at one consumer. Failures and cancellations need no
-//! credit: they carry no tensors and must not wait behind them.
+//! The consumer of a link binds a ROUTER per carrier ([`Inbound`]), every producer connects a DEALER ([`Outbound`]).
+//! A producer says who it is ([`Hello`]) on every connection it makes, and is let in ([`Welcome`]) or not ([`Refusal`]): both
+//! ends must run the same configuration ([`Party`]). Envelopes flow one way, credits ([`Grant`]) the other way on the
+//! same pair of sockets. A producer sends a tensor envelope only for a credit, and a consumer grants as many as its
+//! window, then one more for each envelope it takes off its queue; so at most `window` envelopes of one producer wait
+//! at one consumer, however often it connects. Other messages need no credit: they carry no tensors and must not wait
+//! behind them.
 //!
 //! Within a process a tensor travels as a handle: the frame *is* a reference to the shared memory, owned by the
 //! message and freed by the message's own free function, so a message that libzmq discards leaks nothing. No payload
-//! byte is copied.
+//! byte is copied. Between processes its bytes travel, from where they lie into the kernel, and out of it into the message
+//! that the received tensor then lies in ([`Form`]).
 //!
-//! Invariants: sends never block; every queue is bounded by a window; per-producer sequence numbers make a loss
-//! visible; a handle is accepted from an inproc socket only; the decoder never panics, never allocates what a header
-//! merely claims, and nothing that arrives is ever executed.
+//! A connection between processes may break at any time. The producer hears of it ([`Polled::lost`]), says which requests may
+//! have been in transit, connects again and goes on with what waits. A process that was started again is told apart by
+//! its incarnation.
+//!
+//! Invariants: sends never block; every queue is bounded; per-connection sequence numbers make a loss visible; a handle is
+//! accepted from an inproc socket only; the decoders never panic, never allocate what a header merely claims, and nothing that
+//! arrives is ever executed; a message that is not believed is counted, and disturbs no other peer.
+//!
+//! Frames are laid out byte by byte at [`Hello`], [`Welcome`], [`Refusal`], [`Grant`] and in the documentation of the
+//! modules `frame` and `envelope`.
 
 mod credit;
 mod envelope;
 mod error;
+mod frame;
+mod greeting;
 mod inbound;
 mod outbound;
+mod party;
+mod payload;
 mod socket;
 
 pub use credit::{Grant, Window};
-pub use envelope::{Addressed, Body, Envelope, HEADER_BYTES_MAX, decode, encode};
+pub use envelope::{
+    Addressed, BlockState, Body, Condition, Envelope, HEADER_BYTES_MAX, LostReceiver, decode,
+    encode,
+};
 pub use error::LinkError;
-pub use inbound::{Inbound, Peer, Received};
-pub use outbound::Outbound;
+pub use frame::VERSION;
+pub use greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
+pub use inbound::{Discarded, Inbound, PEERS_MAX, Peer, Received};
+pub use outbound::{LinkState, LostPeer, Outbound, Polled};
+pub use party::{Digest, Party};
+pub use payload::{Form, Moved, Payload};
 pub use socket::{Context, Edges};

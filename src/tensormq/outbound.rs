@@ -1,102 +1,232 @@
-//! The producer's end of one link: a DEALER, its credits, and what waits for them.
+//! The producer's end of one link: a DEALER, its connections, its credits, and what waits for them.
+//!
+//! ```text
+//!             made: hello             welcome
+//! Connecting ─────────────▶ Greeted ───────────▶ Up ──┐
+//!      ▲                       │ refusal          │    │ refusal
+//!      │ broken                ▼                  │    │
+//!      ├─────────────────── Refused ◀─────────────┼────┘
+//!      └──────────────────────────────────────────┘ broken: what was in transit may be lost
+//! ```
+//!
+//! Within a process a link begins as greeted and does not break. Invariants: envelopes are sent only while the link is up,
+//! those with tensors only for a credit; what waits survives a broken connection, credits and sequence numbers do not;
+//! an answer counts only if it names the present connection.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::types::{Endpoint, Epoch, PipelineId, RequestId, StepId};
+use tracing::{info, warn};
 
-use super::envelope::{Addressed, Body, encode};
-use super::socket::{Context, Edges, Socket};
-use super::{Envelope, Grant, LinkError};
+use crate::types::{Endpoint, RequestId};
+
+use super::envelope::{Body, encode};
+use super::frame::{self, GRANT, REFUSAL, WELCOME};
+use super::greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
+use super::socket::{Connection, Context, Edges, Socket};
+use super::{Envelope, Form, Grant, LinkError, Moved, Party};
 
 /// Messages in the pipe to the consumer. Credits bound those with tensors.
 const HIGH_WATER_MARK: i32 = 1 << 14;
-/// Cancellations that wait behind a full pipe; further ones are dropped.
+/// Cancellations that wait behind a full pipe or for a connection; further ones are dropped.
 const CANCELLATIONS_MAX: usize = 1 << 14;
+/// Messages of other kinds without tensors that wait so; the oldest are dropped for further ones.
+const URGENT_MAX: usize = 1 << 15;
+/// Failures that are remembered as perhaps in transit.
+const FAILURES_AT_RISK_MAX: usize = 1024;
+
+/// How a link is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkState {
+    /// Nobody answers at the consumer's address, or nobody yet.
+    Connecting,
+    /// The producer has said hello.
+    Greeted,
+    /// Envelopes can be sent.
+    Up {
+        /// Of the consumer's process.
+        incarnation: u64,
+    },
+    /// The consumer does not let this producer in; it is asked again on the next connection.
+    Refused { reason: String },
+}
+
+/// A consumer whose connection broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostPeer {
+    /// Of the consumer's process; if it is another when the link is up again, whatever it held is lost too.
+    pub incarnation: u64,
+    /// Requests whose envelopes may have been in transit, oldest first. Each that was is among them.
+    pub at_risk: Vec<RequestId>,
+    pub cause: String,
+}
+
+/// What [`Outbound::poll`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use = "a lost peer is reported once"]
+pub struct Polled {
+    /// Something arrived, changed or could be sent: poll again before waiting for an edge.
+    pub progress: bool,
+    pub lost: Option<LostPeer>,
+}
 
 /// Sends envelopes to one consumer.
 #[derive(Debug)]
 pub struct Outbound {
     socket: Socket,
+    party: Party,
+    endpoint: Endpoint,
+    name: String,
+    state: LinkState,
+    /// Number of the present connection, from 1.
+    connection: u32,
+    /// The hello of this connection has been sent.
+    greeted: bool,
     sequence: u64,
+    window: u32,
     credits: u32,
     /// Bounded by its owner, who launches nothing while [`Outbound::backlog`] is not zero.
     waiting: VecDeque<Envelope>,
-    /// Failures and cancellations; they overtake what waits for credit.
+    /// Messages without tensors; they overtake what waits for credit.
     urgent: VecDeque<Envelope>,
+    /// Requests of the newest tensor envelopes of this connection, at most as many as the window.
+    sent: VecDeque<RequestId>,
+    /// Requests of the newest other messages of this connection that a request depends on.
+    failed: VecDeque<RequestId>,
+    moved: Moved,
+    dropped: u64,
 }
 
 impl Outbound {
-    /// Connects under a name that is unique among the producers of that consumer, and says hello.
-    pub fn connect(
-        context: &Context,
-        endpoint: &Endpoint,
-        identity: &str,
-    ) -> Result<Self, LinkError> {
+    /// Connects under a name that is unique among the producers of that consumer. The consumer need not be there yet.
+    pub fn connect(context: &Context, endpoint: &Endpoint, name: &str) -> Result<Self, LinkError> {
+        if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+            return Err(LinkError::NameLength {
+                name: name.to_owned(),
+                max: NAME_BYTES_MAX,
+            });
+        }
         let mut link = Self {
-            socket: context.connect(endpoint, identity, HIGH_WATER_MARK)?,
+            socket: context.connect(endpoint, HIGH_WATER_MARK)?,
+            party: context.party(),
+            endpoint: endpoint.clone(),
+            name: name.to_owned(),
+            state: LinkState::Connecting,
+            connection: 0,
+            greeted: false,
             sequence: 0,
+            window: 0,
             credits: 0,
             waiting: VecDeque::new(),
             urgent: VecDeque::new(),
+            sent: VecDeque::new(),
+            failed: VecDeque::new(),
+            moved: Moved::default(),
+            dropped: 0,
         };
-        let address = Addressed {
-            request: RequestId(0),
-            epoch: Epoch(0),
-            pipeline: PipelineId(0),
-            step: StepId(0),
-            time_left: Duration::ZERO,
-        };
-        link.send(Envelope {
-            address,
-            body: Body::Hello,
-        })?;
+        if !link.socket.is_watched() {
+            link.greet()?;
+        }
         Ok(link)
     }
 
-    /// Sends as soon as credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
+    /// Sends as soon as the link and its credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
     pub fn send(&mut self, envelope: Envelope) -> Result<(), LinkError> {
-        match envelope.body {
+        match &envelope.body {
             Body::Tensors(_) => self.waiting.push_back(envelope),
             // A peer that takes nothing any more would have them pile up; its requests end by their deadlines anyway.
             Body::Cancel if self.urgent.len() >= CANCELLATIONS_MAX => {}
-            _ => self.urgent.push_back(envelope),
+            body => {
+                if let Body::State(state) = body {
+                    // Only the newest counts.
+                    self.urgent.retain(|waiting| {
+                        !matches!(&waiting.body, Body::State(old)
+                            if (old.block, old.instance) == (state.block, state.instance))
+                    });
+                }
+                if self.urgent.len() >= URGENT_MAX {
+                    self.urgent.pop_front();
+                    self.dropped += 1;
+                }
+                self.urgent.push_back(envelope);
+            }
         }
-        self.flush()
+        self.flush().map(drop)
     }
 
-    /// Sends what waits, as far as credits and the socket allow.
-    pub fn flush(&mut self) -> Result<(), LinkError> {
-        while let Some(envelope) = self.urgent.front() {
-            if !transmit(&mut self.socket, &mut self.sequence, envelope)? {
-                return Ok(());
+    /// Sends what waits, as far as the link, its credits and the socket allow. Tells whether anything was sent.
+    pub fn flush(&mut self) -> Result<bool, LinkError> {
+        let mut progress = self.greet_if_due()?;
+        if !matches!(self.state, LinkState::Up { .. }) {
+            return Ok(progress);
+        }
+        while let Some(envelope) = self.urgent.pop_front() {
+            if !self.transmit(&envelope)? {
+                self.urgent.push_front(envelope);
+                return Ok(progress);
             }
-            self.urgent.pop_front();
+            progress = true;
+            if matches!(envelope.body, Body::Failure(_) | Body::Lost(_)) {
+                remember(
+                    &mut self.failed,
+                    envelope.address.request,
+                    FAILURES_AT_RISK_MAX,
+                );
+            }
         }
         while self.credits > 0
-            && let Some(envelope) = self.waiting.front()
+            && let Some(envelope) = self.waiting.pop_front()
         {
-            if !transmit(&mut self.socket, &mut self.sequence, envelope)? {
-                return Ok(());
+            if !self.transmit(&envelope)? {
+                self.waiting.push_front(envelope);
+                return Ok(progress);
             }
-            self.waiting.pop_front();
+            progress = true;
             self.credits -= 1;
+            remember(
+                &mut self.sent,
+                envelope.address.request,
+                self.window as usize,
+            );
         }
-        Ok(())
+        Ok(progress)
     }
 
-    /// Takes the credits that have arrived and sends what they allow. Tells whether any arrived.
-    pub fn poll(&mut self) -> Result<bool, LinkError> {
-        let mut arrived = false;
+    /// Looks at what has become of the connection, takes what has arrived and sends what that allows.
+    pub fn poll(&mut self) -> Result<Polled, LinkError> {
+        let mut polled = Polled::default();
+        while let Some(change) = self.socket.next_change()? {
+            polled.progress = true;
+            match change {
+                Connection::Made => {
+                    polled.lost = self.lose(LinkState::Connecting, self.broken());
+                    self.greet()?;
+                }
+                Connection::Failed(cause) => {
+                    warn!(link = %self.endpoint, producer = self.name, cause, "no connection");
+                }
+                Connection::Broken => {
+                    polled.lost = self.lose(LinkState::Connecting, self.broken());
+                }
+            }
+            if polled.lost.is_some() {
+                return Ok(polled);
+            }
+        }
         while let Some(frame) = self.socket.try_receive_frame()? {
-            let Grant(credits) = Grant::decode(&frame)?;
-            self.credits = self.credits.saturating_add(credits);
-            arrived = true;
+            polled.progress = true;
+            let refused = self.take(&frame);
+            let refused = refused.unwrap_or_else(|error| {
+                Some(format!("the consumer's answer makes no sense: {error}"))
+            });
+            if let Some(reason) = refused {
+                polled.lost = self.refuse(reason);
+                if polled.lost.is_some() {
+                    return Ok(polled);
+                }
+            }
         }
-        if arrived {
-            self.flush()?;
-        }
-        Ok(arrived)
+        polled.progress |= self.flush()?;
+        Ok(polled)
     }
 
     /// Drops what waits of a request that is of no interest any more.
@@ -110,7 +240,7 @@ impl Outbound {
         self.socket.edges()
     }
 
-    /// Returns how many envelopes wait for credit.
+    /// Returns how many envelopes wait.
     pub fn backlog(&self) -> usize {
         self.waiting.len() + self.urgent.len()
     }
@@ -120,22 +250,148 @@ impl Outbound {
         self.credits
             .saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
     }
+
+    pub fn link_state(&self) -> &LinkState {
+        &self.state
+    }
+
+    /// Returns the incarnation of the consumer's process while the link is up.
+    pub fn peer(&self) -> Option<u64> {
+        match self.state {
+            LinkState::Up { incarnation } => Some(incarnation),
+            _ => None,
+        }
+    }
+
+    /// Returns what was sent as bytes.
+    pub fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Returns how many messages without tensors were dropped, as too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Begins anew on a connection that has just been made.
+    fn greet(&mut self) -> Result<(), LinkError> {
+        self.connection = self.connection.checked_add(1).unwrap_or(1);
+        self.greeted = false;
+        self.state = LinkState::Greeted;
+        self.greet_if_due().map(drop)
+    }
+
+    fn greet_if_due(&mut self) -> Result<bool, LinkError> {
+        if self.greeted || self.state != LinkState::Greeted {
+            return Ok(false);
+        }
+        let hello = Hello {
+            party: self.party,
+            connection: self.connection,
+            name: self.name.clone(),
+        };
+        self.greeted = self.socket.send(&hello.encode(), &[])?;
+        Ok(self.greeted)
+    }
+
+    /// Takes an answer of the consumer; returns the reason if it is a refusal.
+    fn take(&mut self, frame: &[u8]) -> Result<Option<String>, LinkError> {
+        // Of any version.
+        if let Ok(refusal) = Refusal::decode(frame) {
+            let meant = [0, self.connection].contains(&refusal.connection);
+            return Ok(meant.then_some(refusal.reason));
+        }
+        match frame::kind(frame)? {
+            WELCOME => {
+                let welcome = Welcome::decode(frame)?;
+                if welcome.connection == self.connection && self.state == LinkState::Greeted {
+                    self.welcomed(welcome);
+                }
+            }
+            GRANT => {
+                let grant = Grant::decode(frame)?;
+                if grant.connection == self.connection && self.peer().is_some() {
+                    let credits = self.credits.saturating_add(grant.credits);
+                    self.credits = credits.min(self.window);
+                }
+            }
+            REFUSAL => return Refusal::decode(frame).map(|_| None),
+            kind => frame::expect_kind(kind, GRANT)?,
+        }
+        Ok(None)
+    }
+
+    fn welcomed(&mut self, welcome: Welcome) {
+        let incarnation = welcome.incarnation;
+        self.state = LinkState::Up { incarnation };
+        self.window = welcome.window;
+        self.credits = welcome.credits.min(welcome.window);
+        self.sequence = 1;
+        self.sent.clear();
+        self.failed.clear();
+        if self.connection > 1 {
+            info!(link = %self.endpoint, producer = self.name, "connected again");
+        }
+    }
+
+    fn refuse(&mut self, reason: String) -> Option<LostPeer> {
+        if !matches!(self.state, LinkState::Refused { .. }) {
+            warn!(link = %self.endpoint, producer = self.name, reason, "refused");
+        }
+        let cause = reason.clone();
+        self.lose(LinkState::Refused { reason }, cause)
+    }
+
+    fn broken(&self) -> String {
+        format!("the connection to {} broke", self.endpoint)
+    }
+
+    /// Ends being up, if the link is; returns what that costs.
+    fn lose(&mut self, next: LinkState, cause: String) -> Option<LostPeer> {
+        let state = std::mem::replace(&mut self.state, next);
+        let in_transit_max = self.window.saturating_sub(self.credits) as usize;
+        self.credits = 0;
+        let LinkState::Up { incarnation } = state else {
+            return None;
+        };
+        // Transit keeps the order and holds only what no credit has come back for.
+        let skipped = self.sent.len().saturating_sub(in_transit_max);
+        let sent = self.sent.drain(..).skip(skipped);
+        let mut seen = BTreeSet::new();
+        let at_risk = sent
+            .chain(self.failed.drain(..))
+            .filter(|&request| seen.insert(request))
+            .collect();
+        Some(LostPeer {
+            incarnation,
+            at_risk,
+            cause,
+        })
+    }
+
+    fn transmit(&mut self, envelope: &Envelope) -> Result<bool, LinkError> {
+        let form = self.socket.form();
+        let header = encode(envelope, self.sequence, form)?;
+        let tensors: &[_] = if let Body::Tensors(tensors) = &envelope.body {
+            tensors
+        } else {
+            &[]
+        };
+        let sent = self.socket.send(&header, tensors)?;
+        if sent {
+            self.sequence += 1;
+            if form == Form::Bytes {
+                let bytes = tensors.iter().map(|(_, tensor)| tensor.byte_count() as u64);
+                self.moved.bytes += bytes.sum::<u64>();
+            }
+        }
+        Ok(sent)
+    }
 }
 
-fn transmit(
-    socket: &mut Socket,
-    sequence: &mut u64,
-    envelope: &Envelope,
-) -> Result<bool, LinkError> {
-    let header = encode(envelope, *sequence)?;
-    let tensors: &[_] = if let Body::Tensors(tensors) = &envelope.body {
-        tensors
-    } else {
-        &[]
-    };
-    let sent = socket.send_handles(&header, tensors)?;
-    if sent {
-        *sequence += 1;
+fn remember(newest: &mut VecDeque<RequestId>, request: RequestId, max: usize) {
+    if newest.len() >= max {
+        newest.pop_front();
     }
-    Ok(sent)
+    newest.push_back(request);
 }

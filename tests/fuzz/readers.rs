@@ -13,7 +13,9 @@ use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::{
     Container, Graph, Node, NodeId, Op, PixelFormat, Value, ValueId, ValueOrigin, read_tensor,
 };
-use blockflow::tensormq::{Body, decode, encode};
+use blockflow::tensormq::{
+    Body, Form, Grant, Hello, LinkError, Payload, Refusal, Welcome, decode, encode,
+};
 use blockflow::types::{
     Bindings, DType, Device, Dim, GraphEngine, Passes, ShapeSpec, Signature, Tensor, TensorSpec,
 };
@@ -103,18 +105,40 @@ fn config(file: &[u8]) -> Result<(), String> {
     })
 }
 
-/// The header of an envelope. The first byte says how many tensors of two numbers stand behind it.
+/// The first frame of a message of a link. The first byte says how many tensors of two numbers stand behind it, and from 4
+/// on that they came as bytes.
 fn envelope(file: &[u8]) -> Result<(), String> {
-    let (count, header) = file.split_first().unwrap_or((&0, &[]));
-    let tensor = Tensor::copy_of(DType::F32, vec![2], &[0; 8]).expect("8 bytes are two numbers");
-    let tensors = vec![tensor; usize::from(*count % 4)];
-    let (envelope, sequence) = decode(header, tensors).map_err(|error| error.to_string())?;
-    let again = encode(&envelope, sequence).expect("what was read can be written");
-    // Text that is no UTF-8 is replaced.
-    if !matches!(envelope.body, Body::Failure(_)) {
-        assert_eq!(again, header, "an envelope has one form");
+    let (first, frame) = file.split_first().unwrap_or((&0, &[]));
+    let form = if first & 4 == 0 {
+        Form::Handle
+    } else {
+        Form::Bytes
+    };
+    let again = match frame.get(5) {
+        Some(1) => Hello::decode(frame).map(|hello| Some(hello.encode())),
+        Some(0x81) => Welcome::decode(frame).map(|welcome| Some(welcome.encode())),
+        Some(0x82) => Refusal::decode(frame).map(|_| None),
+        Some(0x83) => Grant::decode(frame).map(|grant| Some(grant.encode())),
+        _ => read_envelope(usize::from(first % 4), form, frame),
+    };
+    if let Some(again) = again.map_err(|error| error.to_string())? {
+        assert_eq!(again, frame, "a frame has one form");
     }
     Ok(())
+}
+
+/// Returns the header as it is written again, unless it has text: what of that is no UTF-8 is replaced.
+fn read_envelope(tensors: usize, form: Form, header: &[u8]) -> Result<Option<Vec<u8>>, LinkError> {
+    let payload = match form {
+        Form::Handle => Payload::Handle(
+            Tensor::copy_of(DType::F32, vec![2], &[0; 8]).expect("8 bytes are two numbers"),
+        ),
+        Form::Bytes => Payload::Bytes(Arc::new(vec![0; 8])),
+    };
+    let (envelope, sequence) = decode(header, vec![payload; tensors])?;
+    let again = encode(&envelope, sequence, form).expect("what was read can be written");
+    let text = matches!(envelope.body, Body::Failure(_) | Body::State(_));
+    Ok((!text).then_some(again))
 }
 
 /// The body of a request. The first two bytes are the length of its JSON part; 65535: it is JSON altogether.

@@ -1,11 +1,16 @@
 //! Envelopes on the wire: what is written is read back, and nothing else is believed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use blockflow::tensormq::{Addressed, Body, Envelope, HEADER_BYTES_MAX, LinkError, decode, encode};
+use blockflow::tensormq::{
+    Addressed, BlockState, Body, Condition, Digest, Envelope, Form, Grant, HEADER_BYTES_MAX, Hello,
+    LinkError, LostReceiver, NAME_BYTES_MAX, Party, Payload, Refusal, VERSION, Welcome, decode,
+    encode,
+};
 use blockflow::types::{
-    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, TENSORS_MAX,
-    Tensor, byte_count,
+    DType, Epoch, Failure, FailureKind, HostMemory, PipelineId, RANK_MAX, RequestId, StepId,
+    TENSORS_MAX, Tensor, byte_count,
 };
 use proptest::prelude::*;
 
@@ -45,8 +50,15 @@ fn bodies() -> impl Strategy<Value = Body> {
         ".{0,80}",
     );
     prop_oneof![
-        Just(Body::Hello),
         Just(Body::Cancel),
+        states().prop_map(Body::State),
+        (any::<u16>(), any::<u16>(), any::<u64>()).prop_map(|(block, instance, incarnation)| {
+            Body::Lost(LostReceiver {
+                block,
+                instance,
+                incarnation,
+            })
+        }),
         prop::collection::vec((any::<u16>(), tensors()), 0..6).prop_map(Body::Tensors),
         failures.prop_map(|(kind, block, cause)| {
             let block = (!block.is_empty()).then_some(block);
@@ -55,11 +67,76 @@ fn bodies() -> impl Strategy<Value = Body> {
     ]
 }
 
-fn carried(body: &Body) -> Vec<Tensor> {
+fn states() -> impl Strategy<Value = BlockState> {
+    let conditions = [
+        Condition::Serving,
+        Condition::Restarting,
+        Condition::GivenUp,
+    ];
+    (
+        any::<u16>(),
+        any::<u16>(),
+        prop::sample::select(conditions.to_vec()),
+        ".{0,80}",
+    )
+        .prop_map(|(block, instance, condition, cause)| BlockState {
+            block,
+            instance,
+            condition,
+            cause,
+        })
+}
+
+fn forms() -> impl Strategy<Value = Form> {
+    prop::sample::select(vec![Form::Handle, Form::Bytes])
+}
+
+fn carried(body: &Body, form: Form) -> Vec<Payload> {
+    let payload = |(_, tensor): &(u16, Tensor)| match form {
+        Form::Handle => Payload::Handle(tensor.clone()),
+        Form::Bytes => Payload::Bytes(Arc::new(tensor.bytes().to_vec())),
+    };
     match body {
-        Body::Tensors(tensors) => tensors.iter().map(|(_, tensor)| tensor.clone()).collect(),
+        Body::Tensors(tensors) => tensors.iter().map(payload).collect(),
         _ => Vec::new(),
     }
+}
+
+fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
+    let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
+    (numbers, any::<[u8; 32]>(), "[a-z/é]{1,60}").prop_map(
+        |((incarnation, connection, window, credits), digest, name)| {
+            let party = Party {
+                incarnation,
+                digest: Digest(digest),
+            };
+            let hello = Hello {
+                party,
+                connection,
+                name,
+            };
+            let welcome = Welcome {
+                incarnation,
+                connection,
+                window,
+                credits,
+            };
+            let grant = Grant {
+                connection,
+                credits,
+            };
+            (hello, welcome, grant)
+        },
+    )
+}
+
+/// Reads a frame as everything that it might be.
+fn read_as_anything(frame: &[u8]) {
+    let _ = decode(frame, Vec::new());
+    let _ = Hello::decode(frame);
+    let _ = Welcome::decode(frame);
+    let _ = Refusal::decode(frame);
+    let _ = Grant::decode(frame);
 }
 
 fn address() -> Addressed {
@@ -83,47 +160,213 @@ fn one_tensor() -> Envelope {
 proptest! {
     #[test]
     fn an_envelope_survives_encoding_and_decoding(
-        address in addresses(), body in bodies(), sequence in any::<u64>()
+        address in addresses(), body in bodies(), sequence in any::<u64>(), form in forms()
     ) {
         let envelope = Envelope { address, body };
-        let header = encode(&envelope, sequence).unwrap();
+        let header = encode(&envelope, sequence, form).unwrap();
         prop_assert!(header.len() <= HEADER_BYTES_MAX);
-        let (back, seen) = decode(&header, carried(&envelope.body)).unwrap();
+        let (back, seen) = decode(&header, carried(&envelope.body, form)).unwrap();
         prop_assert_eq!(seen, sequence);
         prop_assert_eq!(back.address, envelope.address);
         prop_assert_eq!(format!("{:?}", back.body), format!("{:?}", envelope.body));
     }
 
     #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = decode(&bytes, Vec::new());
+    fn greetings_survive_encoding_and_decoding(
+        (hello, welcome, grant) in greetings(), reason in ".{0,80}"
+    ) {
+        prop_assert_eq!(Hello::decode(&hello.encode()).unwrap(), hello.clone());
+        prop_assert_eq!(Welcome::decode(&welcome.encode()).unwrap(), welcome);
+        prop_assert_eq!(Grant::decode(&grant.encode()).unwrap(), grant);
+        let refusal = Refusal { connection: hello.connection, reason };
+        prop_assert_eq!(Refusal::decode(&refusal.encode()).unwrap(), refusal);
     }
 
     #[test]
-    fn a_damaged_header_never_panics(
-        body in bodies(), at in any::<prop::sample::Index>(), flip in 1_u8..
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        read_as_anything(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_frame_never_panics(
+        body in bodies(), (hello, welcome, grant) in greetings(),
+        at in any::<prop::sample::Index>(), flip in 1_u8..
     ) {
         let envelope = Envelope { address: address(), body };
-        let mut header = encode(&envelope, 0).unwrap();
-        let at = at.index(header.len());
-        header[at] ^= flip;
-        let _ = decode(&header, carried(&envelope.body));
+        let header = encode(&envelope, 0, Form::Bytes).unwrap();
+        for mut frame in [header, hello.encode(), welcome.encode(), grant.encode()] {
+            let at = at.index(frame.len());
+            frame[at] ^= flip;
+            read_as_anything(&frame);
+            let _ = decode(&frame, carried(&envelope.body, Form::Bytes));
+        }
     }
 
     #[test]
-    fn a_shortened_or_lengthened_header_is_refused(body in bodies(), cut in any::<prop::sample::Index>()) {
+    fn a_shortened_or_lengthened_frame_is_refused(
+        body in bodies(), (hello, welcome, grant) in greetings(), cut in any::<prop::sample::Index>()
+    ) {
         let envelope = Envelope { address: address(), body };
-        let mut header = encode(&envelope, 0).unwrap();
-        let short = &header[..cut.index(header.len())];
-        prop_assert!(decode(short, carried(&envelope.body)).is_err());
+        let mut header = encode(&envelope, 0, Form::Handle).unwrap();
+        let payloads = || carried(&envelope.body, Form::Handle);
+        prop_assert!(decode(&header[..cut.index(header.len())], payloads()).is_err());
         header.push(0);
-        prop_assert!(decode(&header, carried(&envelope.body)).is_err());
+        prop_assert!(decode(&header, payloads()).is_err());
+        let reason = "no".to_owned();
+        let refusal = Refusal { connection: 1, reason };
+        for mut frame in [hello.encode(), welcome.encode(), grant.encode(), refusal.encode()] {
+            for short in [frame[..cut.index(frame.len())].to_vec(), { frame.push(0); frame }] {
+                prop_assert!(Hello::decode(&short).is_err());
+                prop_assert!(Welcome::decode(&short).is_err());
+                prop_assert!(Grant::decode(&short).is_err());
+                prop_assert!(Refusal::decode(&short).is_err());
+            }
+        }
     }
+}
+
+/// The bytes as they are documented, so that a change of them is a change of this test and of the version.
+#[test]
+fn frames_are_laid_out_as_documented() {
+    let party = Party {
+        incarnation: 0x0807_0605_0403_0201,
+        digest: Digest([0xdd; 32]),
+    };
+    let name = "ab".to_owned();
+    let hello = Hello {
+        party,
+        connection: 9,
+        name,
+    };
+    let mut expected = b"BFMQ\x02\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
+    expected.extend([0xdd; 32]);
+    expected.extend([9, 0, 0, 0, 0, 2, 0, 0, b'a', b'b']);
+    assert_eq!(hello.encode(), expected);
+    let grant = Grant {
+        connection: 1,
+        credits: 258,
+    };
+    let expected = b"BFMQ\x02\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    assert_eq!(grant.encode(), expected);
+    let reason = "no".to_owned();
+    let refusal = Refusal {
+        connection: 3,
+        reason,
+    };
+    let expected = b"BFMQ\x02\x82\x02\x00\x03\x00\x00\x00no";
+    assert_eq!(refusal.encode(), expected);
+    let header = encode(&one_tensor(), 5, Form::Bytes).unwrap();
+    assert_eq!(header[..8], *b"BFMQ\x02\x02\x01\x00");
+    assert_eq!(
+        header[8..24],
+        [5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
+    );
+    let tensor = [
+        0, 0, 1, 2, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    assert_eq!(header[40..], tensor);
+}
+
+#[test]
+fn a_refusal_of_any_version_is_read() {
+    let reason = "too old".to_owned();
+    let refusal = Refusal {
+        connection: 0,
+        reason,
+    };
+    let mut frame = refusal.encode();
+    frame[4] = VERSION + 1;
+    assert_eq!(Refusal::decode(&frame).unwrap(), refusal);
+}
+
+#[test]
+fn an_overlong_name_or_reason_is_cut_and_an_empty_or_odd_name_refused() {
+    let (party, connection) = (Party::new(Digest([0; 32])), 1);
+    let name = "é".repeat(300);
+    let hello = Hello {
+        party,
+        connection,
+        name,
+    };
+    let mut frame = hello.encode();
+    let back = Hello::decode(&frame).unwrap();
+    assert_eq!(back.name, "é".repeat(NAME_BYTES_MAX / 2));
+    frame[56] = 0xff;
+    let error = Hello::decode(&frame).unwrap_err();
+    assert!(matches!(error, LinkError::Name), "{error}");
+    let name = String::new();
+    let empty = Hello { name, ..hello };
+    assert!(Hello::decode(&empty.encode()).is_err());
+    let reason = "é".repeat(2000);
+    let refusal = Refusal { connection, reason };
+    let back = Refusal::decode(&refusal.encode()).unwrap();
+    assert_eq!(back.reason, "é".repeat(512));
+}
+
+#[test]
+fn a_payload_in_another_form_than_announced_is_refused() {
+    let envelope = one_tensor();
+    for (announced, seen) in [(Form::Handle, Form::Bytes), (Form::Bytes, Form::Handle)] {
+        let header = encode(&envelope, 0, announced).unwrap();
+        let error = decode(&header, carried(&envelope.body, seen)).unwrap_err();
+        assert!(matches!(error, LinkError::Form { index: 0, .. }), "{error}");
+    }
+    let mut header = encode(&envelope, 0, Form::Bytes).unwrap();
+    header[44] = 2;
+    assert!(decode(&header, carried(&envelope.body, Form::Bytes)).is_err());
+}
+
+#[test]
+fn bytes_that_are_not_what_was_announced_are_refused() {
+    let envelope = one_tensor();
+    let header = encode(&envelope, 0, Form::Bytes).unwrap();
+    for bytes in [0, 5, 7, 6000] {
+        let payload = Payload::Bytes(Arc::new(vec![0_u8; bytes]));
+        let error = decode(&header, vec![payload]).unwrap_err();
+        assert!(
+            matches!(error, LinkError::Payload { index: 0, .. }),
+            "{error}"
+        );
+    }
+    // Sizes whose product is 6 where it may overflow.
+    let mut header = header;
+    header[48..56].copy_from_slice(&(1_u64 << 63 | 2).to_le_bytes());
+    header[56..64].copy_from_slice(&6_u64.to_le_bytes());
+    let payload = Payload::Bytes(Arc::new(vec![0_u8; 12]));
+    let error = decode(&header, vec![payload]).unwrap_err();
+    assert!(
+        matches!(error, LinkError::Payload { index: 0, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn bytes_that_lie_across_their_elements_are_copied() {
+    #[derive(Debug)]
+    struct Shifted(Vec<u64>);
+    impl HostMemory for Shifted {
+        fn bytes(&self) -> &[u8] {
+            &bytemuck::cast_slice(&self.0)[1..9]
+        }
+    }
+    let tensor = Tensor::copy_of(DType::F64, vec![1], &[0; 8]).unwrap();
+    let body = Body::Tensors(vec![(0, tensor)]);
+    let address = address();
+    let header = encode(&Envelope { address, body }, 0, Form::Bytes).unwrap();
+    let numbers = vec![0x0807_0605_0403_0201, 0xff];
+    let payload = Payload::Bytes(Arc::new(Shifted(numbers)));
+    let (envelope, _) = decode(&header, vec![payload]).unwrap();
+    let Body::Tensors(tensors) = envelope.body else {
+        panic!("no tensors")
+    };
+    let bytes = tensors[0].1.bytes();
+    assert_eq!(bytes, [2, 3, 4, 5, 6, 7, 8, 0xff]);
+    assert!(bytes.as_ptr().addr().is_multiple_of(8));
 }
 
 #[test]
 fn another_version_is_refused_with_both_versions_named() {
-    let mut header = encode(&one_tensor(), 0).unwrap();
+    let mut header = encode(&one_tensor(), 0, Form::Handle).unwrap();
     header[4] = 9;
     let error = decode(&header, Vec::new()).unwrap_err();
     assert!(
@@ -131,7 +374,7 @@ fn another_version_is_refused_with_both_versions_named() {
             error,
             LinkError::Version {
                 seen: 9,
-                expected: 1
+                expected: VERSION
             }
         ),
         "{error}"
@@ -154,10 +397,11 @@ fn more_tensors_than_allowed_are_refused_on_both_sides() {
             body: Body::Tensors(many),
         },
         0,
+        Form::Handle,
     )
     .unwrap_err();
     assert!(matches!(error, LinkError::Tensors { .. }), "{error}");
-    let mut header = encode(&one_tensor(), 0).unwrap();
+    let mut header = encode(&one_tensor(), 0, Form::Handle).unwrap();
     header[6..8].copy_from_slice(&u16::MAX.to_le_bytes());
     let error = decode(&header, Vec::new()).unwrap_err();
     assert!(matches!(error, LinkError::Tensors { .. }), "{error}");
@@ -172,9 +416,10 @@ fn more_dimensions_than_allowed_are_refused_on_both_sides() {
             body: Body::Tensors(vec![(0, deep)]),
         },
         0,
+        Form::Handle,
     );
     assert!(matches!(error, Err(LinkError::Rank { .. })), "{error:?}");
-    let mut header = encode(&one_tensor(), 0).unwrap();
+    let mut header = encode(&one_tensor(), 0, Form::Handle).unwrap();
     header[43] = 255;
     let error = decode(&header, Vec::new()).unwrap_err();
     assert!(
@@ -185,14 +430,14 @@ fn more_dimensions_than_allowed_are_refused_on_both_sides() {
 
 #[test]
 fn a_tensor_other_than_announced_is_refused() {
-    let header = encode(&one_tensor(), 0).unwrap();
+    let header = encode(&one_tensor(), 0, Form::Handle).unwrap();
     for (dtype, shape) in [
         (DType::U8, vec![3, 2]),
         (DType::I8, vec![2, 3]),
         (DType::U8, vec![6]),
     ] {
         let other = Tensor::copy_of(dtype, shape, &[0; 6]).unwrap();
-        let error = decode(&header, vec![other]).unwrap_err();
+        let error = decode(&header, vec![Payload::Handle(other)]).unwrap_err();
         assert!(
             matches!(error, LinkError::Announced { index: 0, .. }),
             "{error}"
@@ -203,8 +448,8 @@ fn a_tensor_other_than_announced_is_refused() {
 #[test]
 fn a_missing_or_superfluous_frame_is_refused() {
     let envelope = one_tensor();
-    let header = encode(&envelope, 0).unwrap();
-    let tensor = carried(&envelope.body).remove(0);
+    let header = encode(&envelope, 0, Form::Handle).unwrap();
+    let tensor = carried(&envelope.body, Form::Handle).remove(0);
     for tensors in [Vec::new(), vec![tensor.clone(), tensor]] {
         let error = decode(&header, tensors).unwrap_err();
         assert!(
@@ -223,6 +468,7 @@ fn an_overlong_cause_is_cut_at_a_character() {
             body: Body::Failure(failure),
         },
         0,
+        Form::Handle,
     )
     .unwrap();
     let (back, _) = decode(&header, Vec::new()).unwrap();

@@ -219,7 +219,7 @@ impl BlockActor {
                     links.release(waiting.content.peer)?;
                 }
             }
-            Body::Hello | Body::Failure(_) => {
+            Body::Failure(_) | Body::State(_) | Body::Lost(_) => {
                 warn!(block = %self.name, %request, "unexpected envelope discarded");
             }
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::actors::links::{Instances, block_endpoint, ported};
 use crate::plan::{Delivery, Plan, Receiver, Wiring};
 use crate::tensormq::{
-    Addressed, Body, Context, Edges, Envelope, Inbound, LinkError, Peer, Received, Window,
+    Addressed, Body, Context, Discarded, Edges, Envelope, Inbound, LinkError, Peer, Received,
+    Window,
 };
 use crate::types::{Failure, RequestId, StepId, Tensor};
 
@@ -30,7 +31,11 @@ impl Links {
         let name = &plan.blocks[block].spec.name;
         let identity = format!("{name}/{instance}");
         let window = Window(u32::try_from(wiring.windows[block]).unwrap_or(u32::MAX));
-        let inbound = Inbound::bind(context, &block_endpoint(plan.epoch, name, instance), window)?;
+        let inbound = Inbound::bind(
+            context,
+            &[block_endpoint(plan.epoch, name, instance)],
+            window,
+        )?;
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
         let connect = |receiver| {
@@ -59,7 +64,7 @@ impl Links {
             .collect()
     }
 
-    pub(super) fn try_receive(&mut self) -> Result<Option<Result<Received, LinkError>>, LinkError> {
+    pub(super) fn try_receive(&mut self) -> Result<Option<Result<Received, Discarded>>, LinkError> {
         self.inbound.try_receive()
     }
 

@@ -65,7 +65,7 @@ pub(in crate::actors) struct GatewayActor {
 impl Links {
     fn open(config: &GatewayConfig) -> Result<Self, LinkError> {
         let GatewayConfig { plan, context, .. } = config;
-        let inbound = Inbound::bind(context, &gateway_endpoint(plan.epoch), WINDOW)?;
+        let inbound = Inbound::bind(context, &[gateway_endpoint(plan.epoch)], WINDOW)?;
         let connect = |block| Instances::of_block(context, plan, block, IDENTITY);
         let blocks = (0..plan.blocks.len())
             .map(connect)
@@ -219,7 +219,9 @@ impl GatewayActor {
                     open.fail(failure);
                 }
             }
-            Body::Hello | Body::Cancel => warn!(request = %id, "unexpected envelope discarded"),
+            Body::Cancel | Body::State(_) | Body::Lost(_) => {
+                warn!(request = %id, "unexpected envelope discarded")
+            }
         }
         Ok(())
     }

@@ -1,0 +1,177 @@
+//! How two ends of a link get to know each other: [`Hello`] of the producer, answered by [`Welcome`] or [`Refusal`].
+
+use super::frame::{self, Reader, expect_kind, no_count};
+use super::{Digest, LinkError, Party};
+
+/// Bytes of a producer's name at most.
+pub const NAME_BYTES_MAX: usize = 200;
+
+const REASON_BYTES_MAX: usize = 1024;
+
+/// First message of every connection of a producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    pub party: Party,
+    /// Counts the connections of this producer from 1; answers name it, so that one to an earlier connection is known.
+    pub connection: u32,
+    /// Unique among the producers of a consumer; a later producer of the same name replaces an earlier one.
+    pub name: String,
+}
+
+/// Answer to a producer that is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Welcome {
+    /// Of the consumer.
+    pub incarnation: u64,
+    pub connection: u32,
+    /// Envelopes of this producer that may wait at the consumer.
+    pub window: u32,
+    /// How many of them may be sent now: fewer than the window where envelopes of an earlier connection still wait.
+    pub credits: u32,
+}
+
+/// Answer to a producer that is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 0 if the hello could not be read: it is meant for any connection.
+    pub connection: u32,
+    pub reason: String,
+}
+
+impl Hello {
+    /// Layout, little-endian:
+    ///
+    /// | offset | size | field |
+    /// |---|---|---|
+    /// | 0 | 8 | beginning of kind 1, count 0 |
+    /// | 8 | 8 | incarnation of the producer's process |
+    /// | 16 | 32 | digest of its configuration |
+    /// | 48 | 4 | connection |
+    /// | 52 | 1 | arena: 0, none |
+    /// | 53 | 1 | bytes of the name, at least 1, at most [`NAME_BYTES_MAX`] |
+    /// | 54 | 2 | zero |
+    /// | 56 | … | name, UTF-8 |
+    pub fn encode(&self) -> Vec<u8> {
+        let name = frame::truncate(&self.name, NAME_BYTES_MAX);
+        let mut frame = frame::begin(frame::HELLO, 0, 48 + name.len());
+        frame.extend_from_slice(&self.party.incarnation.to_le_bytes());
+        frame.extend_from_slice(&self.party.digest.0);
+        frame.extend_from_slice(&self.connection.to_le_bytes());
+        frame.extend_from_slice(&[0, name.len() as u8, 0, 0]);
+        frame.extend_from_slice(name.as_bytes());
+        frame
+    }
+
+    /// Reads what [`Hello::encode`] wrote; anything else is an error.
+    pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
+        let (mut reader, kind, count) = Reader::begin(frame)?;
+        expect_kind(kind, frame::HELLO)?;
+        no_count(count)?;
+        let party = Party {
+            incarnation: reader.u64()?,
+            digest: Digest(reader.array()?),
+        };
+        let connection = reader.u32()?;
+        no_arena(reader.u8()?)?;
+        let length = usize::from(reader.u8()?);
+        reader.zeros(2)?;
+        if !(1..=NAME_BYTES_MAX).contains(&length) {
+            return Err(LinkError::Field {
+                field: "name length",
+                seen: length as u64,
+            });
+        }
+        let name = str::from_utf8(reader.take(length)?).map_err(|_| LinkError::Name)?;
+        let name = name.to_owned();
+        reader.end()?;
+        Ok(Self {
+            party,
+            connection,
+            name,
+        })
+    }
+}
+
+impl Welcome {
+    /// Layout, little-endian:
+    ///
+    /// | offset | size | field |
+    /// |---|---|---|
+    /// | 0 | 8 | beginning of kind 0x81, count 0 |
+    /// | 8 | 8 | incarnation of the consumer's process |
+    /// | 16 | 4 | connection, as in the hello |
+    /// | 20 | 4 | window |
+    /// | 24 | 4 | credits |
+    /// | 28 | 1 | arena: 0, not mapped |
+    /// | 29 | 3 | zero |
+    pub fn encode(self) -> Vec<u8> {
+        let mut frame = frame::begin(frame::WELCOME, 0, 24);
+        frame.extend_from_slice(&self.incarnation.to_le_bytes());
+        frame.extend_from_slice(&self.connection.to_le_bytes());
+        frame.extend_from_slice(&self.window.to_le_bytes());
+        frame.extend_from_slice(&self.credits.to_le_bytes());
+        frame.extend_from_slice(&[0; 4]);
+        frame
+    }
+
+    /// Reads what [`Welcome::encode`] wrote; anything else is an error.
+    pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
+        let (mut reader, kind, count) = Reader::begin(frame)?;
+        expect_kind(kind, frame::WELCOME)?;
+        no_count(count)?;
+        let welcome = Self {
+            incarnation: reader.u64()?,
+            connection: reader.u32()?,
+            window: reader.u32()?,
+            credits: reader.u32()?,
+        };
+        no_arena(reader.u8()?)?;
+        reader.zeros(3)?;
+        reader.end()?;
+        Ok(welcome)
+    }
+}
+
+impl Refusal {
+    /// Layout, little-endian; the same in every version from 2 on:
+    ///
+    /// | offset | size | field |
+    /// |---|---|---|
+    /// | 0 | 8 | beginning of kind 0x82, count: bytes of the reason, at most 1024 |
+    /// | 8 | 4 | connection, as in the hello; 0 if that could not be read |
+    /// | 12 | … | reason, UTF-8 |
+    pub fn encode(&self) -> Vec<u8> {
+        let reason = frame::truncate(&self.reason, REASON_BYTES_MAX);
+        let mut frame = frame::begin(frame::REFUSAL, reason.len() as u16, 4 + reason.len());
+        frame.extend_from_slice(&self.connection.to_le_bytes());
+        frame.extend_from_slice(reason.as_bytes());
+        frame
+    }
+
+    /// Reads a refusal of any version; anything else is an error. Text that is no UTF-8 is replaced.
+    pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
+        let (mut reader, _, kind, count) = Reader::begin_any(frame)?;
+        expect_kind(kind, frame::REFUSAL)?;
+        let length = usize::from(count);
+        if length > REASON_BYTES_MAX {
+            return Err(LinkError::Field {
+                field: "reason length",
+                seen: count.into(),
+            });
+        }
+        let connection = reader.u32()?;
+        let reason = reader.text(length)?;
+        reader.end()?;
+        Ok(Self { connection, reason })
+    }
+}
+
+fn no_arena(seen: u8) -> Result<(), LinkError> {
+    if seen == 0 {
+        return Ok(());
+    }
+    Err(LinkError::Field {
+        field: "arena",
+        seen: seen.into(),
+    })
+}
