@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use blockflow::actors::InferRequest;
-use blockflow::app::{Loaded, Runtime};
+use blockflow::app::{Loaded, Part, Runtime};
 use blockflow::tensormq::{
     Addressed, Body, Context, Digest, Edges, Envelope, Form, Inbound, Outbound, Party, Payload,
     Window, decode, encode,
@@ -245,8 +245,8 @@ fn idle_pipeline() -> Spec {
 
 fn gateway(criterion: &mut Criterion) {
     let loaded = Loaded::from_spec(&idle_pipeline()).expect("a valid specification");
-    let runtime = Runtime::start(loaded).expect("a mock starts");
-    let gateway = runtime.gateway().clone();
+    let runtime = Runtime::start(loaded, Part::default()).expect("a mock starts");
+    let gateway = runtime.gateway().cloned().expect("the gateway lives here");
     let waiter = reactor();
     let input = Tensor::copy_of(DType::U8, vec![1, 1024], &[0; 1024]).expect("a valid tensor");
     criterion.bench_function("gateway_round_trip", |bencher| {

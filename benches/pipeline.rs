@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
-use blockflow::app::{Loaded, Runtime};
+use blockflow::app::{Loaded, Part, Runtime};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
@@ -217,9 +217,13 @@ impl Bench {
         Ok(Self {
             whole: prepared(&graph)?,
             stages,
-            split: Runtime::start(loaded)?,
+            split: Runtime::start(loaded, Part::default())?,
             input: input()?,
         })
+    }
+
+    fn gateway(&self) -> &Gateway {
+        self.split.gateway().expect("the gateway lives here")
     }
 
     fn latency(&self, rounds: usize) -> Result<Value, Failed> {
@@ -230,7 +234,7 @@ impl Bench {
             .map(|stage| stage.session())
             .collect::<Result<Vec<_>, _>>()?;
         let waiter = waiter();
-        let gateway = self.split.gateway();
+        let gateway = self.gateway();
         let mut samples: [Vec<Duration>; 3] = Default::default();
         let inputs = [self.input.clone()];
         for round in 0..rounds + WARM_UP {
@@ -278,7 +282,7 @@ impl Bench {
                 let side = (round + turn) % 2;
                 let (took, ()) = timed(|| match side {
                     0 => whole_on_all(&self.whole, &self.input, cores),
-                    _ => in_flight(self.split.gateway(), &self.input),
+                    _ => in_flight(self.gateway(), &self.input),
                 })?;
                 if round > 0 {
                     samples[side].push(took);

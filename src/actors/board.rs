@@ -11,6 +11,10 @@ pub(super) enum BlockState {
     Restarting {
         cause: String,
     },
+    /// It lives on another host, which cannot be reached.
+    Unreachable {
+        cause: String,
+    },
     /// The restart budget is used up.
     GivenUp {
         cause: String,
@@ -49,7 +53,7 @@ impl Board {
         self.get(block, instance) == Some(BlockState::Serving)
     }
 
-    fn get(&self, block: usize, instance: usize) -> Option<BlockState> {
+    pub(super) fn get(&self, block: usize, instance: usize) -> Option<BlockState> {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
         states.get(block)?.get(instance).cloned()
     }
@@ -65,12 +69,11 @@ impl Board {
             .unwrap_or(BlockState::Starting)
     }
 
-    pub(super) fn all_up(&self) -> bool {
+    /// Tells whether all instances of a block have been up.
+    pub(super) fn is_up(&self, block: usize) -> bool {
         let states = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        states
-            .iter()
-            .flatten()
-            .all(|state| *state != BlockState::Starting)
+        let mut instances = states.get(block).into_iter().flatten();
+        instances.all(|state| *state != BlockState::Starting)
     }
 }
 
@@ -80,7 +83,8 @@ impl BlockState {
             Self::Serving => 0,
             Self::Restarting { .. } => 1,
             Self::Starting => 2,
-            Self::GivenUp { .. } => 3,
+            Self::Unreachable { .. } => 3,
+            Self::GivenUp { .. } => 4,
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::tensormq::LinkError;
 pub enum NodeError {
     #[error("block {block:?} could not be started: {cause}")]
     Block { block: String, cause: String },
+    #[error("{0}")]
+    Worker(String),
     #[error("the gateway could not be started: {0}")]
     Gateway(LinkError),
     #[error("cannot start thread: {0}")]

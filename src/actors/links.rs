@@ -2,54 +2,62 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plan::{Delivery, Plan};
-use crate::tensormq::{Context, Edges, Envelope, LinkError, Outbound};
-use crate::types::{Endpoint, Epoch, RequestId, Tensor};
+use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
+use crate::tensormq::{Context, Edges, Envelope, LinkError, LostPeer, Outbound};
+use crate::types::{Endpoint, RequestId, Tensor};
 
 /// Spreads consecutive request ids over instances (Fibonacci hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Returns where an instance of a block receives.
-pub(super) fn block_endpoint(epoch: Epoch, block: &str, instance: usize) -> Endpoint {
-    Endpoint::Inproc(format!("epoch-{epoch}/block/{block}/{instance}"))
-}
-
-/// Returns where the gateway receives.
-pub(super) fn gateway_endpoint(epoch: Epoch) -> Endpoint {
-    Endpoint::Inproc(format!("epoch-{epoch}/gateway"))
+/// Returns where an instance of a receiver is reached, on each carrier that leads to it.
+pub(super) fn endpoints(
+    plan: &Plan,
+    site: &Site,
+    wiring: &Wiring,
+    receiver: Receiver,
+    instance: usize,
+) -> Vec<Endpoint> {
+    let carriers = plan.carriers_into(wiring, receiver).into_iter();
+    carriers
+        .map(|carrier| plan.endpoint(receiver, instance, carrier, &site.directory))
+        .collect()
 }
 
 /// Links to every instance of one receiver.
 #[derive(Debug)]
 pub(super) struct Instances(Vec<Outbound>);
 
+/// What a look at links brought.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// There may be something to do now.
+    pub progress: bool,
+    /// Instances that were lost.
+    pub lost: Vec<(usize, LostPeer)>,
+}
+
 impl Instances {
-    /// Connects to all instances of a block.
-    pub(super) fn of_block(
+    /// Connects a producer, which calls itself `name`, to all instances of a receiver.
+    pub(super) fn connect(
         context: &Context,
         plan: &Plan,
-        block: usize,
-        identity: &str,
+        site: &Site,
+        [from, to]: [Receiver; 2],
+        name: &str,
     ) -> Result<Self, LinkError> {
-        let spec = &plan.blocks[block].spec;
-        let connect = |instance| {
-            let endpoint = block_endpoint(plan.epoch, &spec.name, instance);
-            Outbound::connect(context, &endpoint, identity)
+        let carrier = plan.carrier(from, to);
+        let instances = match to {
+            Receiver::Block(block) => plan.blocks[block].spec.instances,
+            Receiver::Gateway => 1,
         };
-        (0..spec.instances)
+        let connect = |instance| {
+            let endpoint = plan.endpoint(to, instance, carrier, &site.directory);
+            Outbound::connect(context, &endpoint, name)
+        };
+        (0..instances)
             .map(connect)
             .collect::<Result<_, _>>()
             .map(Self)
-    }
-
-    /// Connects to the gateway.
-    pub(super) fn of_gateway(
-        context: &Context,
-        plan: &Plan,
-        identity: &str,
-    ) -> Result<Self, LinkError> {
-        let link = Outbound::connect(context, &gateway_endpoint(plan.epoch), identity)?;
-        Ok(Self(vec![link]))
     }
 
     /// Sends to one instance: for a joined step the one that all producers choose, else the one with most credit.
@@ -85,13 +93,25 @@ impl Instances {
         best.map(|(instance, _)| instance)
     }
 
-    /// Takes arrived credits and sends what they allow; tells whether any arrived.
-    pub(super) fn poll(&mut self) -> Result<bool, LinkError> {
-        let mut arrived = false;
-        for link in &mut self.0 {
-            arrived |= link.poll()?.progress;
+    /// Takes arrived credits and sends what they allow.
+    pub(super) fn poll(&mut self) -> Result<Looked, LinkError> {
+        let mut looked = Looked::default();
+        for (instance, link) in self.0.iter_mut().enumerate() {
+            let polled = link.poll()?;
+            looked.progress |= polled.progress;
+            looked.lost.extend(polled.lost.map(|lost| (instance, lost)));
         }
-        Ok(arrived)
+        Ok(looked)
+    }
+
+    /// Returns the incarnation of the first instance while it is connected.
+    pub(super) fn peer(&self) -> Option<u64> {
+        self.0.first()?.peer()
+    }
+
+    /// Tells whether something of a request waits here and has not been sent.
+    pub(super) fn hold(&self, request: RequestId) -> bool {
+        self.0.iter().any(|link| link.holds(request))
     }
 
     /// Drops what waits of a request.

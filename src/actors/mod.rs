@@ -24,7 +24,9 @@ mod links;
 mod node;
 mod reactor;
 mod supervisor;
+mod worker;
 
 pub use error::NodeError;
 pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
-pub use node::{Node, StopReport};
+pub use node::{Node, NodeConfig, StopReport};
+pub use worker::{Assignment, FAREWELL, WorkerCommand, Workers};

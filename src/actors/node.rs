@@ -1,4 +1,4 @@
-//! A node: all actors of one plan in one process.
+//! A node: the actors of a plan that live in this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,24 +13,42 @@ use super::block::{BlockActor, BlockConfig};
 use super::board::Board;
 use super::gateway::{Abandon, Gateway, GatewayActor, GatewayConfig};
 use super::supervisor::{Adopt, Supervisor};
+use super::worker::Workers;
 use crate::engine::Prepared;
-use crate::plan::{Plan, Wiring};
-use crate::tensormq::{Context as MqContext, Digest, LinkError, Party};
+use crate::plan::{Plan, Site, Wiring};
+use crate::tensormq::{Context as MqContext, LinkError, Party};
 
-/// How long a thread may take to end after it was told to.
-const THREAD_END: Duration = Duration::from_secs(2);
+/// How long threads and worker processes may take to end after they were told to.
+const THREAD_END: Duration = Duration::from_secs(4);
 /// How long the gateway may take to list what is still open.
 const ABANDON_ANSWER: Duration = Duration::from_secs(1);
 
 /// Running actors.
 #[derive(Debug)]
 pub struct Node {
-    gateway: Gateway,
-    actor: Addr<GatewayActor>,
+    front: Option<Front>,
     control: System,
     /// Taken when the node is stopped.
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
+}
+
+/// The gateway, where it lives in this process.
+#[derive(Debug)]
+struct Front {
+    gateway: Gateway,
+    actor: Addr<GatewayActor>,
+}
+
+/// What a node is started from.
+#[derive(Debug)]
+pub struct NodeConfig {
+    pub plan: Plan,
+    pub site: Site,
+    /// By block of the plan; those of this site are there.
+    pub prepared: Vec<Option<Arc<dyn Prepared>>>,
+    pub workers: Workers,
+    pub party: Party,
 }
 
 /// How a stop went.
@@ -44,31 +62,62 @@ pub struct StopReport {
 
 /// What the control thread hands back once the actors exist.
 struct Launched {
-    actor: Addr<GatewayActor>,
+    actor: Option<Addr<GatewayActor>>,
     control: System,
     arbiters: Vec<Arbiter>,
 }
 
+/// What the control thread works with.
+struct Launch {
+    plan: Arc<Plan>,
+    site: Arc<Site>,
+    prepared: Vec<Option<Arc<dyn Prepared>>>,
+    context: MqContext,
+    /// Where the gateway lives here, its handle and who waits for its sockets.
+    gateway: Option<(Gateway, SyncSender<Result<(), LinkError>>)>,
+    supervisor: Supervisor,
+}
+
 impl Node {
-    /// Starts every actor and returns once each block has a warm session. Blocks the calling thread.
-    ///
-    /// `prepared` stands in the order of the plan's blocks.
-    pub fn start(plan: Plan, prepared: Vec<Arc<dyn Prepared>>) -> Result<Self, NodeError> {
-        let plan = Arc::new(plan);
+    /// Starts every actor of the site and returns once each block that it waits for has a warm session. Blocks the calling
+    /// thread.
+    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let NodeConfig {
+            plan,
+            site,
+            prepared,
+            workers,
+            party,
+        } = config;
+        let (plan, site) = (Arc::new(plan), Arc::new(site));
         let board = Board::new(plan.blocks.iter().map(|block| block.spec.instances));
-        let gateway = Gateway::new(plan.clone(), board.clone());
+        let gateway = plan
+            .has_gateway(&site)
+            .then(|| Gateway::new(plan.clone(), board.clone()));
         let (launched_tx, launched) = sync_channel(1);
         let (started_tx, started) = sync_channel(1);
         let (opened_tx, opened) = sync_channel(1);
         let (ended_tx, ended) = sync_channel(1);
-        let handle = gateway.clone();
+        let handle = gateway.clone().map(|gateway| (gateway, opened_tx));
         let thread = thread::Builder::new()
             .name("blockflow-control".into())
             .spawn(move || {
                 let system = System::new();
-                let supervisor = Supervisor::new(plan.clone(), board, started_tx);
-                let made = system
-                    .block_on(async { launch(supervisor, plan, prepared, handle, opened_tx) });
+                let launch = Launch {
+                    supervisor: Supervisor::new(
+                        plan.clone(),
+                        site.clone(),
+                        board,
+                        workers,
+                        started_tx,
+                    ),
+                    plan,
+                    site,
+                    prepared,
+                    context: MqContext::new(party),
+                    gateway: handle,
+                };
+                let made = system.block_on(async { launch.run() });
                 let arbiters = match made {
                     Ok(Launched {
                         actor,
@@ -92,23 +141,29 @@ impl Node {
                 let _ = ended_tx.send(());
             })?;
         let (actor, control) = launched.recv().map_err(|_| NodeError::ControlLost)??;
+        let front = gateway
+            .zip(actor)
+            .map(|(gateway, actor)| Front { gateway, actor });
+        let has_gateway = front.is_some();
         let node = Self {
-            gateway,
-            actor,
+            front,
             control,
             thread: Some(thread),
             ended,
         };
-        opened
-            .recv()
-            .map_err(|_| NodeError::ControlLost)?
-            .map_err(NodeError::Gateway)?;
+        if has_gateway {
+            opened
+                .recv()
+                .map_err(|_| NodeError::ControlLost)?
+                .map_err(NodeError::Gateway)?;
+        }
         started.recv().map_err(|_| NodeError::ControlLost)??;
         Ok(node)
     }
 
-    pub fn gateway(&self) -> &Gateway {
-        &self.gateway
+    /// Returns the gateway, if it lives here.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.front.as_ref().map(|front| &front.gateway)
     }
 
     /// Refuses new requests, waits for those in flight up to `drain`, answers the rest with a refusal, and ends every
@@ -121,12 +176,14 @@ impl Node {
         let Some(thread) = self.thread.take() else {
             return StopReport::default();
         };
-        self.gateway.close();
-        let stragglers = if self.gateway.wait_idle(drain) {
-            Vec::new()
-        } else {
-            self.abandon()
-        };
+        let stragglers = self.front.as_ref().map_or_else(Vec::new, |front| {
+            front.gateway.close();
+            if front.gateway.wait_idle(drain) {
+                Vec::new()
+            } else {
+                front.abandon()
+            }
+        });
         self.control.stop();
         let threads_ended = self.ended.recv_timeout(THREAD_END).is_ok();
         if threads_ended {
@@ -138,7 +195,9 @@ impl Node {
             threads_ended,
         }
     }
+}
 
+impl Front {
     fn abandon(&self) -> Vec<String> {
         let (report, names) = sync_channel(1);
         self.actor.do_send(Abandon(report));
@@ -152,52 +211,68 @@ impl Drop for Node {
     }
 }
 
-/// Runs on the control thread.
-fn launch(
-    supervisor: Supervisor,
-    plan: Arc<Plan>,
-    prepared: Vec<Arc<dyn Prepared>>,
-    handle: Gateway,
-    opened: SyncSender<Result<(), LinkError>>,
-) -> Result<Launched, NodeError> {
-    let context = MqContext::new(Party::new(Digest([0; Digest::BYTES])));
-    let wiring = Arc::new(Wiring::of(&plan));
-    let supervisor = supervisor.start();
-    let mut arbiters = Vec::new();
-    let mut blocks = HashMap::new();
-    let gateway_arbiter = Arbiter::try_new()?;
-    let config = GatewayConfig {
-        plan: plan.clone(),
-        wiring: wiring.clone(),
-        context: context.clone(),
-        handle,
-        opened,
-    };
-    let actor =
-        GatewayActor::start_in_arbiter(&gateway_arbiter.handle(), |_| GatewayActor::new(config));
-    arbiters.push(gateway_arbiter);
-    for (block, prepared) in prepared.into_iter().enumerate() {
-        for instance in 0..plan.blocks[block].spec.instances {
-            let config = BlockConfig {
-                plan: plan.clone(),
-                wiring: wiring.clone(),
-                block,
-                instance,
-                prepared: prepared.clone(),
-                context: context.clone(),
-                supervisor: supervisor.clone(),
-            };
+impl Launch {
+    /// Starts all actors; on the control thread.
+    fn run(self) -> Result<Launched, NodeError> {
+        let Self {
+            plan,
+            site,
+            prepared,
+            context,
+            gateway,
+            supervisor,
+        } = self;
+        let wiring = Arc::new(Wiring::of(&plan));
+        let supervisor = supervisor.start();
+        let mut arbiters = Vec::new();
+        let mut blocks = HashMap::new();
+        let mut actor = None;
+        if let Some((handle, opened)) = gateway {
             let arbiter = Arbiter::try_new()?;
+            let config = GatewayConfig {
+                plan: plan.clone(),
+                site: site.clone(),
+                wiring: wiring.clone(),
+                context: context.clone(),
+                handle,
+                supervisor: supervisor.clone(),
+                opened,
+            };
             let address =
-                BlockActor::start_in_arbiter(&arbiter.handle(), |_| BlockActor::new(config));
-            blocks.insert((block, instance), address);
+                GatewayActor::start_in_arbiter(&arbiter.handle(), |_| GatewayActor::new(config));
+            actor = Some(address);
             arbiters.push(arbiter);
         }
+        for (block, prepared) in prepared.into_iter().enumerate() {
+            let Some(prepared) = prepared else {
+                continue;
+            };
+            for instance in 0..plan.blocks[block].spec.instances {
+                let config = BlockConfig {
+                    plan: plan.clone(),
+                    site: site.clone(),
+                    wiring: wiring.clone(),
+                    block,
+                    instance,
+                    prepared: prepared.clone(),
+                    context: context.clone(),
+                    supervisor: supervisor.clone(),
+                };
+                let arbiter = Arbiter::try_new()?;
+                let address =
+                    BlockActor::start_in_arbiter(&arbiter.handle(), |_| BlockActor::new(config));
+                blocks.insert((block, instance), address);
+                arbiters.push(arbiter);
+            }
+        }
+        supervisor.do_send(Adopt {
+            blocks,
+            gateway: actor.clone(),
+        });
+        Ok(Launched {
+            actor,
+            control: System::current(),
+            arbiters,
+        })
     }
-    supervisor.do_send(Adopt(blocks));
-    Ok(Launched {
-        actor,
-        control: System::current(),
-        arbiters,
-    })
 }

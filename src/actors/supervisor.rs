@@ -1,4 +1,5 @@
-//! The supervisor: hears of faults, decides by the restart policy, orders rebuilds, writes the board.
+//! The supervisor: hears of faults, decides by the restart policy, orders rebuilds, starts worker processes again, writes
+//! the board.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -9,11 +10,20 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use super::NodeError;
-use super::block::{BlockActor, GiveUp, Rebuild};
+use super::block::{Announce, BlockActor, GiveUp, Rebuild};
 use super::board::{BlockState, Board};
-use crate::plan::Plan;
+use super::gateway::{GatewayActor, Unusable};
+use super::worker::{Assignment, Worker, Workers};
+use crate::plan::{Plan, Site};
 use crate::sched::{Restart, RestartPolicy};
-use crate::telemetry::{BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, Event, metrics};
+use crate::telemetry::{
+    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, Event, ProcessEnded, ProcessGivenUp,
+    metrics,
+};
+use crate::types::RestartSpec;
+
+/// How long worker processes may take to end when they are told to, all together.
+const WORKERS_END: Duration = Duration::from_secs(2);
 
 /// A block instance has a warm session.
 #[derive(Debug, Message)]
@@ -47,40 +57,80 @@ pub(super) struct Fault {
 /// The supervisor takes charge of these actors.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Adopt(pub HashMap<(usize, usize), Addr<BlockActor>>);
+pub(super) struct Adopt {
+    pub blocks: HashMap<(usize, usize), Addr<BlockActor>>,
+    /// Where it is in this process.
+    pub gateway: Option<Addr<GatewayActor>>,
+}
+
+/// Somebody else wrote the board.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct BoardChanged;
+
+/// A worker process has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Ended {
+    /// Index into the assignments.
+    worker: usize,
+    cause: String,
+}
 
 /// Told once: every block is up, or why the node cannot start.
 pub(super) type Started = SyncSender<Result<(), NodeError>>;
 
-/// Watches the block instances of a node.
+/// Watches the block instances of a node and the worker processes of its host.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     plan: Arc<Plan>,
+    site: Arc<Site>,
     board: Board,
     blocks: HashMap<(usize, usize), Addr<BlockActor>>,
+    gateway: Option<Addr<GatewayActor>>,
     policies: HashMap<(usize, usize), RestartPolicy>,
+    workers: Workers,
+    /// Running ones, by index into the assignments.
+    running: HashMap<usize, Worker>,
+    worker_policies: HashMap<usize, RestartPolicy>,
     /// Present until told.
     started: Option<Started>,
     randomness: RandomState,
 }
 
 impl Supervisor {
-    pub(super) fn new(plan: Arc<Plan>, board: Board, started: Started) -> Self {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        site: Arc<Site>,
+        board: Board,
+        workers: Workers,
+        started: Started,
+    ) -> Self {
         Self {
             plan,
+            site,
             board,
             blocks: HashMap::new(),
+            gateway: None,
             policies: HashMap::new(),
+            workers,
+            running: HashMap::new(),
+            worker_policies: HashMap::new(),
             started: Some(started),
             randomness: RandomState::new(),
         }
     }
 
-    /// The node has started once the supervisor knows its actors and all are up.
+    /// The node has started once the supervisor knows its actors and all blocks are up that its site waits for.
     fn check_started(&mut self) {
-        let instances = self.plan.blocks.iter().map(|block| block.spec.instances);
+        let here = self.plan.blocks_of(&self.site);
+        let instances = here.map(|block| self.plan.blocks[block].spec.instances);
         let adopted = self.blocks.len() == instances.sum::<usize>();
-        if adopted && self.board.all_up() {
+        let up = self
+            .plan
+            .awaited_at(&self.site)
+            .all(|block| self.board.is_up(block));
+        if adopted && up {
             self.tell_started(Ok(()));
         }
     }
@@ -91,18 +141,157 @@ impl Supervisor {
             let _ = started.send(outcome);
         }
     }
+
+    /// Writes the board, which a gateway that lives elsewhere is told of.
+    fn note(&self, block: usize, instance: usize, state: BlockState) {
+        self.board.set(block, instance, state);
+        self.announce(block, instance);
+    }
+
+    /// Has a block tell a gateway that lives elsewhere how it is.
+    fn announce(&self, block: usize, instance: usize) {
+        if self.gateway.is_none()
+            && let Some(actor) = self.blocks.get(&(block, instance))
+            && let Some(state) = self.board.get(block, instance)
+        {
+            actor.do_send(Announce(state));
+        }
+    }
+
+    fn start_worker(&mut self, worker: usize, ctx: &mut Context<Self>) {
+        let Some(assignment) = self.workers.assignments.get(worker) else {
+            return;
+        };
+        let supervisor = ctx.address();
+        let ended = move |cause| supervisor.do_send(Ended { worker, cause });
+        match Worker::start(&self.workers.command, assignment, ended) {
+            Ok(running) => {
+                self.running.insert(worker, running);
+            }
+            Err(error) => {
+                let process = &assignment.process;
+                let cause = format!("process {process:?} could not be started: {error}");
+                ctx.notify(Ended { worker, cause });
+            }
+        }
+    }
+
+    /// Writes the same state for every instance of every block of a worker.
+    fn note_worker(&self, assignment: &Assignment, state: &BlockState) {
+        for &block in &assignment.blocks {
+            for instance in 0..self.plan.blocks[block].spec.instances {
+                self.board.set(block, instance, state.clone());
+            }
+        }
+    }
+
+    /// Returns the policy of a worker: that of the block with the smallest budget.
+    fn worker_restart(&self, assignment: &Assignment) -> Option<RestartSpec> {
+        let blocks = assignment.blocks.iter();
+        let specs = blocks.map(|&block| self.plan.blocks[block].spec.restart);
+        specs.min_by_key(|spec| spec.budget)
+    }
 }
 
 impl Actor for Supervisor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for worker in 0..self.workers.assignments.len() {
+            self.start_worker(worker, ctx);
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.running.values_mut().for_each(Worker::close);
+        let deadline = Instant::now() + WORKERS_END;
+        for (_, worker) in self.running.drain() {
+            worker.end(deadline);
+        }
+    }
 }
 
 impl Handler<Adopt> for Supervisor {
     type Result = ();
 
-    fn handle(&mut self, Adopt(blocks): Adopt, _: &mut Self::Context) {
+    fn handle(&mut self, Adopt { blocks, gateway }: Adopt, _: &mut Self::Context) {
         self.blocks = blocks;
+        self.gateway = gateway;
+        // Some may be up already.
+        for &(block, instance) in self.blocks.keys() {
+            self.announce(block, instance);
+        }
         self.check_started();
+    }
+}
+
+impl Handler<BoardChanged> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: BoardChanged, _: &mut Self::Context) {
+        self.check_started();
+    }
+}
+
+impl Handler<Ended> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Ended { worker, cause }: Ended, ctx: &mut Self::Context) {
+        self.running.remove(&worker);
+        let Some(assignment) = self.workers.assignments.get(worker).cloned() else {
+            return;
+        };
+        let Some(restart) = self.worker_restart(&assignment) else {
+            return;
+        };
+        let process = &assignment.process;
+        if self.started.is_some() {
+            self.tell_started(Err(NodeError::Worker(cause)));
+            return;
+        }
+        let policy = self
+            .worker_policies
+            .entry(worker)
+            .or_insert_with(|| RestartPolicy::new(restart));
+        let now = Instant::now();
+        let decision = policy.on_failure(now, self.randomness.hash_one(now) as u32);
+        let attempt = policy.attempts();
+        match decision {
+            Restart::After(backoff) => {
+                ProcessEnded {
+                    process,
+                    cause: &cause,
+                    attempt,
+                    backoff,
+                }
+                .emit();
+                self.note_worker(&assignment, &BlockState::Restarting { cause });
+                ctx.run_later(backoff, move |supervisor, ctx| {
+                    supervisor.start_worker(worker, ctx);
+                });
+            }
+            Restart::GiveUp => {
+                ProcessGivenUp {
+                    process,
+                    cause: &cause,
+                    attempt,
+                }
+                .emit();
+                let cause = format!("given up after {} restarts: {cause}", restart.budget);
+                let state = BlockState::GivenUp {
+                    cause: cause.clone(),
+                };
+                self.note_worker(&assignment, &state);
+                if let Some(gateway) = &self.gateway {
+                    gateway.do_send(Unusable {
+                        blocks: assignment.blocks.clone(),
+                        cause,
+                    });
+                }
+            }
+        }
     }
 }
 
@@ -121,7 +310,7 @@ impl Handler<Up> for Supervisor {
         if self.board.is_given_up(block, instance) {
             return;
         }
-        self.board.set(block, instance, BlockState::Serving);
+        self.note(block, instance, BlockState::Serving);
         let spec = &self.plan.blocks[block].spec;
         match self.policies.get(&(block, instance)) {
             None => BlockStarted {
@@ -188,8 +377,7 @@ impl Handler<Fault> for Supervisor {
                     backoff: wait,
                 }
                 .emit();
-                self.board
-                    .set(block, instance, BlockState::Restarting { cause });
+                self.note(block, instance, BlockState::Restarting { cause });
                 ctx.run_later(wait, move |_, _| actor.do_send(Rebuild));
             }
             Restart::GiveUp => {
@@ -206,13 +394,10 @@ impl Handler<Fault> for Supervisor {
                     }
                     FaultKind::Links => format!("given up: {cause}"),
                 };
-                self.board.set(
-                    block,
-                    instance,
-                    BlockState::GivenUp {
-                        cause: cause.clone(),
-                    },
-                );
+                let state = BlockState::GivenUp {
+                    cause: cause.clone(),
+                };
+                self.note(block, instance, state);
                 actor.do_send(GiveUp { cause });
             }
         }

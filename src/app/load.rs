@@ -15,6 +15,7 @@ use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spe
 #[derive(Debug)]
 pub struct Loaded {
     pub plan: Plan,
+    pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
 }
@@ -58,7 +59,11 @@ impl Loaded {
             signatures.push(signature);
         }
         match compile_sound(spec, &signatures, unsound, Epoch(1)) {
-            Ok(plan) if problems.is_empty() => Ok(Self { plan, graphs }),
+            Ok(plan) if problems.is_empty() => Ok(Self {
+                plan,
+                spec: spec.clone(),
+                graphs,
+            }),
             Ok(_) => Err(problems),
             Err(more) => {
                 problems.extend(more);

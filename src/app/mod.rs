@@ -3,8 +3,11 @@
 mod load;
 mod runtime;
 mod serve;
+mod sockets;
+mod worker;
 
-pub use crate::actors::StopReport;
+pub use crate::actors::{StopReport, WorkerCommand};
 pub use load::Loaded;
-pub use runtime::{Runtime, StartError};
+pub use runtime::{Part, Runtime, StartError};
 pub use serve::{Announcement, ServeFailure, serve};
+pub use worker::{Orders, WorkFailure, work};

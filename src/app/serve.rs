@@ -1,4 +1,4 @@
-//! Serving a configuration until a signal asks to stop.
+//! Serving a configuration, or the part of it that lives on one host, until a signal asks to stop.
 //!
 //! Shutdown goes through phases, each bounded: intake stops, requests in flight finish (`server.drain_ms`), actors end
 //! and answer what is left with a refusal, responses are written. A second signal skips the waiting.
@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use super::{Loaded, Runtime, StartError, StopReport};
+use super::{Loaded, Part, Runtime, StartError, StopReport};
+use crate::actors::Gateway;
 use crate::engine::Usage;
 use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
 use crate::telemetry::{DrainStarted, Event, metrics};
@@ -23,8 +24,9 @@ const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
 /// What a server tells once it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// The address that HTTP is served on; with port 0 asked for, the one that was given.
-    pub http: SocketAddr,
+    /// The address that HTTP is served on; with port 0 asked for, the one that was given. `None` where the gateway lives on
+    /// another host.
+    pub http: Option<SocketAddr>,
     /// What the blocks' weights take on each device.
     pub weights: BTreeMap<Device, Usage>,
 }
@@ -66,11 +68,13 @@ impl StopSignals {
     }
 }
 
-/// Starts the blocks, serves HTTP, calls `announce` once it listens, and returns after SIGINT or SIGTERM and the drain.
+/// Starts the blocks, serves HTTP if the gateway is to be here, calls `announce` once it listens, and returns after SIGINT or
+/// SIGTERM and the drain.
 ///
 /// A second signal ends the drain at once. `http` takes the place of the configured address.
 pub fn serve(
     loaded: Loaded,
+    part: Part,
     http: Option<SocketAddr>,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
@@ -83,22 +87,42 @@ pub fn serve(
         metrics: metrics::render,
         timeouts: HttpTimeouts::default(),
     };
-    let runtime = Runtime::start(loaded)?;
-    actix::System::new().block_on(run(runtime, options, server.drain, announce))
+    let runtime = Runtime::start(loaded, part)?;
+    let system = actix::System::new();
+    match runtime.gateway().cloned() {
+        Some(gateway) => system.block_on(run(runtime, gateway, options, server.drain, announce)),
+        None => system.block_on(run_blocks(runtime, announce)),
+    }
+}
+
+/// Runs blocks for a gateway on another host.
+async fn run_blocks(
+    runtime: Runtime,
+    announce: impl FnOnce(&Announcement),
+) -> Result<StopReport, ServeFailure> {
+    let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
+    announce(&Announcement {
+        http: None,
+        weights: runtime.weights().clone(),
+    });
+    let name = signals.next().await;
+    info!(signal = name, "stopping");
+    let stopped = tokio::task::spawn_blocking(move || runtime.stop(Duration::ZERO));
+    Ok(stopped.await.unwrap_or_default())
 }
 
 async fn run(
     runtime: Runtime,
+    gateway: Gateway,
     options: HttpOptions,
     drain: Duration,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
-    let bound = bind(options, runtime.gateway().clone())?;
+    let bound = bind(options, gateway.clone())?;
     let stop = bound.stop_handle();
-    let gateway = runtime.gateway().clone();
     announce(&Announcement {
-        http: bound.address(),
+        http: Some(bound.address()),
         weights: runtime.weights().clone(),
     });
     let http = bound.run();

@@ -47,6 +47,8 @@ pub(super) enum Command {
     Shared(SharedArguments),
     /// Measure latency and throughput of a pipeline, in this process or over HTTP.
     Bench(BenchArguments),
+    /// Run blocks of a configuration that are to have a process of their own. Started by the other commands, not by hand.
+    Worker,
 }
 
 /// Global flags of the log, which goes to stderr. Their ids differ from those of every subcommand's flags.

@@ -1,14 +1,14 @@
 //! Calls into the rooms below that several commands need: reading a configuration, opening a model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::Loaded;
+use crate::app::{Loaded, Part, WorkerCommand};
 use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, ImageSpec, ModelFormat, Spec, Tensor};
+use crate::types::{Device, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
 
 use super::error::CliError;
 use super::restart::let_threads_sleep;
@@ -59,6 +59,19 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
         let place = |problem| Located::new(file.clone(), None, problem);
         CliError::Configuration(problems.into_iter().map(place).collect())
     })
+}
+
+/// Returns the part of a configuration that this program runs on `host`, and how it starts itself for the rest.
+pub(super) fn part(host: Option<String>, log: LogFormat) -> Part {
+    Part {
+        host,
+        worker: WorkerCommand {
+            // What runs now, even if another version was installed over it meanwhile.
+            program: PathBuf::from("/proc/self/exe"),
+            arguments: vec!["worker".into()],
+            log,
+        },
+    }
 }
 
 /// Reads a model for a command that needs to see inside; `done` says what it does to it.

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::telemetry;
 
-use super::{bench, check, explain, infer, inspect, output, run, shared, split};
+use super::{bench, check, explain, infer, inspect, output, run, shared, split, worker};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -41,8 +41,8 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
         output::print(&Arguments::command().render_help().to_string())?;
         return Ok(Exit::Success);
     };
-    // `run` starts the log itself: its configuration has a say.
-    if !matches!(command, Command::Run(_)) {
+    // These start the log themselves: the configuration has a say.
+    if !matches!(command, Command::Run(_) | Command::Worker) {
         telemetry::init(&log.or_quiet())?;
     }
     match command {
@@ -54,6 +54,7 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Split(arguments) => split::execute(&arguments),
         Command::Shared(arguments) => shared::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
+        Command::Worker => worker::execute(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{ServeFailure, StartError};
+use crate::app::{ServeFailure, StartError, WorkFailure};
 use crate::config::Located;
 use crate::engine::EngineError;
 use crate::graph::GraphError;
@@ -22,6 +22,8 @@ pub enum CliError {
     Start(#[from] StartError),
     #[error(transparent)]
     Serve(#[from] ServeFailure),
+    #[error(transparent)]
+    Work(#[from] WorkFailure),
     #[error(transparent)]
     Model(#[from] GraphError),
     #[error("cannot prepare {path}: {source}", path = path.display())]
@@ -72,9 +74,12 @@ impl CliError {
             Self::Serve(ServeFailure::Ended | ServeFailure::Gateway(_)) => Exit::Failed,
             Self::Model(GraphError::Write { .. } | GraphError::Unwritable { .. }) => Exit::Failed,
             Self::Model(GraphError::TooFewCuts { .. }) => Exit::Usage,
-            Self::Start(_) | Self::Serve(_) | Self::Model(_) | Self::Prepare { .. } => {
-                Exit::CannotStart
-            }
+            Self::Work(WorkFailure::Orders(_)) => Exit::Usage,
+            Self::Work(_)
+            | Self::Start(_)
+            | Self::Serve(_)
+            | Self::Model(_)
+            | Self::Prepare { .. } => Exit::CannotStart,
             Self::Log(_) | Self::Inputs { .. } | Self::Usage(_) | Self::UnknownPipeline { .. } => {
                 Exit::Usage
             }

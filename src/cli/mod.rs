@@ -29,6 +29,7 @@ mod shared;
 mod solo;
 mod split;
 mod tensors;
+mod worker;
 
 pub use bench::Arrivals;
 pub use duration::parse_duration;

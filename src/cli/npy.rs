@@ -159,7 +159,23 @@ fn check_header_length(file: &[u8]) -> Result<(), String> {
             file.len()
         ));
     }
+    let text =
+        &file[PREAMBLE_BYTES - 2..][..(claimed as usize).min(file.len() - PREAMBLE_BYTES + 2)];
+    if product(text).is_none() {
+        return Err("its header claims more than any machine holds".to_owned());
+    }
     Ok(())
+}
+
+/// Returns the product of all numbers of a text but zeros, the sizes of a shape among them. The library multiplies those
+/// without looking whether the result fits.
+fn product(text: &[u8]) -> Option<u64> {
+    let numbers = text.split(|byte| !byte.is_ascii_digit());
+    let mut numbers = numbers.filter(|digits| digits.iter().any(|digit| *digit != b'0'));
+    numbers.try_fold(1_u64, |product, digits| {
+        let number = str::from_utf8(digits).ok()?.parse().ok()?;
+        product.checked_mul(number)
+    })
 }
 
 /// Returns the dtype and whether its bytes stand in big-endian order.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::actors::{Gateway, InferRequest};
 use crate::app::{Loaded, Runtime};
 use crate::plan::PlannedPipeline;
-use crate::types::Tensor;
+use crate::types::{LogFormat, Tensor};
 
+use super::compose;
 use super::error::CliError;
 
 /// How long a command waits for its own requests when it is done; there are none left unless it failed.
@@ -61,30 +62,37 @@ pub(super) fn client() -> Result<tokio::runtime::Runtime, CliError> {
 #[derive(Debug)]
 pub(super) struct OwnPipeline {
     runtime: Runtime,
+    gateway: Gateway,
     index: usize,
 }
 
 impl OwnPipeline {
     /// Starts all that `loaded` holds and takes the pipeline called `name`.
     pub(super) fn start(loaded: Loaded, name: &str) -> Result<Self, CliError> {
-        let runtime = Runtime::start(loaded)?;
-        let names: Vec<_> = runtime
-            .gateway()
+        let runtime = Runtime::start(loaded, compose::part(None, LogFormat::Text))?;
+        let gateway = runtime.gateway().cloned().ok_or_else(|| {
+            CliError::Usage("the configuration has its gateway on another host".to_owned())
+        })?;
+        let names: Vec<_> = gateway
             .pipelines()
             .iter()
             .map(|pipeline| pipeline.name.as_str())
             .collect();
         let index = choose_pipeline(&names, Some(name))?;
-        Ok(Self { runtime, index })
+        Ok(Self {
+            runtime,
+            gateway,
+            index,
+        })
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.runtime.gateway().pipelines()[self.index].name
+        &self.gateway.pipelines()[self.index].name
     }
 
     /// Sends one request and waits for its reply.
     pub(super) async fn infer(&self, inputs: Vec<Tensor>) -> Result<Vec<Tensor>, CliError> {
-        infer(self.runtime.gateway(), self.index, inputs).await
+        infer(&self.gateway, self.index, inputs).await
     }
 
     pub(super) fn stop(self) {

@@ -23,22 +23,39 @@ pub(super) struct RunArguments {
     /// Address and port to serve HTTP on, in place of the configured ones, such as localhost:8000.
     #[arg(long, value_name = "ADDR", value_parser = address)]
     http: Option<SocketAddr>,
+    /// Host of the configuration that this machine is; by default the one that serves HTTP.
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
-    let read = compose::read_to_run(&arguments.source.config)?;
+    let mut read = compose::read_to_run(&arguments.source.config)?;
     let log = log.over(&read.spec.log);
+    // Workers log in the same way.
+    read.spec.log = log.clone();
     // A wrong filter of the file is told with all else that is wrong, before it is used.
     let loaded = compose::compile(read)?;
     telemetry::init(&log)?;
     let served = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
-    let report = app::serve(loaded, arguments.http, |announcement: &Announcement| {
-        address = announcement.http;
-        // A closed stdout must not stop a server.
-        let weights: String = announcement.weights.iter().map(weights_line).collect();
-        let _ = output::print(&format!("listening on http://{address}\n{served}{weights}"));
-    })?;
+    let part = compose::part(arguments.host.clone(), log.format);
+    let report = app::serve(
+        loaded,
+        part,
+        arguments.http,
+        |announcement: &Announcement| {
+            let first = match announcement.http {
+                Some(http) => {
+                    address = http;
+                    format!("listening on http://{http}\n")
+                }
+                None => "running blocks for the gateway of another host\n".to_owned(),
+            };
+            // A closed stdout must not stop a server.
+            let weights: String = announcement.weights.iter().map(weights_line).collect();
+            let _ = output::print(&format!("{first}{served}{weights}"));
+        },
+    )?;
     if report.stragglers.is_empty() {
         return Ok(Exit::Success);
     }

@@ -19,10 +19,12 @@ mod model;
 mod order;
 mod place;
 mod route;
+mod site;
 mod wiring;
 
 pub use compile::{compile, compile_sound};
 pub use digest::digest;
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};
+pub use site::Site;
 pub use wiring::{Delivery, Receiver, Wiring};

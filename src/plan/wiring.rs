@@ -40,6 +40,11 @@ pub struct Wiring {
 }
 
 impl Receiver {
+    /// Returns the index of the block; 65535 is the gateway.
+    pub fn index(self) -> u16 {
+        self.block().map_or(u16::MAX, small)
+    }
+
     fn block(self) -> Option<usize> {
         match self {
             Self::Block(block) => Some(block),

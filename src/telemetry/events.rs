@@ -64,6 +64,25 @@ pub struct BlockGivenUp<'a> {
     pub attempt: usize,
 }
 
+/// A worker process ended without being told to; it is started again if its budget allows.
+#[derive(Debug, Clone)]
+pub struct ProcessEnded<'a> {
+    pub process: &'a str,
+    pub cause: &'a str,
+    /// Ends in the current window, this one included.
+    pub attempt: usize,
+    /// Wait before it is started again.
+    pub backoff: Duration,
+}
+
+/// A worker process ended more often than its budget allows and stays down. Emitted in place of [`ProcessEnded`].
+#[derive(Debug, Clone)]
+pub struct ProcessGivenUp<'a> {
+    pub process: &'a str,
+    pub cause: &'a str,
+    pub attempt: usize,
+}
+
 /// A request was not admitted.
 #[derive(Debug, Clone)]
 pub struct RequestRefused<'a> {
@@ -156,6 +175,39 @@ impl Event for BlockGivenUp<'_> {
         error!(
             block,
             instance, cause, attempt, "block given up: its restart budget is used up"
+        );
+    }
+}
+
+impl Event for ProcessEnded<'_> {
+    fn emit(&self) {
+        let Self {
+            process,
+            cause,
+            attempt,
+            backoff,
+        } = self;
+        metrics::process(process).restarts.add(1);
+        warn!(
+            process,
+            cause,
+            attempt,
+            ?backoff,
+            "process ended, will be started again"
+        );
+    }
+}
+
+impl Event for ProcessGivenUp<'_> {
+    fn emit(&self) {
+        let Self {
+            process,
+            cause,
+            attempt,
+        } = self;
+        error!(
+            process,
+            cause, attempt, "process given up: its restart budget is used up"
         );
     }
 }

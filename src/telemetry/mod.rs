@@ -11,7 +11,7 @@ pub mod metrics;
 
 pub use error::LogError;
 pub use events::{
-    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, RequestRefused,
-    Straggler, WeightsLoaded,
+    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, ProcessEnded,
+    ProcessGivenUp, RequestRefused, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init};

@@ -229,6 +229,12 @@ impl Outbound {
         Ok(polled)
     }
 
+    /// Tells whether something of a request waits here and has not been sent.
+    pub fn holds(&self, request: RequestId) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|envelope| envelope.address.request == request)
+    }
+
     /// Drops what waits of a request that is of no interest any more.
     pub fn forget(&mut self, request: RequestId) {
         self.waiting

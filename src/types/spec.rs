@@ -60,8 +60,9 @@ pub struct LogSpec {
     pub format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
 }

@@ -73,6 +73,7 @@ mod plan_addresses;
 mod plan_digest;
 mod plan_random;
 mod plan_routes;
+mod processes;
 mod program_file;
 mod program_hostile;
 mod programs;

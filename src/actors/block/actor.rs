@@ -7,15 +7,16 @@ use actix::prelude::*;
 use tracing::{debug, error, trace, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
+use crate::actors::board::BlockState;
 use crate::actors::links::time_left;
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
 use crate::engine::torch::prefer_long_slices;
 use crate::engine::{Prepared, Session};
-use crate::plan::{Plan, Wiring};
+use crate::plan::{Plan, Site, Wiring};
 use crate::sched::Decision;
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::tensormq::{Body, Context as MqContext, LinkError, Received};
+use crate::tensormq::{Body, Context as MqContext, Discarded, LinkError, Received};
 use crate::types::{Failure, FailureKind, Tensor};
 
 use super::links::Links;
@@ -29,6 +30,7 @@ const RUN_TIME_SPAN: u32 = 8;
 #[derive(Debug, Clone)]
 pub(in crate::actors) struct BlockConfig {
     pub plan: Arc<Plan>,
+    pub site: Arc<Site>,
     pub wiring: Arc<Wiring>,
     /// Index into [`Plan::blocks`].
     pub block: usize,
@@ -49,6 +51,11 @@ pub(in crate::actors) struct Rebuild;
 pub(in crate::actors) struct GiveUp {
     pub cause: String,
 }
+
+/// Order to have the gateway, which lives in another process, know how this block is doing.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Announce(pub BlockState);
 
 #[derive(Debug)]
 enum State {
@@ -101,12 +108,13 @@ impl BlockActor {
         let BlockConfig {
             context,
             plan,
+            site,
             wiring,
             block,
             instance,
             ..
         } = &self.config;
-        let links = Links::open(context, plan, wiring.clone(), *block, *instance)?;
+        let links = Links::open(context, plan, site, wiring.clone(), *block, *instance)?;
         for edges in links.edges()? {
             ctx.add_stream(wakes(edges));
         }
@@ -161,7 +169,7 @@ impl BlockActor {
                 progress = true;
                 match received {
                     Ok(received) => self.accept(links, received)?,
-                    Err(error) => warn!(block = %self.name, %error, "message discarded"),
+                    Err(discarded) => self.discard(links, &discarded)?,
                 }
             }
             let now = Instant::now();
@@ -224,6 +232,19 @@ impl BlockActor {
             }
         }
         Ok(())
+    }
+
+    /// A message was not believed: the request that it was for, if that is known, hears of it.
+    fn discard(&self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
+        let error = &discarded.error;
+        warn!(block = %self.name, %error, "message discarded");
+        self.metrics.envelopes_dropped.add(1);
+        let Some(address) = discarded.of else {
+            return Ok(());
+        };
+        let cause = format!("a message for this block could not be read: {error}");
+        let failure = Failure::in_block(FailureKind::BlockFailed, &self.name, cause);
+        links.fail(address, failure)
     }
 
     fn refuse(
@@ -435,6 +456,18 @@ impl Handler<GiveUp> for BlockActor {
 
     fn handle(&mut self, order: GiveUp, ctx: &mut Self::Context) {
         self.state = State::GivenUp(order.cause);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Announce> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, Announce(state): Announce, ctx: &mut Self::Context) {
+        let announced = self.links.as_mut().map(|links| links.announce(state));
+        if let Some(Err(error)) = announced {
+            warn!(block = %self.name, %error, "state could not be announced");
+        }
         self.pump(ctx);
     }
 }

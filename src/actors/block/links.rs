@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::links::{Instances, block_endpoint, ported};
-use crate::plan::{Delivery, Plan, Receiver, Wiring};
+use crate::actors::board::BlockState;
+use crate::actors::links::{Instances, Looked, endpoints, ported};
+use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
-    Addressed, Body, Context, Discarded, Edges, Envelope, Inbound, LinkError, Peer, Received,
-    Window,
+    self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
+    LostReceiver, Peer, Received, Window,
 };
-use crate::types::{Failure, RequestId, StepId, Tensor};
+use crate::types::{Epoch, Failure, PipelineId, RequestId, StepId, Tensor};
 
 /// All sockets of a block instance.
 #[derive(Debug)]
@@ -18,31 +19,33 @@ pub(super) struct Links {
     wiring: Arc<Wiring>,
     inbound: Inbound,
     outbound: BTreeMap<Receiver, Instances>,
+    epoch: Epoch,
+    block: usize,
+    instance: usize,
+    /// What a gateway in another process is to know, and the incarnation that was told.
+    announced: Option<BlockState>,
+    told: Option<u64>,
 }
 
 impl Links {
     pub(super) fn open(
         context: &Context,
         plan: &Plan,
+        site: &Site,
         wiring: Arc<Wiring>,
         block: usize,
         instance: usize,
     ) -> Result<Self, LinkError> {
+        let own = Receiver::Block(block);
         let name = &plan.blocks[block].spec.name;
         let identity = format!("{name}/{instance}");
         let window = Window(u32::try_from(wiring.windows[block]).unwrap_or(u32::MAX));
-        let inbound = Inbound::bind(
-            context,
-            &[block_endpoint(plan.epoch, name, instance)],
-            window,
-        )?;
+        let endpoints = endpoints(plan, site, &wiring, own, instance);
+        let inbound = Inbound::bind(context, &endpoints, window)?;
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
         let connect = |receiver| {
-            let instances = match receiver {
-                Receiver::Block(to) => Instances::of_block(context, plan, to, &identity)?,
-                Receiver::Gateway => Instances::of_gateway(context, plan, &identity)?,
-            };
+            let instances = Instances::connect(context, plan, site, [own, receiver], &identity)?;
             Ok((receiver, instances))
         };
         let outbound = receivers
@@ -53,6 +56,11 @@ impl Links {
             wiring,
             inbound,
             outbound,
+            epoch: plan.epoch,
+            block,
+            instance,
+            announced: None,
+            told: None,
         })
     }
 
@@ -72,13 +80,78 @@ impl Links {
         self.inbound.release(peer)
     }
 
-    /// Takes arrived credits and sends what they allow; tells whether any arrived.
+    /// Takes arrived credits and sends what they allow; tells whether any arrived. The gateway hears of what may have been
+    /// lost, and when it is another one, how this block is doing.
     pub(super) fn poll(&mut self) -> Result<bool, LinkError> {
-        let mut arrived = false;
-        for instances in self.outbound.values_mut() {
-            arrived |= instances.poll()?;
+        let mut progress = false;
+        let mut losses = Vec::new();
+        for (receiver, instances) in &mut self.outbound {
+            let Looked {
+                progress: some,
+                lost,
+            } = instances.poll()?;
+            progress |= some;
+            losses.extend(
+                lost.into_iter()
+                    .map(|(instance, lost)| (*receiver, instance, lost)),
+            );
         }
-        Ok(arrived)
+        for (receiver, instance, lost) in losses {
+            let report = LostReceiver {
+                block: receiver.index(),
+                instance: small(instance),
+                incarnation: lost.incarnation,
+            };
+            for request in lost.at_risk {
+                self.tell(request, Body::Lost(report))?;
+            }
+        }
+        self.announce_to_new()?;
+        Ok(progress)
+    }
+
+    /// Has a gateway in another process know how this block is doing, also one that comes later.
+    pub(super) fn announce(&mut self, state: BlockState) -> Result<(), LinkError> {
+        self.announced = Some(state);
+        self.told = None;
+        self.announce_to_new()
+    }
+
+    fn announce_to_new(&mut self) -> Result<(), LinkError> {
+        let gateway = self.outbound.get(&Receiver::Gateway);
+        let peer = gateway.and_then(Instances::peer);
+        if peer.is_none() || peer == self.told {
+            return Ok(());
+        }
+        let (condition, cause) = match &self.announced {
+            None | Some(BlockState::Starting | BlockState::Unreachable { .. }) => return Ok(()),
+            Some(BlockState::Serving) => (Condition::Serving, ""),
+            Some(BlockState::Restarting { cause }) => (Condition::Restarting, cause.as_str()),
+            Some(BlockState::GivenUp { cause }) => (Condition::GivenUp, cause.as_str()),
+        };
+        self.told = peer;
+        let state = tensormq::BlockState {
+            block: small(self.block),
+            instance: small(self.instance),
+            condition,
+            cause: cause.to_owned(),
+        };
+        self.tell(RequestId(0), Body::State(state))
+    }
+
+    /// Sends the gateway something that is no result.
+    fn tell(&mut self, request: RequestId, body: Body) -> Result<(), LinkError> {
+        let address = Addressed {
+            request,
+            epoch: self.epoch,
+            pipeline: PipelineId(0),
+            step: StepId::GATEWAY,
+            time_left: Duration::ZERO,
+        };
+        let gateway = self.outbound.get_mut(&Receiver::Gateway);
+        gateway.map_or(Ok(()), |gateway| {
+            gateway.send(Envelope { address, body }, false)
+        })
     }
 
     /// Tells whether results of this request could be sent on at once: nothing waits for credit before them.
@@ -139,4 +212,9 @@ impl Links {
 fn deliveries(wiring: &Wiring, done: Addressed) -> &[Delivery] {
     let deliveries = wiring.finished.get(&(done.pipeline, done.step));
     deliveries.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Plans are refused when an index does not fit.
+fn small(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
 }

@@ -7,4 +7,4 @@ mod links;
 mod queue;
 mod session;
 
-pub(super) use actor::{BlockActor, BlockConfig, GiveUp, Rebuild};
+pub(super) use actor::{Announce, BlockActor, BlockConfig, GiveUp, Rebuild};

@@ -10,19 +10,21 @@ use futures_util::stream;
 use tracing::{debug, error, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
-use crate::actors::links::{Instances, gateway_endpoint, ported, time_left};
+use crate::actors::links::{self, Instances, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
-use crate::plan::{Plan, Receiver, Wiring};
+use crate::actors::supervisor::Supervisor;
+use crate::plan::{Plan, PlannedPipeline, Receiver, Site, Wiring};
 use crate::telemetry::metrics::{self, PipelineMetrics};
 use crate::telemetry::{Event, Straggler};
 use crate::tensormq::{
-    Addressed, Body, Context as MqContext, Envelope, Inbound, LinkError, Received, Window,
+    Addressed, Body, Context as MqContext, Discarded, Envelope, Inbound, LinkError, Received,
+    Window,
 };
 use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
 use super::handle::{Submission, stopped};
-use super::pending::{Open, Pending};
+use super::pending::{Loss, Open, Pending};
 
 const IDENTITY: &str = "gateway";
 /// The gateway takes results off its queue at once, so its window only has to cover a burst.
@@ -32,9 +34,11 @@ const WINDOW: Window = Window(1024);
 #[derive(Debug)]
 pub(in crate::actors) struct GatewayConfig {
     pub plan: Arc<Plan>,
+    pub site: Arc<Site>,
     pub wiring: Arc<Wiring>,
     pub context: MqContext,
     pub handle: Gateway,
+    pub supervisor: Addr<Supervisor>,
     /// Told once whether the sockets could be opened.
     pub opened: SyncSender<Result<(), LinkError>>,
 }
@@ -44,8 +48,9 @@ pub(in crate::actors) struct GatewayConfig {
 #[rtype(result = "()")]
 pub(in crate::actors) struct Abandon(pub SyncSender<Vec<String>>);
 
+/// All sockets of the gateway.
 #[derive(Debug)]
-struct Links {
+pub(super) struct Links {
     inbound: Inbound,
     /// By block.
     blocks: Vec<Instances>,
@@ -54,31 +59,41 @@ struct Links {
 /// The gateway of a node.
 #[derive(Debug)]
 pub(in crate::actors) struct GatewayActor {
-    config: GatewayConfig,
-    links: Option<Links>,
-    pending: Pending,
+    pub(super) config: GatewayConfig,
+    pub(super) links: Option<Links>,
+    pub(super) pending: Pending,
     /// By pipeline.
     metrics: Vec<Arc<PipelineMetrics>>,
+    /// By pipeline: whether a block of it lives in another process, which can be lost.
+    leaves_process: Vec<bool>,
     alarm: Alarm,
 }
 
 impl Links {
     fn open(config: &GatewayConfig) -> Result<Self, LinkError> {
-        let GatewayConfig { plan, context, .. } = config;
-        let inbound = Inbound::bind(context, &[gateway_endpoint(plan.epoch)], WINDOW)?;
-        let connect = |block| Instances::of_block(context, plan, block, IDENTITY);
+        let GatewayConfig {
+            plan,
+            site,
+            wiring,
+            context,
+            ..
+        } = config;
+        let gateway = Receiver::Gateway;
+        let endpoints = links::endpoints(plan, site, wiring, gateway, 0);
+        let inbound = Inbound::bind(context, &endpoints, WINDOW)?;
+        let connect = |block| {
+            Instances::connect(
+                context,
+                plan,
+                site,
+                [gateway, Receiver::Block(block)],
+                IDENTITY,
+            )
+        };
         let blocks = (0..plan.blocks.len())
             .map(connect)
             .collect::<Result<_, _>>()?;
         Ok(Self { inbound, blocks })
-    }
-
-    fn poll(&mut self) -> Result<bool, LinkError> {
-        let mut arrived = false;
-        for instances in &mut self.blocks {
-            arrived |= instances.poll()?;
-        }
-        Ok(arrived)
     }
 }
 
@@ -89,7 +104,15 @@ impl GatewayActor {
             .iter()
             .map(|pipeline| metrics::pipeline(&pipeline.name))
             .collect();
+        let elsewhere = |pipeline: &PlannedPipeline| {
+            let mut blocks = pipeline
+                .steps
+                .iter()
+                .map(|step| &config.plan.blocks[step.block]);
+            blocks.any(|block| !config.site.has(&block.placement))
+        };
         Self {
+            leaves_process: pipelines.iter().map(elsewhere).collect(),
             config,
             links: None,
             pending: Pending::default(),
@@ -115,13 +138,13 @@ impl GatewayActor {
 
     fn work(&mut self, links: &mut Links) -> Result<(), LinkError> {
         loop {
-            let mut progress = links.poll()?;
+            let mut progress = self.poll(links)?;
             let shared = self.config.handle.shared.clone();
             while let Some(received) = links.inbound.try_receive()? {
                 progress = true;
                 match received {
                     Ok(received) => self.collect(links, received)?,
-                    Err(error) => warn!(%error, "message discarded"),
+                    Err(discarded) => self.discard(links, &discarded)?,
                 }
             }
             while let Some(submission) = shared.submissions.pop() {
@@ -130,6 +153,7 @@ impl GatewayActor {
             }
             while let Some(id) = shared.cancellations.pop() {
                 progress = true;
+                let id = self.pending.current(id);
                 if let Some(open) = self.pending.remove(id) {
                     self.cancel(links, id, open.pipeline)?;
                     open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
@@ -138,14 +162,12 @@ impl GatewayActor {
             for (id, open) in self.pending.expire(Instant::now()) {
                 progress = true;
                 self.cancel(links, id, open.pipeline)?;
-                let allowed = open.deadline - open.started;
-                open.fail(Failure::new(
-                    FailureKind::DeadlineExceeded,
-                    format!(
-                        "no result within the deadline of {} ms",
-                        allowed.as_millis()
-                    ),
-                ));
+                let allowed = (open.deadline - open.started).as_millis();
+                let mut cause = format!("no result within the deadline of {allowed} ms");
+                if let Some(obstacle) = shared.obstacle(open.pipeline) {
+                    cause = format!("{cause}: {obstacle}");
+                }
+                open.fail(Failure::new(FailureKind::DeadlineExceeded, cause));
             }
             if !progress {
                 return Ok(());
@@ -154,30 +176,46 @@ impl GatewayActor {
     }
 
     fn admit(&mut self, links: &mut Links, submission: Submission) -> Result<(), LinkError> {
-        let Submission {
-            id,
-            pipeline,
-            inputs,
-            started,
-            deadline,
-            reply,
-            slot,
-        } = submission;
-        let now = Instant::now();
+        let (id, pipeline) = (submission.id, submission.pipeline);
+        let inputs = submission.inputs.clone();
         let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
-        let metrics = self.metrics[pipeline].clone();
-        let open = Open::new(pipeline, outputs, started, deadline, reply, slot, metrics);
+        let mut open = Open::new(submission, outputs, self.metrics[pipeline].clone());
         if open.is_abandoned() {
             open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
             return Ok(());
         }
+        if !self.leaves_process[pipeline] {
+            open.inputs = Vec::new();
+        }
+        let deadline = open.deadline;
         self.pending.insert(id, open);
+        self.launch(links, id, pipeline, &inputs, deadline)
+    }
+
+    /// Tells whether nothing of a request has been sent yet, so that nothing of it can be lost.
+    pub(super) fn is_unsent(&self, links: &Links, id: RequestId, pipeline: usize) -> bool {
+        let mut first = self.config.wiring.admitted[pipeline].iter();
+        first.all(|delivery| match delivery.to {
+            Receiver::Block(block) => links.blocks[block].hold(id),
+            Receiver::Gateway => true,
+        })
+    }
+
+    /// Sends a request to its first steps.
+    pub(super) fn launch(
+        &self,
+        links: &mut Links,
+        id: RequestId,
+        pipeline: usize,
+        inputs: &[Tensor],
+        deadline: Instant,
+    ) -> Result<(), LinkError> {
         let base = Addressed {
             request: id,
             epoch: self.config.plan.epoch,
             pipeline: PipelineId(u16::try_from(pipeline).unwrap_or(u16::MAX)),
             step: StepId::GATEWAY,
-            time_left: time_left(deadline, now),
+            time_left: time_left(deadline, Instant::now()),
         };
         let wiring = self.config.wiring.clone();
         for delivery in &wiring.admitted[pipeline] {
@@ -190,7 +228,7 @@ impl GatewayActor {
                     step: delivery.step,
                     ..base
                 },
-                body: Body::Tensors(ported(delivery, &inputs)),
+                body: Body::Tensors(ported(delivery, inputs)),
             };
             links.blocks[block].send(envelope, delivery.joined)?;
         }
@@ -219,10 +257,38 @@ impl GatewayActor {
                     open.fail(failure);
                 }
             }
-            Body::Cancel | Body::State(_) | Body::Lost(_) => {
-                warn!(request = %id, "unexpected envelope discarded")
+            Body::Lost(lost) => {
+                let loss = Loss {
+                    receiver: lost.block,
+                    incarnation: lost.incarnation,
+                };
+                let to = self.name(usize::from(lost.block));
+                self.send_again(
+                    links,
+                    id,
+                    loss,
+                    &format!("what was sent to {to} may be lost"),
+                )?;
             }
+            Body::State(state) => self.note(&state),
+            Body::Cancel => warn!(request = %id, "unexpected envelope discarded"),
         }
+        Ok(())
+    }
+
+    /// A message was not believed: the request that it was for, if that is known, is answered so.
+    fn discard(&mut self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
+        let error = &discarded.error;
+        warn!(%error, "message discarded");
+        let open = discarded
+            .of
+            .and_then(|of| Some((of.request, self.pending.remove(of.request)?)));
+        let Some((id, open)) = open else {
+            return Ok(());
+        };
+        self.cancel(links, id, open.pipeline)?;
+        let cause = format!("a result could not be read: {error}");
+        open.fail(Failure::new(FailureKind::BlockFailed, cause));
         Ok(())
     }
 
@@ -232,8 +298,20 @@ impl GatewayActor {
         }
     }
 
+    fn poll(&mut self, links: &mut Links) -> Result<bool, LinkError> {
+        let mut progress = false;
+        for block in 0..links.blocks.len() {
+            let polled = links.blocks[block].poll()?;
+            progress |= polled.progress;
+            for (instance, lost) in polled.lost {
+                self.lose(links, block, instance, &lost)?;
+            }
+        }
+        Ok(progress)
+    }
+
     /// Tells every block of the pipeline to forget a request, and forgets what of it waits here.
-    fn cancel(
+    pub(super) fn cancel(
         &mut self,
         links: &mut Links,
         request: RequestId,

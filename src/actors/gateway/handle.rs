@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::{Notify, oneshot};
@@ -116,7 +116,7 @@ impl Gateway {
             pipelines: info.collect(),
             plan,
             board,
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(first_id()),
             in_flight: AtomicUsize::new(0),
             closed: RwLock::new(None),
             ended: AtomicBool::new(false),
@@ -133,6 +133,10 @@ impl Gateway {
         }
     }
 
+    pub(super) fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
     /// Returns the pipelines in the order of the configuration.
     pub fn pipelines(&self) -> &[PipelineInfo] {
         &self.shared.pipelines
@@ -141,25 +145,10 @@ impl Gateway {
     /// Tells whether a pipeline takes requests. A block that is being rebuilt does not make it unready: its queue waits.
     pub fn state(&self, pipeline: usize) -> PipelineState {
         let closed = self.shared.closed().map(|failure| failure.cause);
-        match closed.or_else(|| self.obstacle(pipeline)) {
+        match closed.or_else(|| self.shared.obstacle(pipeline)) {
             Some(reason) => PipelineState::NotReady { reason },
             None => PipelineState::Ready,
         }
-    }
-
-    /// Returns what keeps the blocks of a pipeline from running it.
-    fn obstacle(&self, pipeline: usize) -> Option<String> {
-        let Some(planned) = self.shared.plan.pipelines.get(pipeline) else {
-            return Some("no such pipeline".into());
-        };
-        planned.steps.iter().find_map(|step| {
-            let name = &self.shared.plan.blocks[step.block].spec.name;
-            match self.shared.board.worst(step.block) {
-                BlockState::Serving | BlockState::Restarting { .. } => None,
-                BlockState::Starting => Some(format!("block {name:?} is still loading")),
-                BlockState::GivenUp { cause } => Some(format!("block {name:?} was {cause}")),
-            }
-        })
     }
 
     /// Returns the number of requests admitted and not yet answered.
@@ -197,11 +186,11 @@ impl Gateway {
         if let Some(failure) = self.shared.closed() {
             return Err(failure);
         }
-        if let Some(reason) = self.obstacle(request.pipeline) {
+        if let Some(reason) = shared.obstacle(request.pipeline) {
             return Err(Failure::new(FailureKind::Unavailable, reason));
         }
         let slot = Slot::take(shared)?;
-        let id = RequestId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+        let id = shared.next_id();
         let allowed = request
             .deadline
             .map_or(pipeline.deadline, |asked| asked.min(pipeline.deadline));
@@ -262,6 +251,29 @@ impl Gateway {
 }
 
 impl Shared {
+    /// Returns an id that no other request of this process has.
+    pub(super) fn next_id(&self) -> RequestId {
+        RequestId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns what keeps the blocks of a pipeline from running it.
+    pub(super) fn obstacle(&self, pipeline: usize) -> Option<String> {
+        let Some(planned) = self.plan.pipelines.get(pipeline) else {
+            return Some("no such pipeline".into());
+        };
+        planned.steps.iter().find_map(|step| {
+            let name = &self.plan.blocks[step.block].spec.name;
+            match self.board.worst(step.block) {
+                BlockState::Serving | BlockState::Restarting { .. } => None,
+                BlockState::Starting => Some(format!("block {name:?} is still loading")),
+                BlockState::Unreachable { cause } => {
+                    Some(format!("block {name:?} cannot be reached: {cause}"))
+                }
+                BlockState::GivenUp { cause } => Some(format!("block {name:?} was {cause}")),
+            }
+        })
+    }
+
     /// The first reason given is the one that stays.
     fn close(&self, failure: Failure) {
         let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
@@ -270,7 +282,7 @@ impl Shared {
         self.closing.notify_waiters();
     }
 
-    fn closed(&self) -> Option<Failure> {
+    pub(super) fn closed(&self) -> Option<Failure> {
         let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
         closed.clone()
     }
@@ -288,6 +300,12 @@ impl Shared {
             let _ = reply.send(self.closed().map_or_else(|| Err(stopped()), Err));
         }
     }
+}
+
+/// Microseconds since 1970, so that blocks that outlive a gateway do not take the ids of its successor for its own.
+fn first_id() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| u64::try_from(since.as_micros()).unwrap_or(1))
 }
 
 pub(super) fn stopped() -> Failure {

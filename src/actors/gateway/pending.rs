@@ -1,6 +1,8 @@
 //! The table of open requests.
 //!
-//! `REQ-1` lives here: a reply channel leaves the table exactly once, together with the entry.
+//! `REQ-1` lives here: a reply channel leaves the table exactly once, together with the entry. A request that is sent again
+//! because a process was lost gets another id, so that what is left of the first try is not taken for the second; the
+//! client goes on knowing it by the first.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,17 +10,31 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::plan::Plan;
 use crate::telemetry::metrics::PipelineMetrics;
 use crate::types::{Failure, RequestId, Tensor};
 
-use super::handle::{InferReply, Reply, Slot};
+use super::handle::{InferReply, Reply, Slot, Submission};
+
+/// The loss of a receiver: which one, and its incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Loss {
+    pub receiver: u16,
+    pub incarnation: u64,
+}
 
 /// A request that has been admitted and not yet answered.
 #[derive(Debug)]
 pub(super) struct Open {
+    /// As the client knows it.
+    pub id: RequestId,
     pub pipeline: usize,
     pub started: Instant,
     pub deadline: Instant,
+    /// Kept where the request may have to be sent again.
+    pub inputs: Vec<Tensor>,
+    /// The loss because of which it was sent again, and how often it was.
+    resent: Option<(Loss, usize)>,
     outputs: Vec<Option<Tensor>>,
     reply: oneshot::Sender<Reply>,
     slot: Slot,
@@ -30,29 +46,56 @@ pub(super) struct Open {
 pub(super) struct Pending {
     open: HashMap<RequestId, Open>,
     deadlines: BTreeSet<(Instant, RequestId)>,
+    /// Current ids of the requests that were sent again, by the ids that clients know.
+    renamed: HashMap<RequestId, RequestId>,
 }
 
+/// Several producers may tell of one loss, each of the requests that it sent; more often than this nothing is sent again.
+const RESENT_MAX: usize = 8;
+
 impl Open {
+    /// Opens what was submitted, with room for as many outputs.
     pub(super) fn new(
-        pipeline: usize,
+        submission: Submission,
         outputs: usize,
-        started: Instant,
-        deadline: Instant,
-        reply: oneshot::Sender<Reply>,
-        slot: Slot,
         metrics: Arc<PipelineMetrics>,
     ) -> Self {
-        let outputs = (0..outputs).map(|_| None).collect();
+        let Submission {
+            id,
+            pipeline,
+            inputs,
+            started,
+            deadline,
+            reply,
+            slot,
+        } = submission;
         metrics.in_flight.add(1);
         Self {
+            id,
             pipeline,
             started,
             deadline,
-            outputs,
+            inputs,
+            resent: None,
+            outputs: (0..outputs).map(|_| None).collect(),
             reply,
             slot,
             metrics,
         }
+    }
+
+    /// Notes that the request has to be sent again because of a loss; tells whether it may be. What it has of outputs is
+    /// dropped.
+    pub(super) fn send_again(&mut self, loss: Loss) -> bool {
+        let times = match self.resent {
+            None => 1,
+            // Somebody else tells of the same loss: the second try was on its way already.
+            Some((before, times)) if before == loss => times + 1,
+            Some(_) => return false,
+        };
+        self.resent = Some((loss, times));
+        self.outputs.fill(None);
+        times <= RESENT_MAX
     }
 
     /// Tells whether the client has gone away.
@@ -95,7 +138,31 @@ impl Pending {
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
         let open = self.open.remove(&id)?;
         self.deadlines.remove(&(open.deadline, id));
+        if open.id != id {
+            self.renamed.remove(&open.id);
+        }
         Some(open)
+    }
+
+    /// Puts a request back under another id.
+    pub(super) fn rename(&mut self, to: RequestId, open: Open) {
+        self.renamed.insert(open.id, to);
+        self.insert(to, open);
+    }
+
+    /// Returns the id under which a request is open that the client knows by `id`.
+    pub(super) fn current(&self, id: RequestId) -> RequestId {
+        self.renamed.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Returns the open requests, with their pipelines, that need a block of `plan`.
+    pub(super) fn users(&self, plan: &Plan, block: usize) -> Vec<(RequestId, usize)> {
+        let uses = |pipeline: usize| {
+            let mut steps = plan.pipelines[pipeline].steps.iter();
+            steps.any(|step| step.block == block)
+        };
+        let open = self.open.iter().map(|(id, open)| (*id, open.pipeline));
+        open.filter(|(_, pipeline)| uses(*pipeline)).collect()
     }
 
     /// Adds outputs to a request; returns it once none is missing. Outputs of a request that is no longer open are
@@ -135,6 +202,7 @@ impl Pending {
 
     pub(super) fn drain(&mut self) -> Vec<(RequestId, Open)> {
         self.deadlines.clear();
+        self.renamed.clear();
         self.open.drain().collect()
     }
 }

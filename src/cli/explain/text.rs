@@ -1,6 +1,6 @@
 //! A plan as aligned text.
 
-use crate::plan::{Plan, PlannedBlock, PlannedPipeline};
+use crate::plan::{Placement, Plan, PlannedBlock, PlannedPipeline};
 
 use super::groups::{process, several};
 use super::labels;
@@ -38,7 +38,7 @@ pub(in crate::cli) fn pipeline_line(pipeline: &PlannedPipeline) -> Vec<String> {
 /// Cells of the line that names a block and where it runs.
 pub(in crate::cli) fn block_line(block: &PlannedBlock) -> Vec<String> {
     let instances = block.spec.instances;
-    vec![
+    let mut cells = vec![
         "block".to_owned(),
         block.spec.name.clone(),
         block.spec.source.engine().name().to_owned(),
@@ -47,7 +47,12 @@ pub(in crate::cli) fn block_line(block: &PlannedBlock) -> Vec<String> {
             "{instances} instance{}",
             if instances == 1 { "" } else { "s" }
         ),
-    ]
+    ];
+    let process = &block.placement.process;
+    if process != Placement::MAIN {
+        cells.push(format!("process {process}"));
+    }
+    cells
 }
 
 fn render_pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> String {

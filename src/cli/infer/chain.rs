@@ -6,9 +6,11 @@ use std::time::Duration;
 use crate::cli::solo;
 use crate::graph::{Graph, ValueId};
 use crate::types::{
-    Device, EdgeSpec, FlowSpec, GraphEngine, GraphSpec, Passes, PipelineSpec, Signature,
+    BlockSpec, Device, EdgeSpec, FlowSpec, GraphEngine, GraphSpec, Passes, PipelineSpec, Signature,
     SourceSpec, Spec,
 };
+
+use super::command::Isolation;
 
 /// Name of the block or the pipeline that a model file becomes.
 pub(super) const MODEL: &str = "model";
@@ -16,15 +18,25 @@ pub(super) const MODEL: &str = "model";
 /// Long enough for any model on any machine: a person waits at the other end.
 const DEADLINE: Duration = Duration::from_secs(3600);
 
+/// How and where parts run.
+#[derive(Debug)]
+pub(super) struct How {
+    pub(super) engine: GraphEngine,
+    pub(super) passes: Passes,
+    pub(super) device: Device,
+    pub(super) threads: usize,
+    pub(super) isolation: Isolation,
+}
+
 /// Returns a pipeline of `segments`, which follow one another and together are the model at `path`.
-pub(super) fn spec(
-    path: &Path,
-    signature: &Signature,
-    segments: &[Graph],
-    (engine, passes): (GraphEngine, Passes),
-    device: Device,
-    threads: usize,
-) -> Spec {
+pub(super) fn spec(path: &Path, signature: &Signature, segments: &[Graph], how: &How) -> Spec {
+    let How {
+        engine,
+        passes,
+        device,
+        threads,
+        isolation,
+    } = *how;
     let parts: Vec<Part> = segments
         .iter()
         .enumerate()
@@ -40,7 +52,11 @@ pub(super) fn spec(
                 engine,
                 passes,
             };
-            solo::block(&part.name, source, device, threads)
+            let process = (isolation == Isolation::Process).then(|| part.name.clone());
+            BlockSpec {
+                process,
+                ..solo::block(&part.name, source, device, threads)
+            }
         })
         .collect();
     let outputs = signature

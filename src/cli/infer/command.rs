@@ -36,6 +36,14 @@ pub(in crate::cli) struct InferArguments {
     /// Cut the model at this tensor and run it as a chain of blocks. Repeatable, in order.
     #[arg(long = "cut", value_name = "TENSOR", conflicts_with = "pipeline")]
     pub(super) cuts: Vec<String>,
+    /// Where the parts of the model run: in threads of this process, or each in a process of its own.
+    #[arg(
+        long,
+        value_enum,
+        default_value = "thread",
+        conflicts_with = "pipeline"
+    )]
+    pub(super) isolation: Isolation,
     /// Name of a TorchScript output, in order. Repeatable; by default output_0, output_1, …
     #[arg(long = "output-name", value_name = "NAME", conflicts_with_all = ["pipeline", "cuts"])]
     pub(super) output_names: Vec<String>,
@@ -81,6 +89,13 @@ enum EngineFlag {
     Onnxruntime,
     /// Whichever of them is faster on this model.
     Auto,
+}
+
+/// What the parts of a model share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Isolation {
+    Thread,
+    Process,
 }
 
 impl InferArguments {

@@ -13,8 +13,8 @@ use crate::engine::{BlockSource, Session};
 use crate::graph::Graph;
 use crate::types::{ModelFormat, Signature, Tensor};
 
-use super::chain;
-use super::command::InferArguments;
+use super::chain::{self, How};
+use super::command::{InferArguments, Isolation};
 
 /// Something to run, the tensors to run it on, and what its outputs are called.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(super) enum OutputNames {
 #[derive(Debug)]
 pub(super) enum Runner {
     Session(Box<dyn Session>),
-    Pipeline(OwnPipeline, tokio::runtime::Runtime),
+    Pipeline(Box<OwnPipeline>, tokio::runtime::Runtime),
 }
 
 impl Runner {
@@ -87,7 +87,7 @@ fn open_pipeline(
 ) -> Result<Opened, CliError> {
     let inputs = tensors::load_all(signature, &arguments.inputs, &arguments.image)?;
     let pipeline = OwnPipeline::start(loaded, name)?;
-    let runner = Runner::Pipeline(pipeline, request::client()?);
+    let runner = Runner::Pipeline(Box::new(pipeline), request::client()?);
     Ok(Opened {
         runner,
         inputs,
@@ -105,7 +105,8 @@ fn open_graph(arguments: &InferArguments, path: &Path) -> Result<Opened, CliErro
     let signature = graph.signature()?;
     let (device, threads, engine) = (arguments.device, arguments.threads, arguments.engine());
     let passes = arguments.passes();
-    if arguments.cuts.is_empty() {
+    let isolation = arguments.isolation;
+    if arguments.cuts.is_empty() && isolation == Isolation::Thread {
         let inputs = tensors::load_all(&signature, &arguments.inputs, &arguments.image)?;
         let source = BlockSource::Graph {
             graph: &graph,
@@ -124,9 +125,19 @@ fn open_graph(arguments: &InferArguments, path: &Path) -> Result<Opened, CliErro
             names: names_of(&signature),
         });
     }
-    let segments = graph.chain(&arguments.cuts)?;
-    let choice = (engine, passes);
-    let spec = chain::spec(path, &signature, &segments, choice, device, threads);
+    let segments = if arguments.cuts.is_empty() {
+        vec![graph.segment(None, None)?]
+    } else {
+        graph.chain(&arguments.cuts)?
+    };
+    let how = How {
+        engine,
+        passes,
+        device,
+        threads,
+        isolation,
+    };
+    let spec = chain::spec(path, &signature, &segments, &how);
     let loaded = compose::compile_for_model(&spec, path)?;
     open_pipeline(arguments, &signature, loaded, chain::MODEL)
 }

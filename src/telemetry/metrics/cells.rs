@@ -63,6 +63,14 @@ impl Histogram {
         self.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
+    /// Adds observations by bucket and the nanoseconds that they take together.
+    pub(super) fn add(&self, counts: &[u64; BOUNDS.len() + 1], nanoseconds: u64) {
+        for (bucket, count) in self.buckets.iter().zip(counts) {
+            bucket.fetch_add(*count, Ordering::Relaxed);
+        }
+        self.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
     /// Returns how many durations were observed.
     pub fn count(&self) -> u64 {
         self.buckets
@@ -72,7 +80,15 @@ impl Histogram {
     }
 
     pub fn sum(&self) -> Duration {
-        Duration::from_nanos(self.sum_ns.load(Ordering::Relaxed))
+        Duration::from_nanos(self.sum_ns())
+    }
+
+    pub(super) fn sum_ns(&self) -> u64 {
+        self.sum_ns.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn snapshot(&self) -> [u64; BOUNDS.len() + 1] {
+        std::array::from_fn(|place| self.buckets[place].load(Ordering::Relaxed))
     }
 
     /// Returns the counts by bucket, the one above all bounds last.

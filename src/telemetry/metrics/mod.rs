@@ -4,10 +4,13 @@
 //! from configurations only, never from requests, which bounds the number of series.
 
 mod cells;
+mod forward;
 mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
+pub use forward::{Share, Snapshot};
 pub use registry::{
-    BlockMetrics, DeviceMetrics, PipelineMetrics, Registry, block, device, pipeline, render,
+    BlockMetrics, DeviceMetrics, PipelineMetrics, ProcessMetrics, Registry, block, device,
+    pipeline, process, registry, render,
 };

@@ -32,6 +32,20 @@ pub struct BlockMetrics {
     pub weight_bytes: Gauge,
 }
 
+/// Counters of a block, in the order of [`BlockMetrics::counters`].
+pub(super) const BLOCK_COUNTERS: usize = 8;
+/// Gauges of a block, in the order of [`BlockMetrics::gauges`].
+pub(super) const BLOCK_GAUGES: usize = 3;
+
+/// Counts of one worker process.
+#[derive(Debug, Default)]
+pub struct ProcessMetrics {
+    /// 1 while it runs.
+    pub up: Gauge,
+    /// How often it was started again.
+    pub restarts: Counter,
+}
+
 /// Counts of one device.
 #[derive(Debug, Default)]
 pub struct DeviceMetrics {
@@ -57,6 +71,7 @@ pub struct Registry {
     blocks: RwLock<Named<BlockMetrics>>,
     pipelines: RwLock<Named<PipelineMetrics>>,
     devices: RwLock<Named<DeviceMetrics>>,
+    processes: RwLock<Named<ProcessMetrics>>,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -79,9 +94,38 @@ pub fn device(name: &str) -> Arc<DeviceMetrics> {
     PROCESS.device(name)
 }
 
+/// Returns the process's metrics of a worker. To be called once and kept.
+pub fn process(name: &str) -> Arc<ProcessMetrics> {
+    PROCESS.process(name)
+}
+
+/// Returns all metrics of the process.
+pub fn registry() -> &'static Registry {
+    &PROCESS
+}
+
 /// Writes all metrics of the process in the Prometheus text format.
 pub fn render() -> String {
     PROCESS.render()
+}
+
+impl BlockMetrics {
+    pub(super) fn counters(&self) -> [&Counter; BLOCK_COUNTERS] {
+        [
+            &self.envelopes_received,
+            &self.envelopes_sent,
+            &self.envelopes_dropped,
+            &self.runs,
+            &self.batch_rows,
+            &self.failures,
+            &self.restarts,
+            &self.bytes_copied,
+        ]
+    }
+
+    pub(super) fn gauges(&self) -> [&Gauge; BLOCK_GAUGES] {
+        [&self.instances_up, &self.queued, &self.weight_bytes]
+    }
 }
 
 impl PipelineMetrics {
@@ -119,11 +163,24 @@ impl Registry {
         find(&self.devices, name)
     }
 
+    pub fn process(&self, name: &str) -> Arc<ProcessMetrics> {
+        find(&self.processes, name)
+    }
+
+    pub(super) fn blocks(&self) -> Named<BlockMetrics> {
+        all(&self.blocks)
+    }
+
+    pub(super) fn devices(&self) -> Named<DeviceMetrics> {
+        all(&self.devices)
+    }
+
     pub fn render(&self) -> String {
         let mut page = Page::default();
         self.render_pipelines(&mut page);
         self.render_blocks(&mut page);
         self.render_devices(&mut page);
+        self.render_processes(&mut page);
         page.into_text()
     }
 
@@ -236,6 +293,30 @@ impl Registry {
             page.sample(&[("device", device)], metrics.weight_bytes.get());
         }
     }
+
+    fn render_processes(&self, page: &mut Page) {
+        let processes = all(&self.processes);
+        if processes.is_empty() {
+            return;
+        }
+        page.family(
+            "blockflow_process_up",
+            "gauge",
+            "Worker processes that run.",
+        );
+        for (process, metrics) in &processes {
+            page.sample(&[("process", process)], metrics.up.get());
+        }
+        let help = "Worker processes that were started again.";
+        page.family("blockflow_process_restarts_total", "counter", help);
+        for (process, metrics) in &processes {
+            page.sample(&[("process", process)], metrics.restarts.get());
+        }
+    }
+}
+
+fn all<T>(named: &RwLock<Named<T>>) -> Named<T> {
+    named.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn find<T: Default>(all: &RwLock<Named<T>>, name: &str) -> Arc<T> {

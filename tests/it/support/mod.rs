@@ -2,11 +2,13 @@
 
 pub(crate) mod server;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
-use blockflow::app::{Loaded, Runtime};
+use blockflow::app::{Loaded, Part, Runtime, StopReport, WorkerCommand};
+use blockflow::engine::Usage;
 use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
@@ -155,9 +157,34 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
     }
 }
 
-pub(crate) fn start(spec: &Spec) -> Runtime {
+/// A runtime with its gateway.
+pub(crate) struct Running(Runtime);
+
+impl Running {
+    pub(crate) fn gateway(&self) -> &Gateway {
+        self.0.gateway().expect("the gateway lives here")
+    }
+
+    pub(crate) fn weights(&self) -> &BTreeMap<Device, Usage> {
+        self.0.weights()
+    }
+
+    pub(crate) fn stop(self, drain: Duration) -> StopReport {
+        self.0.stop(drain)
+    }
+}
+
+pub(crate) fn start(spec: &Spec) -> Running {
     let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
-    Runtime::start(loaded).unwrap_or_else(|error| panic!("{error}"))
+    let part = Part {
+        host: None,
+        worker: WorkerCommand {
+            program: env!("CARGO_BIN_EXE_blockflow").into(),
+            arguments: vec!["worker".into()],
+            log: LogFormat::Text,
+        },
+    };
+    Running(Runtime::start(loaded, part).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A UINT8 tensor of shape [1, n].

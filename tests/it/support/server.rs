@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use super::WATCHDOG;
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    log: Receiver<String>,
+    log: Mutex<Receiver<String>>,
 }
 
 /// Status line, headers and body of one response.
@@ -58,7 +59,7 @@ impl Server {
         Self {
             child,
             address,
-            log,
+            log: Mutex::new(log),
         }
     }
 
@@ -79,7 +80,15 @@ impl Server {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status, self.log.iter().collect::<Vec<_>>().join("\n"));
+                return (
+                    status,
+                    self.log
+                        .get_mut()
+                        .unwrap()
+                        .iter()
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                );
             }
             assert!(started.elapsed() < WATCHDOG, "the server does not end");
             std::thread::yield_now();

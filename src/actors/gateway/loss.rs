@@ -1,0 +1,141 @@
+//! What the gateway does when a process or host is lost: it sends again what may have been lost, or says why not.
+
+use actix::prelude::*;
+use tracing::{debug, warn};
+
+use crate::actors::board::BlockState;
+use crate::actors::supervisor::BoardChanged;
+use crate::tensormq::{self, Condition, LinkError, LostPeer};
+use crate::types::{Failure, FailureKind, RequestId};
+
+use super::actor::{GatewayActor, GatewayConfig, Links};
+use super::pending::Loss;
+
+/// These blocks will not come back: order to answer every open request that needs one of them.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Unusable {
+    pub blocks: Vec<usize>,
+    pub cause: String,
+}
+
+impl GatewayActor {
+    /// A block's process or host was lost, or the way there: requests that may have been there are sent again.
+    pub(super) fn lose(
+        &mut self,
+        links: &mut Links,
+        block: usize,
+        instance: usize,
+        lost: &LostPeer,
+    ) -> Result<(), LinkError> {
+        let GatewayConfig {
+            plan, site, handle, ..
+        } = &self.config;
+        let board = handle.board();
+        let name = self.name(block);
+        let cause = format!("{name} was lost: {}", lost.cause);
+        let cause_there = &lost.cause;
+        if handle.shared.closed().is_some() {
+            debug!(block = %plan.blocks[block].spec.name, instance, cause = cause_there, "block gone");
+        } else {
+            warn!(block = %plan.blocks[block].spec.name, instance, cause = cause_there, "block lost");
+        }
+        if !board.is_given_up(block, instance) {
+            let cause = cause.clone();
+            // The supervisor starts the processes of this host again; another host has its own.
+            let state = if plan.blocks[block].placement.host == site.host {
+                BlockState::Restarting { cause }
+            } else {
+                BlockState::Unreachable { cause }
+            };
+            board.set(block, instance, state);
+        }
+        let loss = Loss {
+            receiver: u16::try_from(block).unwrap_or(u16::MAX),
+            incarnation: lost.incarnation,
+        };
+        for (id, pipeline) in self.pending.users(&plan.clone(), block) {
+            if self.is_unsent(links, id, pipeline) {
+                continue;
+            }
+            self.send_again(links, id, loss, &cause)?;
+        }
+        Ok(())
+    }
+
+    /// Withdraws a request from every block and sends it again under another id; answers it if that was done before.
+    pub(super) fn send_again(
+        &mut self,
+        links: &mut Links,
+        id: RequestId,
+        loss: Loss,
+        cause: &str,
+    ) -> Result<(), LinkError> {
+        let Some(mut open) = self.pending.remove(id) else {
+            return Ok(());
+        };
+        self.cancel(links, id, open.pipeline)?;
+        if !open.send_again(loss) {
+            let cause = format!("{cause}; the request had been sent again once already");
+            open.fail(Failure::new(FailureKind::Unavailable, cause));
+            return Ok(());
+        }
+        let (pipeline, deadline) = (open.pipeline, open.deadline);
+        let inputs = open.inputs.clone();
+        let again = self.config.handle.shared.next_id();
+        debug!(request = %id, %again, cause, "request sent again");
+        self.pending.rename(again, open);
+        self.launch(links, again, pipeline, &inputs, deadline)
+    }
+
+    /// Writes on the board what a block of another process says of itself.
+    pub(super) fn note(&self, told: &tensormq::BlockState) {
+        let state = match told.condition {
+            Condition::Serving => BlockState::Serving,
+            Condition::Restarting => BlockState::Restarting {
+                cause: told.cause.clone(),
+            },
+            Condition::GivenUp => BlockState::GivenUp {
+                cause: told.cause.clone(),
+            },
+        };
+        let board = self.config.handle.board();
+        board.set(usize::from(told.block), usize::from(told.instance), state);
+        self.config.supervisor.do_send(BoardChanged);
+    }
+
+    pub(super) fn name(&self, block: usize) -> String {
+        let plan = &self.config.plan;
+        plan.blocks.get(block).map_or_else(
+            || "the gateway".to_owned(),
+            |block| format!("block {:?}", block.spec.name),
+        )
+    }
+}
+
+impl Handler<Unusable> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, Unusable { blocks, cause }: Unusable, _: &mut Self::Context) {
+        let Some(mut links) = self.links.take() else {
+            return;
+        };
+        let plan = self.config.plan.clone();
+        for block in blocks {
+            let name = &plan.blocks[block].spec.name;
+            for (id, _) in self.pending.users(&plan, block) {
+                let Some(open) = self.pending.remove(id) else {
+                    continue;
+                };
+                // Blocks that cannot be told run it for nobody.
+                let _ = self.cancel(&mut links, id, open.pipeline);
+                open.fail(Failure::in_block(
+                    FailureKind::Unavailable,
+                    name,
+                    cause.as_str(),
+                ));
+            }
+        }
+        self.links = Some(links);
+    }
+}

@@ -1,0 +1,14 @@
+//! Worker processes: this program, started again to run some blocks of a plan apart from the others.
+//!
+//! A worker reads its assignment, one line, from its standard input, and lives for as long as that stays open: when its
+//! parent ends, however it ends, the kernel closes the pipe and the worker goes too. It writes a line of counts to its standard output
+//! now and then. What it and its libraries write to standard error is passed on line by line, with the worker's name. Tensors
+//! and the states of its blocks travel over links, not here.
+//!
+//! A [`Worker`] owns the pipe; a thread of its own reads the child's output and tells when it has ended.
+
+mod child;
+mod relay;
+
+pub(super) use child::Worker;
+pub use child::{Assignment, FAREWELL, WorkerCommand, Workers};

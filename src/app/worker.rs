@@ -1,0 +1,137 @@
+//! The life of a worker process: orders in, blocks running, counts out, until the parent wants no more or is gone.
+
+use std::fs;
+use std::io::{self, BufRead, Read, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Loaded, Runtime, StartError};
+use crate::actors::{Assignment, FAREWELL};
+use crate::plan::Site;
+use crate::telemetry::metrics::{self, Snapshot};
+use crate::types::{Problem, Spec};
+
+/// Bytes of orders at most.
+const ORDERS_BYTES_MAX: u64 = 1 << 26;
+/// How often counts are reported.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// What a worker is told when it starts: the whole configuration, and which part of it to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Orders {
+    pub spec: Spec,
+    host: String,
+    process: String,
+    directory: PathBuf,
+}
+
+/// Why a worker could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkFailure {
+    #[error("a worker is started by `blockflow run`, not by hand: its orders cannot be read: {0}")]
+    Orders(String),
+    #[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Problems { problems: Vec<Problem> },
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("cannot start thread: {0}")]
+    Thread(io::Error),
+}
+
+impl Orders {
+    /// Returns what a worker of `site` is to be.
+    pub(super) fn assign(
+        loaded: &Loaded,
+        site: &Site,
+        process: String,
+        blocks: Vec<usize>,
+    ) -> Result<Assignment, serde_json::Error> {
+        let orders = Self {
+            spec: loaded.spec.clone(),
+            host: site.host.clone(),
+            process: process.clone(),
+            directory: site.directory.clone(),
+        };
+        let mut line = serde_json::to_vec(&orders)?;
+        line.push(b'\n');
+        let names = blocks.iter();
+        Ok(Assignment {
+            names: names
+                .map(|&block| loaded.plan.blocks[block].spec.name.clone())
+                .collect(),
+            process,
+            blocks,
+            line: line.into(),
+        })
+    }
+
+    /// Reads orders: one line.
+    pub fn read(from: impl BufRead) -> Result<Self, WorkFailure> {
+        let mut line = Vec::new();
+        let read = from.take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line);
+        let unread = |cause: String| WorkFailure::Orders(cause);
+        read.map_err(|error| unread(error.to_string()))?;
+        serde_json::from_slice(&line).map_err(|error| unread(error.to_string()))
+    }
+}
+
+/// Runs the blocks of `orders` until `parent`, an end of a pipe, is closed; reports counts to `reports`.
+pub fn work(
+    orders: Orders,
+    parent: impl Read + Send + 'static,
+    mut reports: impl Write,
+) -> Result<(), WorkFailure> {
+    let directory = orders.directory.clone();
+    let (gone, is_gone) = sync_channel::<()>(1);
+    // From the very beginning, so that no worker stays that is still loading when its parent ends.
+    thread::Builder::new()
+        .name("blockflow-parent".into())
+        .spawn(move || {
+            // An end without a farewell is that of a parent that was killed: nobody else tidies up after it.
+            let mut told = String::new();
+            let read = parent.take(FAREWELL.len() as u64).read_to_string(&mut told);
+            if read.is_err() || told != FAREWELL {
+                // Another worker may be faster.
+                let _ = fs::remove_dir_all(&directory);
+            }
+            drop(gone);
+            thread::sleep(LAST_RESORT);
+            std::process::abort();
+        })
+        .map_err(WorkFailure::Thread)?;
+    let Orders {
+        spec,
+        host,
+        process,
+        directory,
+    } = orders;
+    let loaded = Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
+    let site = Site {
+        host,
+        process,
+        directory,
+    };
+    let runtime = Runtime::start_worker(loaded, site)?;
+    while let Err(RecvTimeoutError::Timeout) = is_gone.recv_timeout(REPORT) {
+        if report(&mut reports).is_err() {
+            // Whoever reads them is gone, and so is the other pipe in a moment.
+            break;
+        }
+    }
+    runtime.stop(Duration::ZERO);
+    Ok(())
+}
+
+/// How long a worker may take to end in good order.
+const LAST_RESORT: Duration = Duration::from_secs(6);
+
+fn report(to: &mut impl Write) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Snapshot::of(metrics::registry()))?;
+    line.push(b'\n');
+    to.write_all(&line)?;
+    to.flush()
+}

@@ -1,0 +1,241 @@
+//! Blocks in processes of their own: the same bytes, and nobody's request lost when a process is killed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::cli::{blockflow, stderr};
+use crate::support::server::Server;
+use crate::support::until;
+
+/// Requests of the run under fire, at least. `BLOCKFLOW_REQUESTS=100000` makes it the long one.
+const REQUESTS: usize = 2_000;
+/// Kills of that run, at least.
+const KILLS: usize = 8;
+const CLIENTS: usize = 4;
+
+/// A chain of three blocks, each of which adds one to every byte; `first` and `last` have a process each.
+fn config(directory: &Path, rest: &str) -> PathBuf {
+    let path = directory.join("blocks.toml");
+    let mock = |input: &str, output: &str| {
+        format!(
+            "mock = {{ inputs = [{{ name = \"{input}\", datatype = \"UINT8\", shape = [1, 4] }}], \
+             outputs = [{{ name = \"{output}\", datatype = \"UINT8\", shape = [1, 4] }}] }}"
+        )
+    };
+    let restart = "restart = { budget = 1000, backoff_min_ms = 1, backoff_max_ms = 50 }";
+    let text = format!(
+        "[blocks.first]\n{}\nisolation = \"process\"\n{restart}\n\
+         [blocks.middle]\n{}\n\
+         [blocks.last]\n{}\nprocess = \"tail\"\n{restart}\n\
+         [pipelines.p]\nflow = [\"first\", \"middle\", \"last\"]\ndeadline_ms = 20000\n{rest}\n",
+        mock("x", "a"),
+        mock("a", "b"),
+        mock("b", "y"),
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn serving(rest: &str) -> (tempfile::TempDir, Server) {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(&config(directory.path(), rest));
+    (directory, server)
+}
+
+/// Asks once; returns the status and, of a result, whether it is right.
+fn ask(server: &Server, value: u8) -> (u16, bool) {
+    let response = server.infer("p", "x", "UINT8", &[1, 4], &[value, 0, 0, 7]);
+    let right = response.status != 200 || response.binary() == [value.wrapping_add(3), 3, 3, 10];
+    (response.status, right)
+}
+
+/// Returns the worker processes that `parent` started, by id.
+fn workers(parent: u32) -> Vec<u32> {
+    let children = format!("/proc/{parent}/task");
+    let tasks = fs::read_dir(children).map(|tasks| tasks.flatten().collect());
+    let tasks: Vec<fs::DirEntry> = tasks.unwrap_or_default();
+    let children = tasks
+        .iter()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    let ids: String = children.collect();
+    ids.split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect()
+}
+
+fn kill(id: u32, signal: &str) {
+    // It may have ended meanwhile.
+    let _ = Command::new("kill")
+        .args(["-s", signal, &id.to_string()])
+        .status()
+        .unwrap();
+}
+
+fn alive(id: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    status.contains("\nState:") && !status.contains("\nState:\tZ")
+}
+
+/// Returns the folder of the sockets that a process listens on.
+fn socket_folder(id: u32) -> PathBuf {
+    let files = fs::read_dir(format!("/proc/{id}/fd")).unwrap().flatten();
+    let links = files.filter_map(|file| fs::read_link(file.path()).ok());
+    let own: Vec<String> = links
+        .filter_map(|link| {
+            let link = link.to_string_lossy().into_owned();
+            Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let sockets = fs::read_to_string(format!("/proc/{id}/net/unix")).unwrap();
+    let path = sockets.lines().find_map(|line| {
+        let mut columns = line.split_whitespace().skip(6);
+        let inode = columns.next()?;
+        let path = columns.next()?;
+        own.iter()
+            .any(|own| own == inode)
+            .then(|| PathBuf::from(path))
+    });
+    let path = path.expect("a worker listens on sockets with names");
+    path.parent().unwrap().to_owned()
+}
+
+#[test]
+fn blocks_of_three_processes_answer_as_of_one() {
+    let (_directory, server) = serving("");
+    assert_eq!(workers(server.id()).len(), 2);
+    for value in 0..20 {
+        assert_eq!(ask(&server, value), (200, true));
+    }
+    until("the counts of the workers arrive", || {
+        let page = server.get("/metrics").text();
+        page.contains("blockflow_block_runs_total{block=\"last\"} 20")
+            && page.contains("blockflow_process_up{process=\"tail\"} 1")
+    });
+}
+
+#[test]
+fn no_request_is_lost_doubled_or_wrong_while_processes_are_killed() {
+    let requests = std::env::var("BLOCKFLOW_REQUESTS");
+    let requests = requests.map_or(REQUESTS, |count| count.parse().expect("a number"));
+    let seed = fastrand::u64(..);
+    println!("seed {seed}, {requests} requests");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (_directory, server) = serving("");
+    let (next, kills, done) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
+    let outcomes: BTreeMap<u16, usize> = thread::scope(|scope| {
+        let client = || {
+            let mut outcomes = BTreeMap::<u16, usize>::new();
+            loop {
+                let request = next.fetch_add(1, Ordering::Relaxed);
+                if request >= requests && kills.load(Ordering::Relaxed) >= KILLS {
+                    return outcomes;
+                }
+                let (status, right) = ask(&server, request as u8);
+                assert!(right, "request {request} has another request's answer");
+                *outcomes.entry(status).or_default() += 1;
+            }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let killer = {
+            let (server, done, random, kills) = (&server, &done, &mut random, &kills);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(random.u64(200..1000)));
+                    let workers = workers(server.id());
+                    if !workers.is_empty() {
+                        kill(workers[random.usize(..workers.len())], "KILL");
+                        kills.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        };
+        let mut all = BTreeMap::<u16, usize>::new();
+        for client in clients {
+            for (status, count) in client.join().unwrap() {
+                *all.entry(status).or_default() += count;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        killer.join().unwrap();
+        all
+    });
+    let asked: usize = outcomes.values().sum();
+    println!("{kills:?} kills, {asked} requests, outcomes by status {outcomes:?}");
+    assert!(asked >= requests);
+    // A request that lost its process twice is refused, with the reason.
+    assert!(
+        outcomes.keys().all(|status| matches!(status, 200 | 503)),
+        "{outcomes:?}"
+    );
+    assert!(outcomes[&200] * 10 >= asked * 9, "{outcomes:?}");
+    until("the server answers as before", || {
+        ask(&server, 1) == (200, true)
+    });
+}
+
+#[test]
+fn workers_end_with_their_parent_however_it_ends() {
+    for signal in ["KILL", "TERM", "INT"] {
+        let (_directory, mut server) = serving("");
+        assert_eq!(ask(&server, 1), (200, true));
+        let workers = workers(server.id());
+        assert_eq!(workers.len(), 2);
+        let folder = socket_folder(workers[0]);
+        kill(server.id(), signal);
+        server.wait();
+        until("the workers are gone", || {
+            !workers.iter().any(|&worker| alive(worker))
+        });
+        until("the sockets are gone", || !folder.exists());
+    }
+}
+
+#[test]
+fn a_process_that_keeps_ending_is_given_up_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = config(directory.path(), "");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("budget = 1000", "budget = 0")).unwrap();
+    let server = Server::start(&path);
+    assert_eq!(ask(&server, 1), (200, true));
+    kill(workers(server.id())[0], "KILL");
+    until("the pipeline is refused", || ask(&server, 1).0 == 503);
+    let ready = server.get("/v2/models/p/ready");
+    assert_eq!(ready.status, 503);
+    let text = ready.text();
+    assert!(
+        text.contains("SIGKILL") && text.contains("given up"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_process_that_cannot_start_is_told_with_its_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = directory.path().join("broken.pt");
+    fs::write(&model, b"PK\x03\x04 and nothing else").unwrap();
+    let path = directory.path().join("blocks.toml");
+    let tensor =
+        |name: &str| format!("[{{ name = \"{name}\", datatype = \"FP32\", shape = [1] }}]");
+    let text = format!(
+        "[blocks.b]\nmodel = \"broken.pt\"\ninputs = {}\noutputs = {}\nisolation = \"process\"\n\
+         [pipelines.p]\nflow = [\"b\"]\n",
+        tensor("x"),
+        tensor("y")
+    );
+    fs::write(&path, text).unwrap();
+    let output = blockflow(&["run", path.to_str().unwrap(), "--http", "127.0.0.1:0"]);
+    let told = stderr(&output);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    assert!(told.contains("process \"b\" ended"), "{told}");
+    assert!(told.contains("broken.pt"), "{told}");
+}
