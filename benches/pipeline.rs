@@ -3,7 +3,8 @@
 //! All sides of a comparison take turns in one run, because machines are shared and noisy; read the ratios. A ratio is the
 //! median of those of all rounds, with the order statistics that hold it between them 95 times in 100. `whole` is
 //! one session called directly, with no actor in between. `row` is the five sessions called one after the other on
-//! one thread: what splitting costs by itself. `split` is the pipeline, through the gateway, an actor per block.
+//! one thread: what splitting costs by itself. `split` is the pipeline, through the gateway, an actor per block. `apart` is the
+//! same with a process per block.
 //!
 //! `cargo bench --bench pipeline -- --model FILE [--latency-rounds N] [--throughput-rounds N]`; scripts/bench makes the
 //! model and keeps the result.
@@ -17,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
-use blockflow::app::{Loaded, Part, Runtime};
+use blockflow::app::{Loaded, Part, Runtime, WorkerCommand};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
@@ -27,6 +28,9 @@ use blockflow::types::{
 use serde_json::{Value, json};
 
 const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
+/// Whole, row, split, apart.
+const SIDES: usize = 4;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_blockflow");
 const IN_FLIGHT: usize = 8;
 const REQUESTS_PER_ROUND: usize = 64;
 const WARM_UP: usize = 3;
@@ -68,11 +72,12 @@ fn options() -> Result<Options, Failed> {
     Ok(options)
 }
 
-fn block(model: &Path, index: usize) -> BlockSpec {
+fn block(model: &Path, index: usize, apart: bool) -> BlockSpec {
     let second = Duration::from_secs(1);
     let cut = |at: usize| CUTS.get(at).map(|&name| vec![name.to_owned()]);
     BlockSpec {
         name: format!("stage{index}"),
+        process: apart.then(|| format!("stage{index}")),
         source: SourceSpec::Graph {
             path: model.to_owned(),
             inputs: index.checked_sub(1).and_then(cut),
@@ -81,7 +86,6 @@ fn block(model: &Path, index: usize) -> BlockSpec {
             passes: Passes::default(),
         },
         host: None,
-        process: None,
         device: Device::Cpu,
         threads: 1,
         instances: 1,
@@ -99,8 +103,10 @@ fn block(model: &Path, index: usize) -> BlockSpec {
     }
 }
 
-fn split_spec(model: &Path) -> Spec {
-    let blocks: Vec<_> = (0..=CUTS.len()).map(|index| block(model, index)).collect();
+fn split_spec(model: &Path, apart: bool) -> Spec {
+    let blocks: Vec<_> = (0..=CUTS.len())
+        .map(|index| block(model, index, apart))
+        .collect();
     let flow = FlowSpec::Chain(blocks.iter().map(|block| block.name.clone()).collect());
     let deadline = Duration::from_secs(60);
     Spec {
@@ -200,7 +206,27 @@ struct Bench {
     whole: Arc<dyn Prepared>,
     stages: Vec<Arc<dyn Prepared>>,
     split: Runtime,
+    apart: Runtime,
     input: Tensor,
+}
+
+fn start(model: &Path, apart: bool) -> Result<Runtime, Failed> {
+    let loaded =
+        Loaded::from_spec(&split_spec(model, apart)).map_err(|problems| format!("{problems:?}"))?;
+    let part = Part {
+        host: None,
+        key_file: None,
+        worker: WorkerCommand {
+            program: PROGRAM.into(),
+            arguments: vec!["worker".into()],
+            log: LogFormat::Text,
+        },
+    };
+    Ok(Runtime::start(loaded, part)?)
+}
+
+fn gateway(runtime: &Runtime) -> &Gateway {
+    runtime.gateway().expect("the gateway lives here")
 }
 
 impl Bench {
@@ -212,18 +238,13 @@ impl Bench {
             .iter()
             .map(prepared)
             .collect::<Result<_, _>>()?;
-        let loaded =
-            Loaded::from_spec(&split_spec(model)).map_err(|problems| format!("{problems:?}"))?;
         Ok(Self {
             whole: prepared(&graph)?,
             stages,
-            split: Runtime::start(loaded, Part::default())?,
+            split: start(model, false)?,
+            apart: start(model, true)?,
             input: input()?,
         })
-    }
-
-    fn gateway(&self) -> &Gateway {
-        self.split.gateway().expect("the gateway lives here")
     }
 
     fn latency(&self, rounds: usize) -> Result<Value, Failed> {
@@ -234,21 +255,22 @@ impl Bench {
             .map(|stage| stage.session())
             .collect::<Result<Vec<_>, _>>()?;
         let waiter = waiter();
-        let gateway = self.gateway();
-        let mut samples: [Vec<Duration>; 3] = Default::default();
+        let mut samples: [Vec<Duration>; SIDES] = Default::default();
         let inputs = [self.input.clone()];
         for round in 0..rounds + WARM_UP {
-            let mut outputs: [Vec<Tensor>; 3] = Default::default();
-            for turn in 0..3 {
-                let side = (round + turn) % 3;
+            let mut outputs: [Vec<Tensor>; SIDES] = Default::default();
+            for turn in 0..SIDES {
+                let side = (round + turn) % SIDES;
                 let (took, output) = timed(|| match side {
                     0 => Ok(whole.run(&inputs)?),
                     1 => stages
                         .iter_mut()
                         .try_fold(inputs.to_vec(), |tensors, stage| Ok(stage.run(&tensors)?)),
-                    _ => Ok(waiter
-                        .block_on(gateway.submit(request(&self.input))?)?
-                        .outputs),
+                    _ => {
+                        let runtime = if side == 2 { &self.split } else { &self.apart };
+                        let ticket = gateway(runtime).submit(request(&self.input))?;
+                        Ok(waiter.block_on(ticket)?.outputs)
+                    }
                 })?;
                 outputs[side] = output;
                 if round >= WARM_UP {
@@ -262,15 +284,17 @@ impl Bench {
                 return Err("split and whole disagree".into());
             }
         }
-        let [whole, row, split] = samples;
+        let [whole, row, split, apart] = samples;
         Ok(json!({
             "rounds": rounds,
             "whole": summary(&whole),
             "row": summary(&row),
             "split": summary(&split),
+            "apart": summary(&apart),
             "row_over_whole": ratio(&row, &whole),
             "split_over_whole": ratio(&split, &whole),
             "split_over_row": ratio(&split, &row),
+            "apart_over_whole": ratio(&apart, &whole),
         }))
     }
 
@@ -282,7 +306,7 @@ impl Bench {
                 let side = (round + turn) % 2;
                 let (took, ()) = timed(|| match side {
                     0 => whole_on_all(&self.whole, &self.input, cores),
-                    _ => in_flight(self.gateway(), &self.input),
+                    _ => in_flight(gateway(&self.split), &self.input),
                 })?;
                 if round > 0 {
                     samples[side].push(took);
@@ -364,14 +388,14 @@ impl Drop for Server {
     }
 }
 
-/// Serves the five blocks from a process of its own and returns its resident memory after some requests.
-fn memory(model: &Path) -> Result<Value, Failed> {
-    let program = env!("CARGO_BIN_EXE_blockflow");
+/// Serves the five blocks, together or each from a process of its own, and returns the memory of all processes after some
+/// requests.
+fn memory(model: &Path, apart: bool) -> Result<Value, Failed> {
     let directory = std::env::temp_dir().join(format!("blockflow-bench-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let config = directory.join("resnet50.toml");
-    std::fs::write(&config, split_toml(&model.canonicalize()?))?;
-    let mut command = Command::new(program);
+    std::fs::write(&config, split_toml(&model.canonicalize()?, apart))?;
+    let mut command = Command::new(PROGRAM);
     command
         .args(["run", "--http", "127.0.0.1:0"])
         .arg(&config)
@@ -386,9 +410,8 @@ fn memory(model: &Path) -> Result<Value, Failed> {
         .find(|word| word.starts_with("http://"))
         .ok_or(first.clone())?
         .to_owned();
-    let read = || resident_kib(server.0.id());
-    let started = read()?;
-    let load = Command::new(program)
+    let started = Memory::of(server.0.id())?;
+    let load = Command::new(PROGRAM)
         .args([
             "bench",
             "--url",
@@ -405,23 +428,50 @@ fn memory(model: &Path) -> Result<Value, Failed> {
     if !load.success() {
         return Err("the load on the server failed".into());
     }
-    let served = read()?;
+    let served = Memory::of(server.0.id())?;
     std::fs::remove_dir_all(&directory)?;
-    Ok(json!({ "started_mb": started / 1e3, "after_64_requests_mb": served / 1e3 }))
+    Ok(json!({
+        "processes": served.processes,
+        "started_mb": started.resident / 1e6,
+        "after_64_requests_mb": served.resident / 1e6,
+        "after_64_requests_proportional_mb": served.proportional / 1e6,
+    }))
 }
 
-/// Returns the resident set in units of 1000 bytes.
-fn resident_kib(process: u32) -> Result<f64, Failed> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmRSS:"))
-        .ok_or("no VmRSS")?;
-    let kib: f64 = line.split_whitespace().nth(1).ok_or("no value")?.parse()?;
-    Ok(kib * 1.024)
+/// What a process and those it started take, in bytes.
+struct Memory {
+    processes: usize,
+    /// Sum of the resident sets: pages that several share count once for each.
+    resident: f64,
+    /// Pages that several share count once.
+    proportional: f64,
 }
 
-fn split_toml(model: &Path) -> String {
+impl Memory {
+    fn of(process: u32) -> Result<Self, Failed> {
+        let mut all = vec![process.to_string()];
+        for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+            let children = std::fs::read_to_string(task?.path().join("children"))?;
+            all.extend(children.split_whitespace().map(str::to_owned));
+        }
+        let mut sums = [0.0; 2];
+        for process in &all {
+            let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+            for (sum, field) in sums.iter_mut().zip(["Rss:", "Pss:"]) {
+                let line = rollup.lines().find(|line| line.starts_with(field));
+                let value = line.and_then(|line| line.split_whitespace().nth(1));
+                *sum += value.ok_or("no such field")?.parse::<f64>()? * 1024.0;
+            }
+        }
+        Ok(Self {
+            processes: all.len(),
+            resident: sums[0],
+            proportional: sums[1],
+        })
+    }
+}
+
+fn split_toml(model: &Path, apart: bool) -> String {
     let mut text = String::new();
     let mut flow = Vec::new();
     for index in 0..=CUTS.len() {
@@ -429,6 +479,9 @@ fn split_toml(model: &Path) -> String {
             "[blocks.stage{index}]\nmodel = {:?}\n",
             model.display().to_string()
         );
+        if apart {
+            text += "isolation = \"process\"\n";
+        }
         if index > 0 {
             text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
         }
@@ -469,13 +522,15 @@ fn main() -> Result<(), Failed> {
     }
     let throughput = bench.throughput(options.throughput_rounds)?;
     bench.split.stop(Duration::from_secs(1));
+    bench.apart.stop(Duration::from_secs(1));
     let result = json!({
         "network": "resnet50, batch 1, FP32, 5 blocks, 1 thread per block",
         "cores": thread::available_parallelism()?.get(),
         "latency_concurrency_1": latency,
         "throughput": throughput,
         "latency_with_default_allocator_settings": with_default_allocator(&options)?,
-        "resident_memory_of_the_server": memory(&options.model)?,
+        "memory_of_the_server": memory(&options.model, false)?,
+        "memory_of_the_server_apart": memory(&options.model, true)?,
     });
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())

@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
-use crate::tensormq::{Context, Edges, Envelope, LinkError, LostPeer, Outbound};
+use tracing::warn;
+
+use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
+use crate::tensormq::{
+    ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
+    Moved, Outbound,
+};
 use crate::types::{Endpoint, RequestId, Tensor};
 
 /// Spreads consecutive request ids over instances (Fibonacci hashing).
@@ -23,6 +28,22 @@ pub(super) fn endpoints(
         .collect()
 }
 
+/// Returns memory that a producer shares with the other processes of its host, if any of the receivers is in one.
+pub(super) fn arena(
+    plan: &Plan,
+    from: Receiver,
+    receivers: impl IntoIterator<Item = Receiver>,
+) -> Option<Arena> {
+    let mut carriers = receivers.into_iter().map(|to| plan.carrier(from, to));
+    if !carriers.any(|carrier| carrier == Carrier::Ipc) {
+        return None;
+    }
+    let arena = Arena::new(ARENA_BYTES, INLINE_BYTES_MAX);
+    arena
+        .inspect_err(|error| warn!(%error, "no shared memory, payloads are sent as bytes"))
+        .ok()
+}
+
 /// Links to every instance of one receiver.
 #[derive(Debug)]
 pub(super) struct Instances(Vec<Outbound>);
@@ -37,13 +58,14 @@ pub(super) struct Looked {
 }
 
 impl Instances {
-    /// Connects a producer, which calls itself `name`, to all instances of a receiver.
+    /// Connects a producer, which calls itself `name` and has an arena where it needs one, to all instances of a receiver.
     pub(super) fn connect(
         context: &Context,
         plan: &Plan,
         site: &Site,
         [from, to]: [Receiver; 2],
         name: &str,
+        arena: Option<&Arena>,
     ) -> Result<Self, LinkError> {
         let carrier = plan.carrier(from, to);
         let instances = match to {
@@ -52,7 +74,11 @@ impl Instances {
         };
         let connect = |instance| {
             let endpoint = plan.endpoint(to, instance, carrier, &site.directory);
-            Outbound::connect(context, &endpoint, name)
+            let link = Outbound::connect(context, &endpoint, name)?;
+            Ok(match arena {
+                Some(arena) => link.with_arena(arena),
+                None => link,
+            })
         };
         (0..instances)
             .map(connect)
@@ -109,9 +135,19 @@ impl Instances {
         self.0.first()?.peer()
     }
 
+    /// Returns what each link has moved.
+    pub(super) fn moved(&self) -> impl Iterator<Item = Moved> {
+        self.0.iter().map(Outbound::moved)
+    }
+
     /// Tells whether something of a request waits here and has not been sent.
     pub(super) fn hold(&self, request: RequestId) -> bool {
         self.0.iter().any(|link| link.holds(request))
+    }
+
+    /// Returns how the link to each instance is.
+    pub(super) fn states(&self) -> impl Iterator<Item = &LinkState> {
+        self.0.iter().map(Outbound::link_state)
     }
 
     /// Drops what waits of a request.

@@ -23,10 +23,11 @@ mod gateway;
 mod links;
 mod node;
 mod reactor;
+mod seldom;
 mod supervisor;
 mod worker;
 
 pub use error::NodeError;
 pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
-pub use node::{Node, NodeConfig, StopReport};
+pub use node::{Node, NodeConfig, StopReport, WorkersHandle};
 pub use worker::{Assignment, FAREWELL, WorkerCommand, Workers};

@@ -12,11 +12,11 @@ use super::NodeError;
 use super::block::{BlockActor, BlockConfig};
 use super::board::Board;
 use super::gateway::{Abandon, Gateway, GatewayActor, GatewayConfig};
-use super::supervisor::{Adopt, Supervisor};
+use super::supervisor::{Adopt, Supervisor, Tell};
 use super::worker::Workers;
 use crate::engine::Prepared;
 use crate::plan::{Plan, Site, Wiring};
-use crate::tensormq::{Context as MqContext, LinkError, Party};
+use crate::tensormq::{Context as MqContext, LinkError};
 
 /// How long threads and worker processes may take to end after they were told to.
 const THREAD_END: Duration = Duration::from_secs(4);
@@ -27,6 +27,7 @@ const ABANDON_ANSWER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Node {
     front: Option<Front>,
+    supervisor: Addr<Supervisor>,
     control: System,
     /// Taken when the node is stopped.
     thread: Option<JoinHandle<()>>,
@@ -40,6 +41,10 @@ struct Front {
     actor: Addr<GatewayActor>,
 }
 
+/// Reaches the worker processes of a host.
+#[derive(Debug, Clone)]
+pub struct WorkersHandle(Addr<Supervisor>);
+
 /// What a node is started from.
 #[derive(Debug)]
 pub struct NodeConfig {
@@ -48,7 +53,7 @@ pub struct NodeConfig {
     /// By block of the plan; those of this site are there.
     pub prepared: Vec<Option<Arc<dyn Prepared>>>,
     pub workers: Workers,
-    pub party: Party,
+    pub context: MqContext,
 }
 
 /// How a stop went.
@@ -63,6 +68,7 @@ pub struct StopReport {
 /// What the control thread hands back once the actors exist.
 struct Launched {
     actor: Option<Addr<GatewayActor>>,
+    supervisor: Addr<Supervisor>,
     control: System,
     arbiters: Vec<Arbiter>,
 }
@@ -87,7 +93,7 @@ impl Node {
             site,
             prepared,
             workers,
-            party,
+            context,
         } = config;
         let (plan, site) = (Arc::new(plan), Arc::new(site));
         let board = Board::new(plan.blocks.iter().map(|block| block.spec.instances));
@@ -114,17 +120,18 @@ impl Node {
                     plan,
                     site,
                     prepared,
-                    context: MqContext::new(party),
+                    context,
                     gateway: handle,
                 };
                 let made = system.block_on(async { launch.run() });
                 let arbiters = match made {
                     Ok(Launched {
                         actor,
+                        supervisor,
                         control,
                         arbiters,
                     }) => {
-                        let _ = launched_tx.send(Ok((actor, control)));
+                        let _ = launched_tx.send(Ok((actor, supervisor, control)));
                         // An error here is the exit code of the system, which nobody reads.
                         let _ = system.run();
                         arbiters
@@ -140,13 +147,15 @@ impl Node {
                 }
                 let _ = ended_tx.send(());
             })?;
-        let (actor, control) = launched.recv().map_err(|_| NodeError::ControlLost)??;
+        let (actor, supervisor, control) =
+            launched.recv().map_err(|_| NodeError::ControlLost)??;
         let front = gateway
             .zip(actor)
             .map(|(gateway, actor)| Front { gateway, actor });
         let has_gateway = front.is_some();
         let node = Self {
             front,
+            supervisor,
             control,
             thread: Some(thread),
             ended,
@@ -164,6 +173,11 @@ impl Node {
     /// Returns the gateway, if it lives here.
     pub fn gateway(&self) -> Option<&Gateway> {
         self.front.as_ref().map(|front| &front.gateway)
+    }
+
+    /// Returns what reaches the worker processes of this host.
+    pub fn workers(&self) -> WorkersHandle {
+        WorkersHandle(self.supervisor.clone())
     }
 
     /// Refuses new requests, waits for those in flight up to `drain`, answers the rest with a refusal, and ends every
@@ -194,6 +208,13 @@ impl Node {
             stragglers,
             threads_ended,
         }
+    }
+}
+
+impl WorkersHandle {
+    /// Tells every worker a line; also those that are started later, instead of what was told before.
+    pub fn tell(&self, line: Arc<[u8]>) {
+        self.0.do_send(Tell(line));
     }
 }
 
@@ -271,6 +292,7 @@ impl Launch {
         });
         Ok(Launched {
             actor,
+            supervisor,
             control: System::current(),
             arbiters,
         })

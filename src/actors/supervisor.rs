@@ -68,6 +68,11 @@ pub(super) struct Adopt {
 #[rtype(result = "()")]
 pub(super) struct BoardChanged;
 
+/// Order to tell every worker a line, now or when it is started again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Tell(pub Arc<[u8]>);
+
 /// A worker process has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -90,6 +95,8 @@ pub(super) struct Supervisor {
     gateway: Option<Addr<GatewayActor>>,
     policies: HashMap<(usize, usize), RestartPolicy>,
     workers: Workers,
+    /// What workers were told last.
+    told: Option<Arc<[u8]>>,
     /// Running ones, by index into the assignments.
     running: HashMap<usize, Worker>,
     worker_policies: HashMap<usize, RestartPolicy>,
@@ -114,6 +121,7 @@ impl Supervisor {
             gateway: None,
             policies: HashMap::new(),
             workers,
+            told: None,
             running: HashMap::new(),
             worker_policies: HashMap::new(),
             started: Some(started),
@@ -159,12 +167,15 @@ impl Supervisor {
     }
 
     fn start_worker(&mut self, worker: usize, ctx: &mut Context<Self>) {
-        let Some(assignment) = self.workers.assignments.get(worker) else {
+        let Some(mut assignment) = self.workers.assignments.get(worker).cloned() else {
             return;
         };
+        if let Some(told) = &self.told {
+            assignment.line = [&*assignment.line, told].concat().into();
+        }
         let supervisor = ctx.address();
         let ended = move |cause| supervisor.do_send(Ended { worker, cause });
-        match Worker::start(&self.workers.command, assignment, ended) {
+        match Worker::start(&self.workers.command, &assignment, ended) {
             Ok(running) => {
                 self.running.insert(worker, running);
             }
@@ -232,6 +243,17 @@ impl Handler<BoardChanged> for Supervisor {
 
     fn handle(&mut self, _: BoardChanged, _: &mut Self::Context) {
         self.check_started();
+    }
+}
+
+impl Handler<Tell> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, Tell(line): Tell, _: &mut Self::Context) {
+        for worker in self.running.values_mut() {
+            worker.tell(&line);
+        }
+        self.told = Some(line);
     }
 }
 

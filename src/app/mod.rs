@@ -1,5 +1,6 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
+mod keys;
 mod load;
 mod runtime;
 mod serve;
@@ -7,6 +8,7 @@ mod sockets;
 mod worker;
 
 pub use crate::actors::{StopReport, WorkerCommand};
+pub use keys::{KeyError, key_file, make_key, read_key};
 pub use load::Loaded;
 pub use runtime::{Part, Runtime, StartError};
 pub use serve::{Announcement, ServeFailure, serve};

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::actors::{Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers};
+use crate::actors::{
+    Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
+};
 use crate::engine::{EngineError, Prepared, Store, Usage, prepare};
 use crate::plan::{Placement, Plan, PlannedBlock, Site};
-use crate::telemetry::{Event, WeightsLoaded, metrics};
-use crate::tensormq::{Digest, Party};
-use crate::types::Device;
+use crate::telemetry::metrics::{self, EdgeLabels};
+use crate::telemetry::{Event, WeightsLoaded};
+use crate::tensormq::{Context, Digest, Party};
+use crate::types::{Device, HostSpec};
 
-use super::worker::Orders;
+use super::keys::{KeyError, Locks};
+use super::worker::{Orders, news};
 use super::{Loaded, sockets};
 
 /// Block actors and gateway of one process, running.
@@ -23,8 +27,16 @@ use super::{Loaded, sockets};
 pub struct Runtime {
     node: Node,
     weights: BTreeMap<Device, Usage>,
+    keys: Keys,
     /// Of the sockets between the processes of this host; goes with the runtime.
     _sockets: Option<TempDir>,
+}
+
+/// The keys of a running configuration. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    locks: Option<Arc<Mutex<Locks>>>,
+    workers: Option<WorkersHandle>,
 }
 
 /// Which part of a plan to run, and how to start the program again for the parts of other processes.
@@ -32,6 +44,8 @@ pub struct Runtime {
 pub struct Part {
     /// Host of the configuration that this machine is; where the gateway lives, if not given.
     pub host: Option<String>,
+    /// File of the host's secret key, if not the usual one. Needed where hosts have keys.
+    pub key_file: Option<PathBuf>,
     pub worker: WorkerCommand,
 }
 
@@ -44,6 +58,8 @@ pub enum StartError {
     Sockets(io::Error),
     #[error("there is no host {seen:?}, expected one of: {known}", known = known.join(", "))]
     UnknownHost { seen: String, known: Vec<String> },
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     #[error("orders of a worker cannot be written: {0}")]
     Orders(serde_json::Error),
     #[error(transparent)]
@@ -54,13 +70,20 @@ impl Runtime {
     /// Prepares and warms every block of the host's main process, has its workers started, then opens the gateway if it is
     /// to be here. Blocks the calling thread; not for async contexts.
     pub fn start(loaded: Loaded, part: Part) -> Result<Self, StartError> {
-        let Part { host, worker } = part;
+        let Part {
+            host,
+            key_file,
+            worker,
+        } = part;
         let host = known_host(&loaded.plan, host)?;
         let mut site = Site {
             host,
             process: Placement::MAIN.to_owned(),
             directory: PathBuf::new(),
         };
+        let party = party_of(&loaded.plan);
+        let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
+        let key_file = locks.as_ref().map(Locks::file);
         let processes = loaded.plan.workers_of(&site.host);
         let sockets = if processes.is_empty() {
             None
@@ -70,7 +93,7 @@ impl Runtime {
         if let Some(folder) = &sockets {
             folder.path().clone_into(&mut site.directory);
         }
-        let assign = |(process, blocks)| Orders::assign(&loaded, &site, process, blocks);
+        let assign = |(process, blocks)| Orders::assign(&loaded, &site, key_file, process, blocks);
         let assignments = processes.into_iter().map(assign);
         let workers = Workers {
             command: worker,
@@ -78,12 +101,18 @@ impl Runtime {
                 .collect::<Result<_, _>>()
                 .map_err(StartError::Orders)?,
         };
-        Self::start_site(loaded, site, workers, sockets)
+        Self::start_site(loaded, site, workers, sockets, (context, locks))
     }
 
     /// Starts what lives in a worker process.
-    pub(super) fn start_worker(loaded: Loaded, site: Site) -> Result<Self, StartError> {
-        Self::start_site(loaded, site, Workers::default(), None)
+    pub(super) fn start_worker(
+        loaded: Loaded,
+        site: Site,
+        key_file: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        let party = party_of(&loaded.plan);
+        let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
+        Self::start_site(loaded, site, Workers::default(), None, opened)
     }
 
     fn start_site(
@@ -91,6 +120,7 @@ impl Runtime {
         site: Site,
         workers: Workers,
         sockets: Option<TempDir>,
+        (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
         let blocks = &loaded.plan.blocks;
         let prepared = blocks.iter().enumerate().map(|(index, block)| {
@@ -105,16 +135,18 @@ impl Runtime {
             })
         });
         let prepared: Vec<Option<Arc<dyn Prepared>>> = prepared.collect::<Result<_, _>>()?;
-        let party = Party::new(Digest(*loaded.plan.digest.bytes()));
         // The graphs, and with them the mapped model files, are not needed any more.
         let Loaded { plan, .. } = loaded;
         let devices = count_weights(&plan, &prepared);
+        if plan.has_gateway(&site) {
+            tell_routes(&plan);
+        }
         let node = Node::start(NodeConfig {
             plan,
             site,
             prepared,
             workers,
-            party,
+            context,
         })?;
         // Now that every session is there: some hold weights of their own.
         let usage = |device| (device, Store::of(device).usage());
@@ -127,8 +159,13 @@ impl Runtime {
             }
             .emit();
         }
+        let keys = Keys {
+            locks: locks.map(|locks| Arc::new(Mutex::new(locks))),
+            workers: Some(node.workers()),
+        };
         Ok(Self {
             node,
+            keys,
             weights,
             _sockets: sockets,
         })
@@ -144,10 +181,33 @@ impl Runtime {
         self.node.gateway()
     }
 
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
     pub fn stop(self, drain: Duration) -> StopReport {
         self.node.stop(drain)
     }
+}
+
+impl Keys {
+    /// Reads the secret key again and takes the public keys of `hosts`; so do the workers. `false`: there are no keys.
+    pub(super) fn renew(&self, hosts: &[HostSpec]) -> Result<bool, KeyError> {
+        let Some(locks) = &self.locks else {
+            return Ok(false);
+        };
+        let mut locks = locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.renew(hosts)?;
+        if let Some(workers) = &self.workers {
+            workers.tell(news(hosts));
+        }
+        Ok(true)
+    }
+}
+
+fn party_of(plan: &Plan) -> Party {
+    Party::new(Digest(*plan.digest.bytes()))
 }
 
 /// Tells metrics what each block uses. Returns the devices.
@@ -159,6 +219,21 @@ fn count_weights(plan: &Plan, prepared: &[Option<Arc<dyn Prepared>>]) -> Vec<Dev
         Some(block.spec.device)
     };
     blocks.filter_map(count).collect()
+}
+
+/// Tells metrics how every edge goes.
+fn tell_routes(plan: &Plan) {
+    for pipeline in &plan.pipelines {
+        for edge in &pipeline.edges {
+            metrics::registry().edge(EdgeLabels {
+                pipeline: pipeline.name.clone(),
+                from: plan.producer_name(pipeline, edge),
+                to: plan.consumer_name(pipeline, edge),
+                carrier: edge.route.carrier.to_string(),
+                travels: edge.route.travels.to_string(),
+            });
+        }
+    }
 }
 
 /// Returns the host to be, which the configuration has to know.

@@ -6,17 +6,20 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use super::runtime::Keys;
+use super::worker::renew;
 use super::{Loaded, Part, Runtime, StartError, StopReport};
 use crate::actors::Gateway;
 use crate::engine::Usage;
 use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
 use crate::telemetry::{DrainStarted, Event, metrics};
-use crate::types::{Device, Failure};
+use crate::types::{Device, Failure, HostSpec};
 
 /// How long responses may take to be written once every request has its answer.
 const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
@@ -71,11 +74,13 @@ impl StopSignals {
 /// Starts the blocks, serves HTTP if the gateway is to be here, calls `announce` once it listens, and returns after SIGINT or
 /// SIGTERM and the drain.
 ///
-/// A second signal ends the drain at once. `http` takes the place of the configured address.
+/// A second signal ends the drain at once. `http` takes the place of the configured address. SIGHUP has the secret key of this
+/// host be read again, and the public ones of all hosts, which `reread` returns.
 pub fn serve(
     loaded: Loaded,
     part: Part,
     http: Option<SocketAddr>,
+    reread: impl Fn() -> Result<Vec<HostSpec>, String> + Send + Sync + 'static,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
     let server = loaded.plan.server.clone();
@@ -89,10 +94,32 @@ pub fn serve(
     };
     let runtime = Runtime::start(loaded, part)?;
     let system = actix::System::new();
+    let keys = runtime.keys().clone();
+    system.block_on(async { watch_hangups(keys, Arc::new(reread)) })?;
     match runtime.gateway().cloned() {
         Some(gateway) => system.block_on(run(runtime, gateway, options, server.drain, announce)),
         None => system.block_on(run_blocks(runtime, announce)),
     }
+}
+
+/// Has keys be read again at each SIGHUP, in the background.
+fn watch_hangups<F>(keys: Keys, reread: Arc<F>) -> Result<(), ServeFailure>
+where
+    F: Fn() -> Result<Vec<HostSpec>, String> + Send + Sync + 'static,
+{
+    let mut hangups = signal(SignalKind::hangup()).map_err(ServeFailure::Signals)?;
+    actix::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let (keys, reread) = (keys.clone(), reread.clone());
+            let read = move || match reread() {
+                Ok(hosts) => renew(&keys, &hosts),
+                Err(problems) => error!(problems, "keys stay as they were"),
+            };
+            // A panic in there has been told, and changes nothing.
+            let _ = tokio::task::spawn_blocking(read).await;
+        }
+    });
+    Ok(())
 }
 
 /// Runs blocks for a gateway on another host.

@@ -1,19 +1,22 @@
 //! The life of a worker process: orders in, blocks running, counts out, until the parent wants no more or is gone.
 
 use std::fs;
-use std::io::{self, BufRead, Read, Write};
-use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::{error, info, warn};
 
+use super::runtime::Keys;
 use super::{Loaded, Runtime, StartError};
 use crate::actors::{Assignment, FAREWELL};
 use crate::plan::Site;
 use crate::telemetry::metrics::{self, Snapshot};
-use crate::types::{Problem, Spec};
+use crate::types::{HostSpec, Problem, Spec};
 
 /// Bytes of orders at most.
 const ORDERS_BYTES_MAX: u64 = 1 << 26;
@@ -27,6 +30,8 @@ pub struct Orders {
     host: String,
     process: String,
     directory: PathBuf,
+    /// Which it reads for itself.
+    key_file: Option<PathBuf>,
 }
 
 /// Why a worker could not do its work.
@@ -47,6 +52,7 @@ impl Orders {
     pub(super) fn assign(
         loaded: &Loaded,
         site: &Site,
+        key_file: Option<&Path>,
         process: String,
         blocks: Vec<usize>,
     ) -> Result<Assignment, serde_json::Error> {
@@ -55,6 +61,7 @@ impl Orders {
             host: site.host.clone(),
             process: process.clone(),
             directory: site.directory.clone(),
+            key_file: key_file.map(Path::to_owned),
         };
         let mut line = serde_json::to_vec(&orders)?;
         line.push(b'\n');
@@ -86,19 +93,16 @@ pub fn work(
     mut reports: impl Write,
 ) -> Result<(), WorkFailure> {
     let directory = orders.directory.clone();
-    let (gone, is_gone) = sync_channel::<()>(1);
+    let (tell, told) = sync_channel(NEWS_MAX);
     // From the very beginning, so that no worker stays that is still loading when its parent ends.
     thread::Builder::new()
         .name("blockflow-parent".into())
         .spawn(move || {
-            // An end without a farewell is that of a parent that was killed: nobody else tidies up after it.
-            let mut told = String::new();
-            let read = parent.take(FAREWELL.len() as u64).read_to_string(&mut told);
-            if read.is_err() || told != FAREWELL {
-                // Another worker may be faster.
+            if !follow(BufReader::new(parent), &tell) {
+                // A parent that was killed: nobody else tidies up after it, or another worker, which may be faster.
                 let _ = fs::remove_dir_all(&directory);
             }
-            drop(gone);
+            drop(tell);
             thread::sleep(LAST_RESORT);
             std::process::abort();
         })
@@ -108,6 +112,7 @@ pub fn work(
         host,
         process,
         directory,
+        key_file,
     } = orders;
     let loaded = Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
     let site = Site {
@@ -115,8 +120,16 @@ pub fn work(
         process,
         directory,
     };
-    let runtime = Runtime::start_worker(loaded, site)?;
-    while let Err(RecvTimeoutError::Timeout) = is_gone.recv_timeout(REPORT) {
+    let runtime = Runtime::start_worker(loaded, site, key_file.as_deref())?;
+    loop {
+        match told.recv_timeout(REPORT) {
+            Ok(hosts) => {
+                renew(runtime.keys(), &hosts);
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
         if report(&mut reports).is_err() {
             // Whoever reads them is gone, and so is the other pipe in a moment.
             break;
@@ -124,6 +137,46 @@ pub fn work(
     }
     runtime.stop(Duration::ZERO);
     Ok(())
+}
+
+/// Hosts that were told and are not looked at yet.
+const NEWS_MAX: usize = 16;
+
+/// Writes what a running worker is told of hosts whose keys were replaced: one line.
+pub(super) fn news(hosts: &[HostSpec]) -> Arc<[u8]> {
+    let mut line = serde_json::to_vec(hosts).expect("hosts have a form in JSON");
+    line.push(b'\n');
+    line.into()
+}
+
+/// Passes on what the parent tells until it tells nothing more. Returns whether it said farewell: an end without is that of a
+/// parent that was killed.
+fn follow(mut parent: impl BufRead, tell: &SyncSender<Vec<HostSpec>>) -> bool {
+    loop {
+        let mut line = Vec::new();
+        let read = parent
+            .by_ref()
+            .take(ORDERS_BYTES_MAX)
+            .read_until(b'\n', &mut line);
+        if line == FAREWELL.as_bytes() {
+            return true;
+        }
+        match (read, serde_json::from_slice(&line)) {
+            (Ok(0) | Err(_), _) => return false,
+            // Whoever should take it is gone, or has more than enough.
+            (Ok(_), Ok(hosts)) => drop(tell.try_send(hosts)),
+            (Ok(_), Err(error)) => warn!(%error, "what the parent told makes no sense"),
+        }
+    }
+}
+
+/// Takes new keys; what cannot be used changes nothing.
+pub(super) fn renew(keys: &Keys, hosts: &[HostSpec]) {
+    match keys.renew(hosts) {
+        Ok(true) => info!("keys read again"),
+        Ok(false) => info!("no host has a key, so there was nothing to read again"),
+        Err(error) => error!(%error, "keys stay as they were"),
+    }
 }
 
 /// How long a worker may take to end in good order.

@@ -12,6 +12,7 @@ use super::exit;
 use super::explain::ExplainArguments;
 use super::infer::InferArguments;
 use super::inspect::InspectArguments;
+use super::keys::KeysArguments;
 use super::run::RunArguments;
 use super::shared::SharedArguments;
 use super::split::SplitArguments;
@@ -47,6 +48,8 @@ pub(super) enum Command {
     Shared(SharedArguments),
     /// Measure latency and throughput of a pipeline, in this process or over HTTP.
     Bench(BenchArguments),
+    /// Make the keys by which the hosts of a configuration know each other.
+    Keys(KeysArguments),
     /// Run blocks of a configuration that are to have a process of their own. Started by the other commands, not by hand.
     Worker,
 }

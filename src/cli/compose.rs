@@ -8,7 +8,7 @@ use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
+use crate::types::{Device, HostSpec, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
 
 use super::error::CliError;
 use super::restart::let_threads_sleep;
@@ -27,6 +27,17 @@ pub(super) fn load_to_run(path: &Path) -> Result<Loaded, CliError> {
 pub(super) fn read(path: &Path) -> Result<Configuration, CliError> {
     load_config(path, std::env::vars_os())
         .map_err(|error| CliError::Configuration(vec![error.located()]))
+}
+
+/// Reads the hosts of a configuration again, or says in one line what is wrong.
+pub(super) fn read_hosts(path: &Path) -> Result<Vec<HostSpec>, String> {
+    let read = read(path).map_err(|error| error.to_string())?;
+    if read.problems.is_empty() {
+        return Ok(read.spec.hosts);
+    }
+    let problems = read.locator.locate(read.problems);
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Err(lines.join("; "))
 }
 
 /// Reads a configuration whose blocks are going to run in this process.
@@ -65,6 +76,7 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
 pub(super) fn part(host: Option<String>, log: LogFormat) -> Part {
     Part {
         host,
+        key_file: None,
         worker: WorkerCommand {
             // What runs now, even if another version was installed over it meanwhile.
             program: PathBuf::from("/proc/self/exe"),

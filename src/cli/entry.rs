@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::telemetry;
 
-use super::{bench, check, explain, infer, inspect, output, run, shared, split, worker};
+use super::{bench, check, explain, infer, inspect, keys, output, run, shared, split, worker};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -54,6 +54,7 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Split(arguments) => split::execute(&arguments),
         Command::Shared(arguments) => shared::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
+        Command::Keys(arguments) => keys::execute(&arguments),
         Command::Worker => worker::execute(),
     }
 }

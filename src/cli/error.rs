@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{ServeFailure, StartError, WorkFailure};
+use crate::app::{KeyError, ServeFailure, StartError, WorkFailure};
 use crate::config::Located;
 use crate::engine::EngineError;
 use crate::graph::GraphError;
@@ -24,6 +24,8 @@ pub enum CliError {
     Serve(#[from] ServeFailure),
     #[error(transparent)]
     Work(#[from] WorkFailure),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error(transparent)]
     Model(#[from] GraphError),
     #[error("cannot prepare {path}: {source}", path = path.display())]
@@ -88,6 +90,7 @@ impl CliError {
             | Self::Request(_)
             | Self::Npy(_)
             | Self::File { .. }
+            | Self::Key(_)
             | Self::Tensor(_)
             | Self::Http { .. }
             | Self::BenchErrors { .. }

@@ -18,6 +18,7 @@ mod histogram;
 mod image;
 mod infer;
 mod inspect;
+mod keys;
 mod npy;
 mod output;
 mod progress;

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
-use crate::app::{self, Announcement};
+use crate::app::{self, Announcement, Part};
 use crate::engine::Usage;
 use crate::plan::Plan;
 use crate::telemetry;
@@ -14,6 +14,7 @@ use super::args::{ConfigArgument, LogArguments};
 use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
+use super::keys::KeyFileArgument;
 use super::{compose, output, quantity};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,8 @@ pub(super) struct RunArguments {
     /// Host of the configuration that this machine is; by default the one that serves HTTP.
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    #[command(flatten)]
+    key: KeyFileArgument,
 }
 
 pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
@@ -38,11 +41,16 @@ pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Ex
     telemetry::init(&log)?;
     let served = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
-    let part = compose::part(arguments.host.clone(), log.format);
+    let part = Part {
+        key_file: arguments.key.key_file.clone(),
+        ..compose::part(arguments.host.clone(), log.format)
+    };
+    let config = arguments.source.config.clone();
     let report = app::serve(
         loaded,
         part,
         arguments.http,
+        move || compose::read_hosts(&config),
         |announcement: &Announcement| {
             let first = match announcement.http {
                 Some(http) => {

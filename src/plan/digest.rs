@@ -2,7 +2,7 @@
 //!
 //! Covered is what gives a message its meaning and its way: hosts, blocks with their places, what determines their
 //! signatures, how many requests may be joined or wait, pipelines, and limits. Left out is what each process settles for
-//! itself: the log, HTTP, engines, threads, restarts, and the directories that models lie in, which may differ between
+//! itself: the log, HTTP, keys (which may be replaced on one host after the other), engines, threads, restarts, and the directories that models lie in, which may differ between
 //! hosts. What is left unsaid counts as what it stands for.
 
 use std::borrow::Cow;
@@ -96,6 +96,7 @@ fn host(spec: &HostSpec) -> (&str, IpAddr, u16) {
         name,
         address,
         port,
+        keys: _,
     } = spec;
     (name, *address, *port)
 }

@@ -16,6 +16,7 @@ mod draft;
 mod graph;
 mod limits;
 mod model;
+mod names;
 mod order;
 mod place;
 mod route;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{BlockSpec, Device, HostSpec, Problem, Spec};
+use crate::types::{BlockSpec, Device, HostSpec, Problem, PublicKey, Spec};
 
 use super::Placement;
 use super::draft::unknown;
@@ -65,7 +65,44 @@ pub(super) fn check(spec: &Spec, places: &Places, unsound: &[String], problems: 
     }
     // The host that stands for none is the only one, so nothing reaches it over its ports.
     if !spec.hosts.is_empty() {
+        check_keys(&spec.hosts, unsound, problems);
         check_ports(spec, places, problems);
+    }
+}
+
+/// What leaves a machine has to be encrypted, and both sides have to know each other: one host beyond this machine, or one
+/// with a key, asks for a key of every host.
+fn check_keys(hosts: &[HostSpec], unsound: &[String], problems: &mut Vec<Problem>) {
+    let mut owners: BTreeMap<PublicKey, &str> = BTreeMap::new();
+    for host in hosts {
+        for key in &host.keys {
+            let owner = *owners.entry(*key).or_insert(&host.name);
+            if owner != host.name {
+                problems.push(Problem::new(
+                    format!("hosts.{}.key", host.name),
+                    format!("is a key of host {owner:?} too"),
+                    "expected a key for each host: run `blockflow keys new` on every one",
+                ));
+            }
+        }
+    }
+    let far = hosts.iter().find(|host| !host.address.is_loopback());
+    let keyed = hosts.iter().find(|host| !host.keys.is_empty());
+    let cause = match (far, keyed) {
+        (Some(far), _) => format!(
+            "host {:?} is beyond this machine, so that links have to be encrypted",
+            far.name
+        ),
+        // One whose key cannot be read is told so already.
+        (None, Some(keyed)) if unsound.is_empty() => format!("host {:?} has one", keyed.name),
+        _ => return,
+    };
+    for host in hosts.iter().filter(|host| host.keys.is_empty()) {
+        problems.push(Problem::new(
+            format!("hosts.{}.key", host.name),
+            format!("is missing, and {cause}"),
+            "expected what `blockflow keys new` prints on that host",
+        ));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The envelope: what one message between two actors says, and its header on the wire.
 //!
-//! A header, little-endian, is one frame, followed by one frame per tensor:
+//! A header, little-endian, is one frame, followed by one frame per tensor that does not lie in a slot:
 //!
 //! | offset | size | field |
 //! |---|---|---|
@@ -20,9 +20,10 @@
 //! | 2 | port |
 //! | 1 | dtype, as an index into [`DType::ALL`] |
 //! | 1 | rank, at most [`RANK_MAX`] |
-//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes |
+//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only) |
 //! | 3 | zero |
 //! | 8 × rank | sizes |
+//! | 32 | of a slot: offset, generation, first byte of its payload, bytes; each `u64` |
 //!
 //! Failure: kind `u8` as an index into [`FailureKind::ALL`], bytes of the block's name `u8`, bytes of the cause `u16`, the
 //! name (none if empty), the cause, both UTF-8. State: block `u16`, instance `u16`, condition `u8` (0 serving,
@@ -31,6 +32,7 @@
 //!
 //! The time left is relative so that hosts need no common clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::{
@@ -38,12 +40,13 @@ use crate::types::{
     Tensor,
 };
 
-use super::LinkError;
 use super::frame::{self, Reader, no_count};
 use super::payload::{Form, Moved, Payload};
+use super::shm::Ledger;
+use super::{LinkError, SlotError};
 
 /// Bytes of one header at most.
-pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 8 * RANK_MAX);
+pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 8 * RANK_MAX + 32);
 
 const FIXED_BYTES: usize = 40;
 const CAUSE_BYTES_MAX: usize = 4096;
@@ -152,6 +155,15 @@ impl Body {
 
 /// Writes the header frame of an envelope whose tensors travel in one form.
 pub fn encode(envelope: &Envelope, sequence: u64, form: Form) -> Result<Vec<u8>, LinkError> {
+    encode_each(envelope, sequence, |_| form)
+}
+
+/// Writes the header frame of an envelope, given the form of each tensor.
+pub(super) fn encode_each(
+    envelope: &Envelope,
+    sequence: u64,
+    form: impl Fn(usize) -> Form,
+) -> Result<Vec<u8>, LinkError> {
     let Envelope { address, body } = envelope;
     let tensors: &[(u16, Tensor)] = if let Body::Tensors(tensors) = body {
         tensors
@@ -173,7 +185,8 @@ pub fn encode(envelope: &Envelope, sequence: u64, form: Form) -> Result<Vec<u8>,
     header.extend_from_slice(&address.step.0.to_le_bytes());
     let micros = u64::try_from(address.time_left.as_micros()).unwrap_or(u64::MAX);
     header.extend_from_slice(&micros.to_le_bytes());
-    for (port, tensor) in tensors {
+    for (index, (port, tensor)) in tensors.iter().enumerate() {
+        let form = form(index);
         let rank = tensor.shape().len();
         let rank = u8::try_from(rank)
             .ok()
@@ -188,6 +201,7 @@ pub fn encode(envelope: &Envelope, sequence: u64, form: Form) -> Result<Vec<u8>,
         for &size in tensor.shape() {
             header.extend_from_slice(&(size as u64).to_le_bytes());
         }
+        form.write(&mut header);
     }
     match body {
         Body::Failure(failure) => encode_failure(failure, &mut header),
@@ -276,22 +290,14 @@ impl Header {
         matches!(self.announced, Announced::Tensors(_))
     }
 
-    /// Puts the payloads of the frames behind the header to what it says of them.
+    /// Puts the payloads of the frames behind the header, and slots that the ledger lends, to what it says of them.
     pub(super) fn claim(
         self,
         payloads: Vec<Payload>,
+        ledger: Option<&Arc<Ledger>>,
         moved: &mut Moved,
     ) -> Result<Envelope, LinkError> {
-        let expected = match &self.announced {
-            Announced::Tensors(all) => all.len(),
-            Announced::Other(_) => 0,
-        };
-        if payloads.len() != expected {
-            return Err(LinkError::Frames {
-                seen: payloads.len() + 1,
-                expected: expected + 1,
-            });
-        }
+        let payloads = self.with_slots(payloads, ledger)?;
         let body = match self.announced {
             Announced::Other(body) => body,
             Announced::Tensors(descriptions) => {
@@ -308,13 +314,49 @@ impl Header {
             body,
         })
     }
+
+    /// Returns the payload of each tensor. Every slot is taken before anything is refused: so it is let go whatever is wrong
+    /// with the rest.
+    fn with_slots(
+        &self,
+        frames: Vec<Payload>,
+        ledger: Option<&Arc<Ledger>>,
+    ) -> Result<Vec<Payload>, LinkError> {
+        let descriptions: &[Description] = match &self.announced {
+            Announced::Tensors(all) => all,
+            Announced::Other(_) => &[],
+        };
+        let lend = |(index, is): (usize, &Description)| {
+            let Form::Slot(range) = is.form else {
+                return None;
+            };
+            let lent = ledger.ok_or(SlotError::NoArena);
+            let lent = lent.and_then(|ledger| ledger.lend(range));
+            let lent = lent.map_err(|cause| LinkError::Slot { index, cause });
+            Some(lent.map(Payload::Slot))
+        };
+        let slots: Vec<_> = descriptions.iter().enumerate().map(lend).collect();
+        let expected = slots.iter().filter(|slot| slot.is_none()).count();
+        if frames.len() != expected {
+            return Err(LinkError::Frames {
+                seen: frames.len() + 1,
+                expected: expected + 1,
+            });
+        }
+        let mut frames = frames.into_iter();
+        let payloads = slots.into_iter();
+        let payloads = payloads.filter_map(|slot| slot.or_else(|| frames.next().map(Ok)));
+        payloads.collect()
+    }
 }
 
-/// Reads an envelope from its header and the payloads of the frames behind it. Returns the sequence number too.
+/// Reads an envelope from its header and the payloads of the frames behind it; there are no slots. Returns the sequence
+/// number too.
 pub fn decode(header: &[u8], payloads: Vec<Payload>) -> Result<(Envelope, u64), LinkError> {
     let header = decode_header(header)?;
     let sequence = header.sequence;
-    Ok((header.claim(payloads, &mut Moved::default())?, sequence))
+    let envelope = header.claim(payloads, None, &mut Moved::default())?;
+    Ok((envelope, sequence))
 }
 
 fn descriptions(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Description>, LinkError> {
@@ -331,7 +373,7 @@ fn description(reader: &mut Reader<'_>) -> Result<Description, LinkError> {
     let port = reader.u16()?;
     let dtype = known(&DType::ALL, "dtype", reader.u8()?)?;
     let rank = usize::from(reader.u8()?);
-    let form = Form::of_code(reader.u8()?)?;
+    let form = reader.u8()?;
     reader.zeros(3)?;
     if rank > RANK_MAX {
         return Err(LinkError::Rank {
@@ -348,7 +390,7 @@ fn description(reader: &mut Reader<'_>) -> Result<Description, LinkError> {
         port,
         dtype,
         shape: (0..rank).map(|_| size(reader)).collect::<Result<_, _>>()?,
-        form,
+        form: Form::read(form, reader)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::types::{Endpoint, TensorError};
 
-use super::Form;
+use super::{Form, SlotError};
 
 /// Failure of a link, or something on it that is no envelope.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,16 @@ pub enum LinkError {
     Connect { endpoint: Endpoint, cause: String },
     #[error("the name {name:?} of a producer has {} bytes, expected 1 to {max}", name.len())]
     NameLength { name: String, max: usize },
+    #[error(
+        "{endpoint} is beyond this machine, and links there have to be encrypted: give each host a key"
+    )]
+    NoKeys { endpoint: Endpoint },
+    #[error("no host of the configuration has a key and listens at {endpoint}")]
+    UnknownHost { endpoint: Endpoint },
+    #[error(
+        "the installed libzmq cannot encrypt: one with CURVE is needed for links to other hosts"
+    )]
+    NoCurve,
     #[error("socket failed: {0}")]
     Socket(String),
     #[error("message has {seen} frames, expected {expected}")]
@@ -47,6 +57,10 @@ pub enum LinkError {
     },
     #[error("payload of tensor {index}: {cause}")]
     Payload { index: usize, cause: TensorError },
+    #[error("slot of tensor {index}: {cause}")]
+    Slot { index: usize, cause: SlotError },
+    #[error("cannot make an arena of {bytes} bytes: {cause}")]
+    Arena { bytes: usize, cause: String },
     #[error("the name of a producer is not UTF-8")]
     Name,
     #[error("a producer that was not let in sent an envelope")]

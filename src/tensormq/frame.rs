@@ -13,7 +13,7 @@
 //! 0x81 [`Welcome`](super::Welcome), 0x82 [`Refusal`](super::Refusal), 0x83 [`Grant`](super::Grant).
 //! This beginning and the whole of a refusal stay as they are in later versions, so that any two can say why they part.
 
-use super::LinkError;
+use super::{LinkError, SlotId};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"BFMQ");
 /// Version of the protocol that this program speaks.
@@ -41,6 +41,14 @@ pub(super) fn begin(kind: u8, count: u16, room: usize) -> Vec<u8> {
 /// Tells the kind of a frame that somebody else may have made, of this version.
 pub(super) fn kind(frame: &[u8]) -> Result<u8, LinkError> {
     Reader::begin(frame).map(|(_, kind, _)| kind)
+}
+
+/// Writes slots: offset `u64`, generation `u64`.
+pub(super) fn put_slots(frame: &mut Vec<u8>, slots: &[SlotId]) {
+    for slot in slots {
+        frame.extend_from_slice(&slot.offset.to_le_bytes());
+        frame.extend_from_slice(&slot.generation.to_le_bytes());
+    }
 }
 
 /// Returns the start of a text that has at most so many bytes.
@@ -123,6 +131,18 @@ impl<'a> Reader<'a> {
             }),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn slot(&mut self) -> Result<SlotId, LinkError> {
+        Ok(SlotId {
+            offset: self.u64()?,
+            generation: self.u64()?,
+        })
+    }
+
+    /// Takes a number of slots that somebody has bounded.
+    pub(super) fn slots(&mut self, count: usize) -> Result<Vec<SlotId>, LinkError> {
+        (0..count).map(|_| self.slot()).collect()
     }
 
     /// Takes text; what is no UTF-8 is replaced.

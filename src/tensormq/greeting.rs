@@ -1,7 +1,7 @@
 //! How two ends of a link get to know each other: [`Hello`] of the producer, answered by [`Welcome`] or [`Refusal`].
 
 use super::frame::{self, Reader, expect_kind, no_count};
-use super::{Digest, LinkError, Party};
+use super::{Announcement, Digest, LEASES_MAX, LinkError, Party, SlotId};
 
 /// Bytes of a producer's name at most.
 pub const NAME_BYTES_MAX: usize = 200;
@@ -16,10 +16,12 @@ pub struct Hello {
     pub connection: u32,
     /// Unique among the producers of a consumer; a later producer of the same name replaces an earlier one.
     pub name: String,
+    /// Where it will send tensors in slots of, if it may.
+    pub arena: Option<Announcement>,
 }
 
 /// Answer to a producer that is let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// Of the consumer.
     pub incarnation: u64,
@@ -28,6 +30,9 @@ pub struct Welcome {
     pub window: u32,
     /// How many of them may be sent now: fewer than the window where envelopes of an earlier connection still wait.
     pub credits: u32,
+    /// Slots of its arena that the consumer still holds, each as often as it does, at most [`LEASES_MAX`]; `None` if the arena is
+    /// not mapped, so that tensors come as bytes.
+    pub held: Option<Vec<SlotId>>,
 }
 
 /// Answer to a producer that is not let in.
@@ -47,17 +52,25 @@ impl Hello {
     /// | 8 | 8 | incarnation of the producer's process |
     /// | 16 | 32 | digest of its configuration |
     /// | 48 | 4 | connection |
-    /// | 52 | 1 | arena: 0, none |
+    /// | 52 | 1 | arena: 0 none, 1 one |
     /// | 53 | 1 | bytes of the name, at least 1, at most [`NAME_BYTES_MAX`] |
     /// | 54 | 2 | zero |
-    /// | 56 | … | name, UTF-8 |
+    /// | 56 | 24 | of an arena: process `u32`, descriptor `u32`, bytes `u64`, id `u64` |
+    /// | … | … | name, UTF-8 |
     pub fn encode(&self) -> Vec<u8> {
         let name = frame::truncate(&self.name, NAME_BYTES_MAX);
-        let mut frame = frame::begin(frame::HELLO, 0, 48 + name.len());
+        let mut frame = frame::begin(frame::HELLO, 0, 72 + name.len());
         frame.extend_from_slice(&self.party.incarnation.to_le_bytes());
         frame.extend_from_slice(&self.party.digest.0);
         frame.extend_from_slice(&self.connection.to_le_bytes());
-        frame.extend_from_slice(&[0, name.len() as u8, 0, 0]);
+        let arena = u8::from(self.arena.is_some());
+        frame.extend_from_slice(&[arena, name.len() as u8, 0, 0]);
+        if let Some(arena) = &self.arena {
+            frame.extend_from_slice(&arena.process.to_le_bytes());
+            frame.extend_from_slice(&arena.descriptor.to_le_bytes());
+            frame.extend_from_slice(&arena.bytes.to_le_bytes());
+            frame.extend_from_slice(&arena.id.to_le_bytes());
+        }
         frame.extend_from_slice(name.as_bytes());
         frame
     }
@@ -72,7 +85,7 @@ impl Hello {
             digest: Digest(reader.array()?),
         };
         let connection = reader.u32()?;
-        no_arena(reader.u8()?)?;
+        let has_arena = arena(reader.u8()?)?;
         let length = usize::from(reader.u8()?);
         reader.zeros(2)?;
         if !(1..=NAME_BYTES_MAX).contains(&length) {
@@ -81,6 +94,11 @@ impl Hello {
                 seen: length as u64,
             });
         }
+        let arena = if has_arena {
+            Some(announcement(&mut reader)?)
+        } else {
+            None
+        };
         let name = str::from_utf8(reader.take(length)?).map_err(|_| LinkError::Name)?;
         let name = name.to_owned();
         reader.end()?;
@@ -88,6 +106,7 @@ impl Hello {
             party,
             connection,
             name,
+            arena,
         })
     }
 }
@@ -97,20 +116,25 @@ impl Welcome {
     ///
     /// | offset | size | field |
     /// |---|---|---|
-    /// | 0 | 8 | beginning of kind 0x81, count 0 |
+    /// | 0 | 8 | beginning of kind 0x81, count: number of slots held |
     /// | 8 | 8 | incarnation of the consumer's process |
     /// | 16 | 4 | connection, as in the hello |
     /// | 20 | 4 | window |
     /// | 24 | 4 | credits |
-    /// | 28 | 1 | arena: 0, not mapped |
+    /// | 28 | 1 | arena: 0 not mapped, 1 mapped |
     /// | 29 | 3 | zero |
-    pub fn encode(self) -> Vec<u8> {
-        let mut frame = frame::begin(frame::WELCOME, 0, 24);
+    /// | 32 | … | slots held, each: offset `u64`, generation `u64` |
+    pub fn encode(&self) -> Vec<u8> {
+        let held = self.held.as_deref().unwrap_or_default();
+        let held = &held[..held.len().min(LEASES_MAX)];
+        let room = 24 + 16 * held.len();
+        let mut frame = frame::begin(frame::WELCOME, held.len() as u16, room);
         frame.extend_from_slice(&self.incarnation.to_le_bytes());
         frame.extend_from_slice(&self.connection.to_le_bytes());
         frame.extend_from_slice(&self.window.to_le_bytes());
         frame.extend_from_slice(&self.credits.to_le_bytes());
-        frame.extend_from_slice(&[0; 4]);
+        frame.extend_from_slice(&[u8::from(self.held.is_some()), 0, 0, 0]);
+        frame::put_slots(&mut frame, held);
         frame
     }
 
@@ -118,15 +142,25 @@ impl Welcome {
     pub fn decode(frame: &[u8]) -> Result<Self, LinkError> {
         let (mut reader, kind, count) = Reader::begin(frame)?;
         expect_kind(kind, frame::WELCOME)?;
-        no_count(count)?;
-        let welcome = Self {
+        let mut welcome = Self {
             incarnation: reader.u64()?,
             connection: reader.u32()?,
             window: reader.u32()?,
             credits: reader.u32()?,
+            held: None,
         };
-        no_arena(reader.u8()?)?;
+        let mapped = arena(reader.u8()?)?;
         reader.zeros(3)?;
+        let count = usize::from(count);
+        if count > if mapped { LEASES_MAX } else { 0 } {
+            return Err(LinkError::Field {
+                field: "count",
+                seen: count as u64,
+            });
+        }
+        if mapped {
+            welcome.held = Some(reader.slots(count)?);
+        }
         reader.end()?;
         Ok(welcome)
     }
@@ -166,12 +200,22 @@ impl Refusal {
     }
 }
 
-fn no_arena(seen: u8) -> Result<(), LinkError> {
-    if seen == 0 {
-        return Ok(());
-    }
-    Err(LinkError::Field {
-        field: "arena",
-        seen: seen.into(),
+fn announcement(reader: &mut Reader<'_>) -> Result<Announcement, LinkError> {
+    Ok(Announcement {
+        process: reader.u32()?,
+        descriptor: reader.u32()?,
+        bytes: reader.u64()?,
+        id: reader.u64()?,
     })
+}
+
+fn arena(seen: u8) -> Result<bool, LinkError> {
+    match seen {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(LinkError::Field {
+            field: "arena",
+            seen: seen.into(),
+        }),
+    }
 }

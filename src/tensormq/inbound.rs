@@ -1,50 +1,29 @@
 //! The consumer's end of its links: a ROUTER per carrier that all producers connect to.
 
 use std::collections::HashMap;
-use std::fmt;
+use std::sync::Arc;
 
-use crate::types::Endpoint;
+use tracing::warn;
 
+use crate::types::{Endpoint, PublicKey};
+
+use super::credit::RETURNS_MAX;
 use super::envelope::decode_header;
 use super::frame::{self, HELLO};
 use super::greeting::{Hello, Refusal, Welcome};
-use super::socket::{Context, Edges, Message, Socket};
-use super::{Addressed, Envelope, Grant, LinkError, Moved, Party, Window};
+use super::received::{Discarded, Peer, Received};
+use super::shm::{Announcement, Bell, Ledger, Origin};
+use super::socket::{Context, Edges, Message, Rekeyed, Socket};
+use super::{Grant, LinkError, Moved, Party, Window};
 
 /// Control messages that may wait beside a full window.
 const CONTROL_MESSAGES_MAX: u32 = 1 << 14;
 /// Grants in which a window is handed back.
 const GRANTS_PER_WINDOW: u32 = 16;
+/// Told to a producer that shows no key of the configuration.
+const NO_KEY: &str = "no host of the configuration here has its key";
 /// Producers of one consumer.
 pub const PEERS_MAX: usize = 1024;
-
-/// Index of a producer at one consumer. A producer that connects again keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer(usize);
-
-/// An envelope and who sent it. A tensor envelope holds one credit of that producer until
-/// [`Inbound::release`].
-#[derive(Debug)]
-pub struct Received {
-    pub envelope: Envelope,
-    pub peer: Peer,
-    /// Envelopes of this connection that were lost just before this one.
-    pub lost: u64,
-}
-
-/// A message that was not believed.
-#[derive(Debug)]
-pub struct Discarded {
-    pub error: LinkError,
-    /// What it was for, where the header was sound and its producer has been let in: that request waits in vain.
-    pub of: Option<Addressed>,
-}
-
-impl fmt::Display for Discarded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
 
 /// A producer by its name. It lives on when its connection is replaced, so that the envelopes that a consumer holds of it
 /// are never more than the window, however often it connects.
@@ -58,6 +37,8 @@ struct Producer {
     held: u32,
     /// Credits to hand back with the next grant.
     owed: u32,
+    /// What it has lent, if its arena is mapped here.
+    ledger: Option<Arc<Ledger>>,
 }
 
 #[derive(Debug, Clone)]
@@ -68,17 +49,22 @@ struct Connection {
     identity: Vec<u8>,
     /// What the producer calls it.
     number: u32,
+    /// What its host has shown, on a socket where it has to.
+    key: Option<PublicKey>,
 }
 
 #[derive(Debug)]
 struct Door {
     socket: Socket,
+    /// Where it listens, if all who come are of this host.
+    on_host: Option<String>,
     by_identity: HashMap<Vec<u8>, usize>,
 }
 
 /// Receives envelopes and grants credits.
 #[derive(Debug)]
 pub struct Inbound {
+    context: Context,
     party: Party,
     window: Window,
     doors: Vec<Door>,
@@ -88,10 +74,14 @@ pub struct Inbound {
     by_name: HashMap<String, usize>,
     moved: Moved,
     discarded: u64,
+    /// Rung by tensors that are let go.
+    bell: Arc<Bell>,
+    /// A producer could not be told of some.
+    unreturned: bool,
 }
 
 impl Inbound {
-    /// Binds a socket per endpoint. On inproc tensors come as handles, elsewhere as bytes.
+    /// Binds a socket per endpoint. On inproc tensors come as handles, on ipc in slots or as bytes, on tcp as bytes.
     pub fn bind(
         context: &Context,
         endpoints: &[Endpoint],
@@ -102,10 +92,13 @@ impl Inbound {
         let open = |endpoint| {
             Ok(Door {
                 socket: context.bind(endpoint, high_water_mark)?,
+                on_host: matches!(endpoint, Endpoint::Ipc(_)).then(|| endpoint.to_string()),
                 by_identity: HashMap::new(),
             })
         };
+        let bell = Bell::new().map_err(|error| LinkError::Socket(error.to_string()))?;
         Ok(Self {
+            context: context.clone(),
             party: context.party(),
             window,
             doors: endpoints
@@ -117,6 +110,8 @@ impl Inbound {
             by_name: HashMap::new(),
             moved: Moved::default(),
             discarded: 0,
+            bell: Arc::new(bell),
+            unreturned: false,
         })
     }
 
@@ -128,20 +123,24 @@ impl Inbound {
             .collect()
     }
 
-    /// Takes the next envelope, if one waits. Greetings are answered here. The inner error is a message that was
-    /// discarded; the link goes on.
+    /// Takes the next envelope, if one waits. Greetings are answered here, and slots that were let go are given back. The
+    /// inner error is a message that was discarded; the link goes on.
     pub fn try_receive(&mut self) -> Result<Option<Result<Received, Discarded>>, LinkError> {
+        self.give_back()?;
         let mut empty = 0;
         while empty < self.doors.len() {
             let door = self.turn;
-            let Some(message) = self.doors[door].socket.try_receive()? else {
+            if self.doors[door].socket.rekey()? != Rekeyed::Same {
+                self.expel(door)?;
+            }
+            let Some(mut message) = self.doors[door].socket.try_receive()? else {
                 self.turn = (door + 1) % self.doors.len();
                 empty += 1;
                 continue;
             };
             empty = 0;
             let taken = if frame::kind(&message.header).is_ok_and(|kind| kind == HELLO) {
-                self.greet(door, &message)?.map(|()| None)
+                self.greet(door, &mut message)?.map(|()| None)
             } else {
                 self.take(door, message)?.map(Some)
             };
@@ -173,11 +172,12 @@ impl Inbound {
 
     /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
     pub fn edges(&self) -> Result<Edges, LinkError> {
-        let edges = self.doors.iter().map(|door| door.socket.edges());
+        let doors = self.doors.iter().map(|door| door.socket.edges());
+        let edges = doors.chain([Edges::of(&[self.bell.descriptor()])]);
         edges.collect::<Result<Vec<_>, _>>().map(Edges::join)
     }
 
-    /// Returns what was received as bytes.
+    /// Returns the payloads that were received other than as handles.
     pub fn moved(&self) -> Moved {
         self.moved
     }
@@ -207,8 +207,10 @@ impl Inbound {
         if credited {
             producer.held += 1;
         }
-        let moved = &mut self.moved;
-        let claimed = message.payloads.and_then(|all| header.claim(all, moved));
+        let (moved, ledger) = (&mut self.moved, producer.ledger.clone());
+        let claimed = message
+            .payloads
+            .and_then(|all| header.claim(all, ledger.as_ref(), moved));
         let peer = Peer(index);
         match claimed {
             Ok(envelope) => Ok(Ok(Received {
@@ -242,20 +244,28 @@ impl Inbound {
     fn greet(
         &mut self,
         door: usize,
-        message: &Message,
+        message: &mut Message,
     ) -> Result<Result<(), Discarded>, LinkError> {
         let hello = match Hello::decode(&message.header) {
             Ok(hello) => hello,
             Err(error) => return Ok(Err(Discarded { error, of: None })),
         };
-        let number = hello.connection;
+        let (number, arena) = (hello.connection, hello.arena);
         let at = Connection {
             socket: door,
             identity: message.identity.to_vec(),
             number,
+            key: self.doors[door]
+                .socket
+                .is_locked()
+                .then(|| message.key())
+                .flatten(),
         };
         match self.admit(hello, at)? {
-            Ok(index) => self.welcome(index).map(Ok),
+            Ok(index) => {
+                self.producers[index].ledger = self.ledger(index, arena);
+                self.welcome(index).map(Ok)
+            }
             Err((name, reason)) => {
                 self.refuse(door, &message.identity, number, reason.clone())?;
                 let error = LinkError::Refused { name, reason };
@@ -271,6 +281,10 @@ impl Inbound {
         at: Connection,
     ) -> Result<Result<usize, (String, String)>, LinkError> {
         let Hello { party, name, .. } = hello;
+        // The connection may have been let in before its key was struck off.
+        if !self.doors[at.socket].socket.allows(at.key.as_ref()) {
+            return Ok(Err((name, NO_KEY.to_owned())));
+        }
         if party.digest != self.party.digest {
             let reason = format!(
                 "its configuration has the digest {}, this one {}: run the same configuration and release on both sides",
@@ -311,6 +325,7 @@ impl Inbound {
             expected: 0,
             held: 0,
             owed: 0,
+            ledger: None,
         };
         if index == self.producers.len() {
             self.producers.push(producer);
@@ -333,6 +348,7 @@ impl Inbound {
             let nothing = Grant {
                 connection: at.number,
                 credits: 0,
+                returned: Vec::new(),
             };
             let door = &mut self.doors[at.socket];
             if door
@@ -348,6 +364,42 @@ impl Inbound {
         Ok(None)
     }
 
+    /// Turns away the producers whose keys are not allowed any more.
+    fn expel(&mut self, door: usize) -> Result<(), LinkError> {
+        for index in 0..self.producers.len() {
+            let at = self.producers[index].at.clone();
+            let Door {
+                socket,
+                by_identity,
+                ..
+            } = &mut self.doors[door];
+            if at.socket == door
+                && !socket.allows(at.key.as_ref())
+                && by_identity.remove(&at.identity).is_some()
+            {
+                self.refuse(door, &at.identity, at.number, NO_KEY.to_owned())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what a producer that was let in lends from now on.
+    fn ledger(&self, index: usize, arena: Option<Announcement>) -> Option<Arc<Ledger>> {
+        let producer = &self.producers[index];
+        let origin = Origin {
+            endpoint: self.doors[producer.at.socket].on_host.clone()?,
+            producer: producer.name.clone(),
+            arena: arena?,
+        };
+        let ledger = self.context.ledgers().open(origin, &self.bell);
+        ledger
+            .inspect_err(|error| {
+                let producer = &producer.name;
+                warn!(producer, %error, "no shared memory, payloads come as bytes");
+            })
+            .ok()
+    }
+
     fn welcome(&mut self, index: usize) -> Result<(), LinkError> {
         let producer = &mut self.producers[index];
         producer.expected = 1;
@@ -357,6 +409,7 @@ impl Inbound {
             connection: producer.at.number,
             window: self.window.0,
             credits: self.window.0.saturating_sub(producer.held),
+            held: producer.ledger.as_ref().map(|ledger| ledger.restate()),
         };
         let at = &producer.at;
         let socket = &mut self.doors[at.socket].socket;
@@ -381,11 +434,41 @@ impl Inbound {
         let grant = Grant {
             connection: producer.at.number,
             credits: producer.owed,
+            returned: Vec::new(),
         };
         let at = &producer.at;
         let socket = &mut self.doors[at.socket].socket;
         if socket.send_to(&at.identity, &grant.encode())? == Some(true) {
             self.producers[index].owed = 0;
+        }
+        Ok(())
+    }
+    /// Tells producers of slots that were let go since the last time.
+    fn give_back(&mut self) -> Result<(), LinkError> {
+        if !self.bell.silence() && !self.unreturned {
+            return Ok(());
+        }
+        self.unreturned = false;
+        for producer in &mut self.producers {
+            let Some(ledger) = &producer.ledger else {
+                continue;
+            };
+            let (at, owed) = (&producer.at, &mut producer.owed);
+            let socket = &mut self.doors[at.socket].socket;
+            let all = ledger.give_back(RETURNS_MAX, |returned| {
+                let grant = Grant {
+                    connection: at.number,
+                    credits: *owed,
+                    returned,
+                };
+                let sent = socket.send_to(&at.identity, &grant.encode())? == Some(true);
+                if sent {
+                    *owed = 0;
+                }
+                Ok::<_, LinkError>(sent)
+            })?;
+            // A producer that is gone asks for what is held when it comes again.
+            self.unreturned |= !all;
         }
         Ok(())
     }

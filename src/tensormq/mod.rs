@@ -10,12 +10,16 @@
 //!
 //! Within a process a tensor travels as a handle: the frame *is* a reference to the shared memory, owned by the
 //! message and freed by the message's own free function, so a message that libzmq discards leaks nothing. No payload
-//! byte is copied. Between processes its bytes travel, from where they lie into the kernel, and out of it into the message
+//! byte is copied. Between processes of one host it lies in memory of the producer that the consumer maps ([`Arena`]), and what
+//! travels is where. Where there is no such memory, no room in it, or too little to be worth it, its bytes travel, from where they lie into the kernel, and out of it into the message
 //! that the received tensor then lies in ([`Form`]).
 //!
 //! A connection between processes may break at any time. The producer hears of it ([`Polled::lost`]), says which requests may
 //! have been in transit, connects again and goes on with what waits. A process that was started again is told apart by
 //! its incarnation.
+//!
+//! Links between hosts are encrypted and both ends know each other by their keys ([`Keyring`]); the keys may change while
+//! links are up.
 //!
 //! Invariants: sends never block; every queue is bounded; per-connection sequence numbers make a loss visible; a handle is
 //! accepted from an inproc socket only; the decoders never panic, never allocate what a header merely claims, and nothing that
@@ -30,12 +34,16 @@ mod error;
 mod frame;
 mod greeting;
 mod inbound;
+mod keys;
+mod lending;
 mod outbound;
 mod party;
 mod payload;
+mod received;
+mod shm;
 mod socket;
 
-pub use credit::{Grant, Window};
+pub use credit::{Grant, RETURNS_MAX, Window};
 pub use envelope::{
     Addressed, BlockState, Body, Condition, Envelope, HEADER_BYTES_MAX, LostReceiver, decode,
     encode,
@@ -43,8 +51,14 @@ pub use envelope::{
 pub use error::LinkError;
 pub use frame::VERSION;
 pub use greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
-pub use inbound::{Discarded, Inbound, PEERS_MAX, Peer, Received};
+pub use inbound::{Inbound, PEERS_MAX};
+pub use keys::{HostKeys, KeyPair, Keyring};
 pub use outbound::{LinkState, LostPeer, Outbound, Polled};
 pub use party::{Digest, Party};
 pub use payload::{Form, Moved, Payload};
+pub use received::{Discarded, Peer, Received};
+pub use shm::{
+    ARENA_BYTES, ARENA_BYTES_MAX, Announcement, Arena, INLINE_BYTES_MAX, LEASES_MAX, MapError,
+    SlotBuffer, SlotError, SlotId, SlotRange,
+};
 pub use socket::{Context, Edges};

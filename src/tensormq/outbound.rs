@@ -17,13 +17,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use tracing::{info, warn};
 
-use crate::types::{Endpoint, RequestId};
+use crate::types::{Endpoint, RequestId, Tensor};
 
-use super::envelope::{Body, encode};
+use super::envelope::{Body, encode_each};
 use super::frame::{self, GRANT, REFUSAL, WELCOME};
 use super::greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
-use super::socket::{Connection, Context, Edges, Socket};
-use super::{Envelope, Form, Grant, LinkError, Moved, Party};
+use super::lending::Lending;
+use super::socket::{Connection, Context, Edges, Rekeyed, Socket};
+use super::{Arena, Envelope, Form, Grant, LinkError, Moved, Party};
 
 /// Messages in the pipe to the consumer. Credits bound those with tensors.
 const HIGH_WATER_MARK: i32 = 1 << 14;
@@ -92,6 +93,11 @@ pub struct Outbound {
     sent: VecDeque<RequestId>,
     /// Requests of the newest other messages of this connection that a request depends on.
     failed: VecDeque<RequestId>,
+    /// Why the last attempt to connect failed.
+    failure: Option<String>,
+    /// The last attempt to connect was denied, and no other has been made since.
+    denied: bool,
+    lending: Lending,
     moved: Moved,
     dropped: u64,
 }
@@ -120,6 +126,9 @@ impl Outbound {
             urgent: VecDeque::new(),
             sent: VecDeque::new(),
             failed: VecDeque::new(),
+            failure: None,
+            denied: false,
+            lending: Lending::default(),
             moved: Moved::default(),
             dropped: 0,
         };
@@ -129,10 +138,23 @@ impl Outbound {
         Ok(link)
     }
 
+    /// Sends tensors in slots of this arena where the carrier is ipc and the consumer can map it.
+    #[must_use]
+    pub fn with_arena(mut self, arena: &Arena) -> Self {
+        if matches!(self.endpoint, Endpoint::Ipc(_)) {
+            self.lending.set_arena(arena.clone());
+        }
+        self
+    }
+
     /// Sends as soon as the link and its credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
-    pub fn send(&mut self, envelope: Envelope) -> Result<(), LinkError> {
-        match &envelope.body {
-            Body::Tensors(_) => self.waiting.push_back(envelope),
+    pub fn send(&mut self, mut envelope: Envelope) -> Result<(), LinkError> {
+        match &mut envelope.body {
+            Body::Tensors(tensors) => {
+                // Now rather than when it is sent: the producer's other links send the same tensors now.
+                self.lending.place(tensors, &mut self.moved);
+                self.waiting.push_back(envelope);
+            }
             // A peer that takes nothing any more would have them pile up; its requests end by their deadlines anyway.
             Body::Cancel if self.urgent.len() >= CANCELLATIONS_MAX => {}
             body => {
@@ -159,8 +181,8 @@ impl Outbound {
         if !matches!(self.state, LinkState::Up { .. }) {
             return Ok(progress);
         }
-        while let Some(envelope) = self.urgent.pop_front() {
-            if !self.transmit(&envelope)? {
+        while let Some(mut envelope) = self.urgent.pop_front() {
+            if !self.transmit(&mut envelope)? {
                 self.urgent.push_front(envelope);
                 return Ok(progress);
             }
@@ -174,9 +196,9 @@ impl Outbound {
             }
         }
         while self.credits > 0
-            && let Some(envelope) = self.waiting.pop_front()
+            && let Some(mut envelope) = self.waiting.pop_front()
         {
-            if !self.transmit(&envelope)? {
+            if !self.transmit(&mut envelope)? {
                 self.waiting.push_front(envelope);
                 return Ok(progress);
             }
@@ -194,17 +216,43 @@ impl Outbound {
     /// Looks at what has become of the connection, takes what has arrived and sends what that allows.
     pub fn poll(&mut self) -> Result<Polled, LinkError> {
         let mut polled = Polled::default();
+        if self.socket.rekey()? == Rekeyed::Reconnected {
+            polled.progress = true;
+            let cause = format!("the connection to {} is made anew", self.endpoint);
+            let refused = matches!(self.state, LinkState::Refused { .. });
+            if !refused {
+                polled.lost = self.lose(LinkState::Connecting, cause);
+            }
+            if polled.lost.is_some() {
+                return Ok(polled);
+            }
+        }
         while let Some(change) = self.socket.next_change()? {
             polled.progress = true;
             match change {
                 Connection::Made => {
+                    self.socket.settle();
+                    self.denied = false;
                     polled.lost = self.lose(LinkState::Connecting, self.broken());
                     self.greet()?;
                 }
                 Connection::Failed(cause) => {
-                    warn!(link = %self.endpoint, producer = self.name, cause, "no connection");
+                    if self.failure.as_ref() != Some(&cause) {
+                        warn!(link = %self.endpoint, producer = self.name, cause, "no connection");
+                    }
+                    self.failure = Some(cause);
+                    self.socket.try_next_key()?;
                 }
+                Connection::Denied(cause) => {
+                    self.denied = true;
+                    polled.lost = self.refuse(cause);
+                    self.socket.try_again();
+                }
+                // The attempt that was denied, which is known.
+                Connection::Broken if self.denied => {}
                 Connection::Broken => {
+                    // Should libzmq, after something that is no ZMTP, not do so by itself.
+                    self.socket.try_again();
                     polled.lost = self.lose(LinkState::Connecting, self.broken());
                 }
             }
@@ -269,9 +317,19 @@ impl Outbound {
         }
     }
 
-    /// Returns what was sent as bytes.
+    /// Returns the payloads that were sent other than as handles.
     pub fn moved(&self) -> Moved {
         self.moved
+    }
+
+    /// Returns how many slots the consumer has, each counted as often as it has it.
+    pub fn leases(&self) -> usize {
+        self.lending.count()
+    }
+
+    /// Returns how many slots came back that the consumer did not have.
+    pub fn refused_returns(&self) -> u64 {
+        self.lending.refused()
     }
 
     /// Returns how many messages without tensors were dropped, as too many waited.
@@ -295,8 +353,9 @@ impl Outbound {
             party: self.party,
             connection: self.connection,
             name: self.name.clone(),
+            arena: self.lending.announcement(),
         };
-        self.greeted = self.socket.send(&hello.encode(), &[])?;
+        self.greeted = self.socket.send(&hello.encode(), Vec::new())?;
         Ok(self.greeted)
     }
 
@@ -319,6 +378,7 @@ impl Outbound {
                 if grant.connection == self.connection && self.peer().is_some() {
                     let credits = self.credits.saturating_add(grant.credits);
                     self.credits = credits.min(self.window);
+                    self.lending.take_back(&grant.returned);
                 }
             }
             REFUSAL => return Refusal::decode(frame).map(|_| None),
@@ -330,8 +390,12 @@ impl Outbound {
     fn welcomed(&mut self, welcome: Welcome) {
         let incarnation = welcome.incarnation;
         self.state = LinkState::Up { incarnation };
+        let held = welcome.held.as_deref();
+        self.lending
+            .welcomed(incarnation, held.is_some(), held.unwrap_or_default());
         self.window = welcome.window;
         self.credits = welcome.credits.min(welcome.window);
+        self.failure = None;
         self.sequence = 1;
         self.sent.clear();
         self.failed.clear();
@@ -375,23 +439,43 @@ impl Outbound {
         })
     }
 
-    fn transmit(&mut self, envelope: &Envelope) -> Result<bool, LinkError> {
-        let form = self.socket.form();
-        let header = encode(envelope, self.sequence, form)?;
-        let tensors: &[_] = if let Body::Tensors(tensors) = &envelope.body {
-            tensors
-        } else {
-            &[]
+    fn transmit(&mut self, envelope: &mut Envelope) -> Result<bool, LinkError> {
+        let tensors: &mut [(u16, Tensor)] = match &mut envelope.body {
+            Body::Tensors(tensors) => tensors,
+            _ => &mut [],
         };
-        let sent = self.socket.send(&header, tensors)?;
+        self.lending.place(tensors, &mut self.moved);
+        let of_socket = self.socket.form();
+        let form = |(index, (_, tensor)): (usize, &(u16, Tensor))| match of_socket {
+            Form::Bytes => self.lending.form(tensor, index),
+            form => form,
+        };
+        let forms: Vec<Form> = tensors.iter().enumerate().map(form).collect();
+        let framed = tensors.iter().zip(&forms);
+        let framed = framed.filter(|(_, form)| !matches!(form, Form::Slot(_)));
+        let framed: Vec<_> = framed.map(|((_, tensor), _)| tensor.clone()).collect();
+        let header = encode_each(envelope, self.sequence, |index| forms[index])?;
+        let sent = self.socket.send(&header, framed)?;
         if sent {
             self.sequence += 1;
-            if form == Form::Bytes {
-                let bytes = tensors.iter().map(|(_, tensor)| tensor.byte_count() as u64);
-                self.moved.bytes += bytes.sum::<u64>();
-            }
+            self.account(envelope, &forms);
         }
         Ok(sent)
+    }
+
+    fn account(&mut self, sent: &Envelope, forms: &[Form]) {
+        let Body::Tensors(tensors) = &sent.body else {
+            return;
+        };
+        for ((_, tensor), &form) in tensors.iter().zip(forms) {
+            let bytes = tensor.byte_count() as u64;
+            match form {
+                Form::Handle => {}
+                Form::Bytes => self.moved.bytes += bytes,
+                Form::Slot(_) => self.moved.lent += bytes,
+            }
+            self.lending.sent(tensor, form);
+        }
     }
 }
 

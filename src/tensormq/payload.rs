@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::types::{DType, HostMemory, Shape, Tensor, TensorError};
 
-use super::LinkError;
 use super::envelope::Description;
+use super::frame::Reader;
+use super::{LinkError, SlotId, SlotRange};
 
 /// How the payload of a tensor travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +15,8 @@ pub enum Form {
     Handle,
     /// A frame of the elements, row-major.
     Bytes,
+    /// No frame: the elements lie in the producer's arena; within one host only.
+    Slot(SlotRange),
 }
 
 /// The payload of one tensor as it came.
@@ -21,6 +24,7 @@ pub enum Form {
 pub enum Payload {
     Handle(Tensor),
     Bytes(Arc<dyn HostMemory>),
+    Slot(Arc<dyn HostMemory>),
 }
 
 /// Payload bytes that a link moved; handles move none.
@@ -28,34 +32,50 @@ pub enum Payload {
 pub struct Moved {
     /// Sent or received in frames.
     pub bytes: u64,
-    /// Of them, those that this program copied itself, as they lay where their dtype cannot be read.
+    /// Sent or received in slots.
+    pub lent: u64,
+    /// Those that this program copied itself: into slots, or because they lay where their dtype cannot be read.
     pub copied: u64,
 }
 
 impl Form {
-    const ALL: [Self; 2] = [Self::Handle, Self::Bytes];
-
     pub(super) fn code(self) -> u8 {
-        self as u8
+        match self {
+            Self::Handle => 0,
+            Self::Bytes => 1,
+            Self::Slot(_) => 2,
+        }
     }
 
-    pub(super) fn of_code(code: u8) -> Result<Self, LinkError> {
-        let form = Self::ALL.get(usize::from(code)).copied();
-        form.ok_or(LinkError::Field {
-            field: "form",
-            seen: code.into(),
-        })
+    /// Reads what follows the code.
+    pub(super) fn read(code: u8, reader: &mut Reader<'_>) -> Result<Self, LinkError> {
+        match code {
+            0 => Ok(Self::Handle),
+            1 => Ok(Self::Bytes),
+            2 => Ok(Self::Slot(SlotRange {
+                slot: reader.slot()?,
+                start: reader.u64()?,
+                length: reader.u64()?,
+            })),
+            _ => Err(LinkError::Field {
+                field: "form",
+                seen: code.into(),
+            }),
+        }
+    }
+
+    /// Writes what follows the code.
+    pub(super) fn write(self, frame: &mut Vec<u8>) {
+        if let Self::Slot(range) = self {
+            let SlotId { offset, generation } = range.slot;
+            for number in [offset, generation, range.start, range.length] {
+                frame.extend_from_slice(&number.to_le_bytes());
+            }
+        }
     }
 }
 
 impl Payload {
-    fn form(&self) -> Form {
-        match self {
-            Self::Handle(_) => Form::Handle,
-            Self::Bytes(_) => Form::Bytes,
-        }
-    }
-
     /// Returns the tensor that a header describes, if this is it.
     pub(super) fn claim(
         self,
@@ -66,11 +86,16 @@ impl Payload {
         let Description {
             dtype, shape, form, ..
         } = is;
-        if form != self.form() {
+        let seen = match (&self, form) {
+            (Self::Handle(_), _) => Form::Handle,
+            (Self::Slot(_), Form::Slot(_)) => form,
+            (Self::Bytes(_) | Self::Slot(_), _) => Form::Bytes,
+        };
+        if seen != form {
             return Err(LinkError::Form {
                 index,
                 announced: form,
-                seen: self.form(),
+                seen,
             });
         }
         match self {
@@ -84,8 +109,12 @@ impl Payload {
                     seen: format!("{tensor:?}"),
                 })
             }
-            Self::Bytes(memory) => {
-                moved.bytes += memory.byte_count() as u64;
+            Self::Bytes(memory) | Self::Slot(memory) => {
+                let bytes = memory.byte_count() as u64;
+                match form {
+                    Form::Slot(_) => moved.lent += bytes,
+                    _ => moved.bytes += bytes,
+                }
                 over(memory, dtype, shape, moved)
                     .map_err(|cause| LinkError::Payload { index, cause })
             }

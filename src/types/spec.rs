@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Passes, Signature};
+use super::{Device, Passes, PublicKey, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ pub struct HostSpec {
     pub address: IpAddr,
     /// First port that it listens on for tensors; it takes as many after it as it has receivers.
     pub port: u16,
+    /// By which others know it: none, one, or several while one takes the place of another.
+    pub keys: Vec<PublicKey>,
 }
 
 /// Bounds that hold for every pipeline together.
@@ -245,6 +247,7 @@ impl HostSpec {
             name: "localhost".to_owned(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: Self::PORT,
+            keys: Vec::new(),
         }
     }
 }

@@ -133,7 +133,7 @@ fn read_envelope(tensors: usize, form: Form, header: &[u8]) -> Result<Option<Vec
         Form::Handle => Payload::Handle(
             Tensor::copy_of(DType::F32, vec![2], &[0; 8]).expect("8 bytes are two numbers"),
         ),
-        Form::Bytes => Payload::Bytes(Arc::new(vec![0; 8])),
+        Form::Bytes | Form::Slot(_) => Payload::Bytes(Arc::new(vec![0; 8])),
     };
     let (envelope, sequence) = decode(header, vec![payload; tensors])?;
     let again = encode(&envelope, sequence, form).expect("what was read can be written");

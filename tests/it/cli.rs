@@ -118,6 +118,10 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
             "only an ONNX or .pt2 model",
         ),
         (
+            &["infer", "m.pt", "--output", "o", "--isolation", "process"],
+            "in a configuration",
+        ),
+        (
             &["infer", "m.onnx", "--output", "o", "--output-name", "t"],
             "TorchScript",
         ),

@@ -299,6 +299,7 @@ fn apart() -> Plan {
             name: "edge".to_owned(),
             address: [127, 0, 0, 2].into(),
             port: 7000,
+            keys: Vec::new(),
         },
     ];
     spec.blocks[1].process = Some("heads".to_owned());

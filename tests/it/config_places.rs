@@ -1,6 +1,6 @@
 //! Hosts and processes in a configuration: what is said of them is what is read, and what cannot be is told.
 
-use blockflow::types::{BlockSpec, HostSpec, Spec};
+use blockflow::types::{BlockSpec, HostSpec, PublicKey, Spec};
 
 use crate::config::{load_text, load_with, report};
 
@@ -73,6 +73,7 @@ fn hosts_keep_their_order_and_take_variables() {
         name: name.into(),
         address: address.parse().expect("an address"),
         port,
+        keys: Vec::new(),
     };
     let expected = [
         host("zoo", "127.0.0.1", HostSpec::PORT),
@@ -219,30 +220,46 @@ fn each_bad_host_is_reported_with_its_line_and_what_would_be_right() {
 }
 
 #[test]
-fn a_host_beyond_this_machine_is_refused_for_want_of_keys() {
-    for address in [
-        "10.0.0.2",
-        "192.168.1.9",
-        "fd00::2",
-        "::ffff:10.0.0.2",
-        "8.8.8.8",
+fn a_host_has_a_key_or_several_and_each_bad_one_is_reported() {
+    // Each character that TOML or a shell might trip over is in one of them.
+    let keys = [
+        "Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID",
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7",
+    ];
+    let parsed = keys.map(|key| key.parse::<PublicKey>().expect("a key"));
+    let list = format!("[\"{}\", \"{}\"]", keys[0], keys[1]);
+    let text = |value: &str| format!("[hosts.a]\naddress = \"127.0.0.1\"\nkey = {value}\n");
+    let flow = "[blocks.b]\nmodel = \"b.onnx\"\n[pipelines.p]\nflow = [\"b\"]\n";
+    let one = format!("{}{flow}", text(&format!("\"{}\"", keys[1])));
+    assert_eq!(sound(&one).hosts[0].keys, parsed[1..]);
+    let both = format!("{}{flow}", text(&list));
+    assert_eq!(sound(&both).hosts[0].keys, parsed);
+    for value in [keys[0], list.as_str()] {
+        let spec = load_with(&one, &[("BLOCKFLOW_HOSTS__A__KEY", value)]).expect("sound");
+        assert!(spec.spec.hosts[0].keys.contains(&parsed[0]), "{value}");
+    }
+    let expected = "expected what `blockflow keys show` prints on that host";
+    for (value, told) in [
+        (
+            "\"short\"",
+            format!(":3: hosts.a.key: is \"short\"; {expected}"),
+        ),
+        ("7", format!(":3: hosts.a.key: is 7; {expected}")),
+        (
+            "[]",
+            ":3: hosts.a.key: is a list of 0 keys; expected 1 to 4 of them".into(),
+        ),
+        ("[3]", format!("hosts.a.key[0]: is 3; {expected}")),
     ] {
-        refused(
-            &format!(
-                "[hosts.a]\naddress = \"127.0.0.1\"\n[hosts.b]\nport = 1\naddress = {address:?}\n"
-            ),
-            &[
-                "and links beyond this machine need CURVE keys, which this version does not have; expected a loopback address",
-            ],
-        );
+        refused(&text(value), &[told.as_str()]);
     }
 }
 
 #[test]
 fn what_names_an_unsound_host_is_not_wrong_for_it() {
     let text = format!(
-        "{}[hosts.far]\naddress = \"10.0.0.2\"\n[hosts.near]\naddress = \"127.0.0.1\"\n",
+        "{}[hosts.far]\naddress = \"0.0.0.0\"\n[hosts.near]\naddress = \"127.0.0.1\"\n",
         blocks(["host = \"far\"", "threads = 1", "threads = 1"])
     );
-    refused(&text, &["hosts.far.address: is 10.0.0.2"]);
+    refused(&text, &["hosts.far.address: is 0.0.0.0"]);
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blockflow::tensormq::{
-    Addressed, BlockState, Body, Condition, Digest, Envelope, Form, Grant, HEADER_BYTES_MAX, Hello,
-    LinkError, LostReceiver, NAME_BYTES_MAX, Party, Payload, Refusal, VERSION, Welcome, decode,
-    encode,
+    Addressed, Announcement, BlockState, Body, Condition, Digest, Envelope, Form, Grant,
+    HEADER_BYTES_MAX, Hello, LinkError, LostReceiver, NAME_BYTES_MAX, Party, Payload, RETURNS_MAX,
+    Refusal, SlotId, SlotRange, VERSION, Welcome, decode, encode,
 };
 use blockflow::types::{
     DType, Epoch, Failure, FailureKind, HostMemory, PipelineId, RANK_MAX, RequestId, StepId,
@@ -87,6 +87,20 @@ fn states() -> impl Strategy<Value = BlockState> {
         })
 }
 
+fn slots(max: usize) -> impl Strategy<Value = Vec<SlotId>> {
+    let slot = any::<(u64, u64)>().prop_map(|(offset, generation)| SlotId { offset, generation });
+    prop::collection::vec(slot, 0..=max)
+}
+
+fn announcements() -> impl Strategy<Value = Announcement> {
+    any::<(u32, u32, u64, u64)>().prop_map(|(process, descriptor, bytes, id)| Announcement {
+        process,
+        descriptor,
+        bytes,
+        id,
+    })
+}
+
 fn forms() -> impl Strategy<Value = Form> {
     prop::sample::select(vec![Form::Handle, Form::Bytes])
 }
@@ -94,7 +108,7 @@ fn forms() -> impl Strategy<Value = Form> {
 fn carried(body: &Body, form: Form) -> Vec<Payload> {
     let payload = |(_, tensor): &(u16, Tensor)| match form {
         Form::Handle => Payload::Handle(tensor.clone()),
-        Form::Bytes => Payload::Bytes(Arc::new(tensor.bytes().to_vec())),
+        Form::Bytes | Form::Slot(_) => Payload::Bytes(Arc::new(tensor.bytes().to_vec())),
     };
     match body {
         Body::Tensors(tensors) => tensors.iter().map(payload).collect(),
@@ -104,8 +118,10 @@ fn carried(body: &Body, form: Form) -> Vec<Payload> {
 
 fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
-    (numbers, any::<[u8; 32]>(), "[a-z/é]{1,60}").prop_map(
-        |((incarnation, connection, window, credits), digest, name)| {
+    let arena = prop::option::of(announcements());
+    let shared = (arena, prop::option::of(slots(20)), slots(RETURNS_MAX));
+    (numbers, any::<[u8; 32]>(), "[a-z/é]{1,60}", shared).prop_map(
+        |((incarnation, connection, window, credits), digest, name, (arena, held, returned))| {
             let party = Party {
                 incarnation,
                 digest: Digest(digest),
@@ -114,16 +130,19 @@ fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
                 party,
                 connection,
                 name,
+                arena,
             };
             let welcome = Welcome {
                 incarnation,
                 connection,
                 window,
                 credits,
+                held,
             };
             let grant = Grant {
                 connection,
                 credits,
+                returned,
             };
             (hello, welcome, grant)
         },
@@ -237,6 +256,7 @@ fn frames_are_laid_out_as_documented() {
         party,
         connection: 9,
         name,
+        arena: None,
     };
     let mut expected = b"BFMQ\x02\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
     expected.extend([0xdd; 32]);
@@ -245,9 +265,46 @@ fn frames_are_laid_out_as_documented() {
     let grant = Grant {
         connection: 1,
         credits: 258,
+        returned: Vec::new(),
     };
     let expected = b"BFMQ\x02\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
     assert_eq!(grant.encode(), expected);
+    let number = |number: u64| number.to_le_bytes();
+    let slot = SlotId {
+        offset: 4096,
+        generation: 3,
+    };
+    let returned = vec![slot];
+    let grant = Grant { returned, ..grant };
+    let slot_bytes = [number(4096), number(3)].concat();
+    let start = b"BFMQ\x02\x83\x01\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    assert_eq!(grant.encode(), [&start[..], &slot_bytes].concat());
+    let arena = Some(Announcement {
+        process: 1,
+        descriptor: 2,
+        bytes: 3,
+        id: 4,
+    });
+    let hello = Hello { arena, ..hello };
+    let tail = hello.encode()[48..].to_vec();
+    let mut expected = vec![9, 0, 0, 0, 1, 2, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
+    expected.extend([number(3), number(4)].concat());
+    expected.extend(b"ab");
+    assert_eq!(tail, expected);
+    let welcome = Welcome {
+        incarnation: 5,
+        connection: 1,
+        window: 2,
+        credits: 3,
+        held: Some(vec![slot]),
+    };
+    let frame = welcome.encode();
+    assert_eq!(frame[..8], *b"BFMQ\x02\x81\x01\x00");
+    assert_eq!(
+        frame[16..32],
+        [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0]
+    );
+    assert_eq!(frame[32..], slot_bytes);
     let reason = "no".to_owned();
     let refusal = Refusal {
         connection: 3,
@@ -265,6 +322,15 @@ fn frames_are_laid_out_as_documented() {
         0, 0, 1, 2, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
     ];
     assert_eq!(header[40..], tensor);
+    let form = Form::Slot(SlotRange {
+        slot,
+        start: 64,
+        length: 6,
+    });
+    let header = encode(&one_tensor(), 5, form).unwrap();
+    assert_eq!(header[44..48], [2, 0, 0, 0]);
+    assert_eq!(header[48..64], tensor[8..]);
+    assert_eq!(header[64..], [4096, 3, 64, 6].map(number).concat());
 }
 
 #[test]
@@ -287,6 +353,7 @@ fn an_overlong_name_or_reason_is_cut_and_an_empty_or_odd_name_refused() {
         party,
         connection,
         name,
+        arena: None,
     };
     let mut frame = hello.encode();
     let back = Hello::decode(&frame).unwrap();

@@ -17,7 +17,7 @@ use crate::links_support::{
 };
 
 conformance! {
-    [inproc Inproc, ipc Ipc, tcp Tcp] [
+    [inproc Inproc, ipc Ipc, arena Arena, tcp Tcp] [
         a_full_window_blocks_the_producer_until_credit_returns,
         never_more_than_a_window_waits_at_the_consumer,
         order_of_each_producer_is_kept_and_nothing_is_lost,
@@ -29,7 +29,7 @@ conformance! {
         the_most_tensors_that_are_allowed_travel_in_one_envelope,
         one_tensor_more_is_refused_by_the_producer,
         a_large_tensor_arrives_as_it_was,
-        bytes_move_only_between_processes,
+        bytes_move_only_between_processes_and_there_once,
         a_tensor_is_freed_with_its_last_holder,
         closing_both_ends_with_messages_between_them_leaks_nothing,
         a_consumer_that_closes_under_load_leaks_nothing,
@@ -318,7 +318,7 @@ fn a_large_tensor_arrives_as_it_was(carrier: Carrier) {
     assert_eq!(copied, 0, "large payloads are read in place");
 }
 
-fn bytes_move_only_between_processes(carrier: Carrier) {
+fn bytes_move_only_between_processes_and_there_once(carrier: Carrier) {
     let mut link = Link::new(carrier, 2);
     let sent = [
         Tensor::copy_of(DType::F32, vec![256, 256], &[7; 4 * 256 * 256]).unwrap(),
@@ -334,6 +334,11 @@ fn bytes_move_only_between_processes(carrier: Carrier) {
     if carrier == Carrier::Inproc {
         assert!(same_memory);
         assert_eq!((out, back), (Moved::default(), Moved::default()));
+    } else if carrier == Carrier::Arena {
+        assert!(!same_memory);
+        let bytes = bytes as u64;
+        assert_eq!((out.bytes, out.lent, out.copied), (0, bytes, bytes));
+        assert_eq!((back.bytes, back.lent, back.copied), (0, bytes, 0));
     } else {
         assert!(!same_memory);
         assert_eq!((out.bytes, back.bytes), (bytes as u64, bytes as u64));
@@ -361,7 +366,8 @@ fn closing_both_ends_with_messages_between_them_leaks_nothing(carrier: Carrier) 
         link.producer
             .send(tensors(request, Counted::tensor(&alive, 100_000)));
     }
-    assert!(alive.load(Ordering::SeqCst) >= 12);
+    let copied = carrier == Carrier::Arena;
+    assert!(alive.load(Ordering::SeqCst) >= if copied { 0 } else { 12 });
     drop(link);
     assert_eq!(alive.load(Ordering::SeqCst), 0);
 }
@@ -513,7 +519,8 @@ fn binding_a_taken_name_is_an_error_that_names_it() {
 
 #[test]
 fn one_consumer_listens_on_every_carrier_at_once() {
-    let places = [Carrier::Inproc, Carrier::Ipc, Carrier::Tcp].map(Place::new);
+    let carriers = [Carrier::Inproc, Carrier::Ipc, Carrier::Arena, Carrier::Tcp];
+    let places = carriers.map(Place::new);
     let endpoints: Vec<_> = places.iter().map(Place::endpoint).collect();
     let context = Context::new(party(1));
     let mut inbound = Inbound::bind(&context, &endpoints, Window(2)).unwrap();
@@ -529,7 +536,7 @@ fn one_consumer_listens_on_every_carrier_at_once() {
         (0..20).for_each(|request| producer.send(tensors(request, small())));
     }
     let mut seen = std::collections::HashMap::<_, Vec<u64>>::new();
-    until("60 envelopes", || {
+    until("80 envelopes", || {
         producers.iter_mut().for_each(Producer::step);
         while let Some(received) = inbound.try_receive().unwrap() {
             let received = received.unwrap();
@@ -537,9 +544,9 @@ fn one_consumer_listens_on_every_carrier_at_once() {
             of_peer.push(received.envelope.address.request.0);
             inbound.release(received.peer).unwrap();
         }
-        seen.values().map(Vec::len).sum::<usize>() == 60
+        seen.values().map(Vec::len).sum::<usize>() == 80
     });
-    assert_eq!(seen.len(), 3);
+    assert_eq!(seen.len(), 4);
     let in_order: Vec<u64> = (0..20).collect();
     assert!(seen.values().all(|of_peer| *of_peer == in_order));
 }

@@ -10,7 +10,7 @@ use crate::links_support::{
 };
 
 conformance! {
-    [ipc Ipc, tcp Tcp] [
+    [ipc Ipc, arena Arena, tcp Tcp] [
         garbage_is_counted_and_disturbs_nobody,
         a_producer_of_another_version_is_told_so,
         a_handle_is_refused_where_it_may_come_from_elsewhere,
@@ -104,6 +104,7 @@ impl Trap {
             connection: self.hello.connection,
             window,
             credits: window,
+            held: None,
         }
     }
 
@@ -138,6 +139,7 @@ fn hello(name: &str) -> Vec<u8> {
         party,
         connection,
         name,
+        arena: None,
     }
     .encode()
 }
@@ -352,6 +354,7 @@ fn a_consumer_cannot_grant_more_than_its_window(carrier: Carrier) {
             &Grant {
                 connection,
                 credits,
+                returned: Vec::new(),
             }
             .encode(),
         );
@@ -376,6 +379,7 @@ fn answers_to_another_connection_do_not_count(carrier: Carrier) {
         &Grant {
             connection,
             credits,
+            returned: Vec::new(),
         }
         .encode(),
     );
@@ -384,6 +388,7 @@ fn answers_to_another_connection_do_not_count(carrier: Carrier) {
         &Grant {
             connection: trap.hello.connection,
             credits,
+            returned: Vec::new(),
         }
         .encode(),
     );

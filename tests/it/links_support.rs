@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use blockflow::tensormq::{
-    Addressed, Body, Context, Digest, Discarded, Envelope, Inbound, LinkState, LostPeer, Outbound,
-    Party, Received, Window,
+    ARENA_BYTES, Addressed, Arena, Body, Context, Digest, Discarded, Envelope, Inbound, LinkState,
+    LostPeer, Outbound, Party, Received, Window,
 };
 use blockflow::types::{
     DType, Endpoint, Epoch, Failure, FailureKind, HostMemory, PipelineId, RequestId, StepId, Tensor,
@@ -19,6 +19,8 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(20);
 pub(crate) enum Carrier {
     Inproc,
     Ipc,
+    /// Ipc with an arena that every tensor of at least a byte goes through.
+    Arena,
     Tcp,
 }
 
@@ -132,6 +134,7 @@ impl Place {
         match self.carrier {
             Carrier::Inproc => Endpoint::Inproc(format!("links-test-{number}")),
             Carrier::Ipc => Endpoint::Ipc(self.folder.path().join(format!("{number}.sock"))),
+            Carrier::Arena => Endpoint::Ipc(self.folder.path().join(format!("{number}.arena"))),
             Carrier::Tcp => Endpoint::Tcp {
                 host: "127.0.0.1".to_owned(),
                 port: 0,
@@ -185,8 +188,12 @@ pub(crate) struct Producer {
 
 impl Producer {
     pub(crate) fn connect(context: Context, endpoint: &Endpoint, name: &str) -> Self {
+        let mut outbound = Outbound::connect(&context, endpoint, name).unwrap();
+        if matches!(endpoint, Endpoint::Ipc(path) if path.extension().unwrap() == "arena") {
+            outbound = outbound.with_arena(&Arena::new(ARENA_BYTES, 0).unwrap());
+        }
         Self {
-            outbound: Outbound::connect(&context, endpoint, name).unwrap(),
+            outbound,
             context,
             lost: Vec::new(),
             barriers: 0,
@@ -235,7 +242,7 @@ impl Link {
         let consumer = Consumer::bind(context.clone(), &place.endpoint(), window);
         let producers = match carrier {
             Carrier::Inproc => context,
-            Carrier::Ipc | Carrier::Tcp => Context::new(party(1)),
+            Carrier::Ipc | Carrier::Arena | Carrier::Tcp => Context::new(party(1)),
         };
         let producer = Producer::connect(producers, &consumer.endpoint, "producer");
         let mut link = Self {

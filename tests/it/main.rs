@@ -5,6 +5,9 @@
     reason = "in a test an unexpected error is a failure, and a panic says so"
 )]
 
+mod arena;
+mod arena_hostile;
+mod arena_kill;
 mod batching;
 mod cli;
 mod cli_bench;
@@ -54,10 +57,15 @@ mod graph_share;
 mod graph_weights;
 mod graph_write;
 mod graph_write_forms;
+mod hosts;
+mod hosts_keys;
+mod hosts_network;
 mod infer;
 mod joining;
+mod keys;
 mod links;
 mod links_hostile;
+mod links_keys;
 mod links_peers;
 mod links_support;
 mod memory;

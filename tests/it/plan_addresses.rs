@@ -20,6 +20,7 @@ fn host(name: &str, address: &str, port: u16) -> HostSpec {
         name: name.to_owned(),
         address: address.parse().expect("an address"),
         port,
+        keys: Vec::new(),
     }
 }
 

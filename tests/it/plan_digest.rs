@@ -55,6 +55,7 @@ fn whole() -> Spec {
             name: "edge".into(),
             address: [127, 0, 0, 2].into(),
             port: 7000,
+            keys: Vec::new(),
         },
     ];
     spec

@@ -116,6 +116,36 @@ fn blocks_of_three_processes_answer_as_of_one() {
         page.contains("blockflow_block_runs_total{block=\"last\"} 20")
             && page.contains("blockflow_process_up{process=\"tail\"} 1")
     });
+    let page = server.get("/metrics").text();
+    for (block, bytes) in [("first", 80), ("middle", 80)] {
+        let sent = format!("blockflow_block_bytes_sent_total{{block=\"{block}\"}} {bytes}\n");
+        assert!(page.contains(&sent), "{page}");
+    }
+    let edge = "{pipeline=\"p\",from=\"first.a\",to=\"middle.a\",carrier=\"ipc\"";
+    assert!(page.contains(edge), "{page}");
+}
+
+#[test]
+fn within_a_process_no_payload_byte_is_moved() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = config(directory.path(), "");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text.replace("isolation = \"process\"\n", "");
+    fs::write(&path, text.replace("process = \"tail\"\n", "")).unwrap();
+    let server = Server::start(&path);
+    for value in 0..20 {
+        assert_eq!(ask(&server, value), (200, true));
+    }
+    let page = server.get("/metrics").text();
+    for block in ["first", "middle", "last"] {
+        let count = |name: &str, count: usize| {
+            let line = format!("blockflow_block_{name}_total{{block=\"{block}\"}} {count}\n");
+            assert!(page.contains(&line), "{page}");
+        };
+        count("runs", 20);
+        count("bytes_sent", 0);
+        count("bytes_copied", 0);
+    }
 }
 
 #[test]

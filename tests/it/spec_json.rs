@@ -6,7 +6,7 @@ use std::time::Duration;
 use blockflow::config::load;
 use blockflow::types::{
     DType, Dim, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec, Optimize,
-    Pass, Passes, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
+    Pass, Passes, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
 };
 use proptest::prelude::*;
 
@@ -87,17 +87,18 @@ fn sources() -> impl Strategy<Value = SourceSpec> {
 fn specs() -> impl Strategy<Value = Spec> {
     let text = prop::option::of(".{0,6}");
     let blocks = prop::collection::vec((sources(), text.clone(), text.clone()), 0..4);
-    let host = (".{0,6}", any::<[u8; 16]>(), any::<bool>(), any::<u16>()).prop_map(
-        |(name, address, six, port)| HostSpec {
-            name,
-            address: if six {
-                address.into()
-            } else {
-                [address[0], address[1], address[2], address[3]].into()
-            },
-            port,
+    let keys = prop::collection::vec(any::<[u8; 32]>().prop_map(PublicKey), 0..3);
+    let place = (any::<[u8; 16]>(), any::<bool>(), any::<u16>());
+    let host = (".{0,6}", place, keys).prop_map(|(name, (address, six, port), keys)| HostSpec {
+        name,
+        address: if six {
+            address.into()
+        } else {
+            [address[0], address[1], address[2], address[3]].into()
         },
-    );
+        port,
+        keys,
+    });
     let hosts = prop::collection::vec(host, 0..3);
     (blocks, hosts, text, durations()).prop_map(|(blocks, hosts, server, drain)| {
         let flows = vec![

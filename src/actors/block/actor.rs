@@ -10,6 +10,7 @@ use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::board::BlockState;
 use crate::actors::links::time_left;
 use crate::actors::reactor::{Wake, wakes};
+use crate::actors::seldom::Seldom;
 use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
 use crate::engine::torch::prefer_long_slices;
 use crate::engine::{Prepared, Session};
@@ -77,9 +78,12 @@ pub(in crate::actors) struct BlockActor {
     metrics: Arc<BlockMetrics>,
     /// What this instance added to the gauge of waiting requests.
     queued: i64,
+    /// Payload bytes that were sent to other processes, and that were copied for links, as far as they are counted.
+    moved: [u64; 2],
     /// A continuation is on its way.
     continuing: bool,
     alarm: Alarm,
+    discards: Seldom,
 }
 
 impl BlockActor {
@@ -98,8 +102,10 @@ impl BlockActor {
             state: State::Rebuilding,
             run_time: Duration::ZERO,
             queued: 0,
+            moved: [0; 2],
             continuing: false,
             alarm: Alarm::default(),
+            discards: Seldom::default(),
             config,
         }
     }
@@ -235,9 +241,11 @@ impl BlockActor {
     }
 
     /// A message was not believed: the request that it was for, if that is known, hears of it.
-    fn discard(&self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
+    fn discard(&mut self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
         let error = &discarded.error;
-        warn!(block = %self.name, %error, "message discarded");
+        if let Some(unsaid) = self.discards.due(Instant::now()) {
+            warn!(block = %self.name, %error, unsaid, "message discarded");
+        }
         self.metrics.envelopes_dropped.add(1);
         let Some(address) = discarded.of else {
             return Ok(());
@@ -359,6 +367,14 @@ impl BlockActor {
         self.queued = queued;
     }
 
+    /// Adds to the counts what links have moved since they were looked at.
+    fn count_moved(&mut self, links: &Links) {
+        let [sent, copied] = links.moved();
+        let [sent_before, copied_before] = std::mem::replace(&mut self.moved, [sent, copied]);
+        self.metrics.bytes_sent.add(sent - sent_before);
+        self.metrics.bytes_copied.add(copied - copied_before);
+    }
+
     /// Goes on once the mailbox, the timers and the reactor of this thread had their turn.
     fn continue_later(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.continuing, true) {
@@ -397,6 +413,7 @@ impl Pump for BlockActor {
             return;
         };
         let worked = self.work(&mut links);
+        self.count_moved(&links);
         self.links = Some(links);
         self.report_queue();
         match worked {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::board::BlockState;
-use crate::actors::links::{Instances, Looked, endpoints, ported};
+use crate::actors::links::{Instances, Looked, arena, endpoints, ported};
 use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
@@ -44,8 +44,11 @@ impl Links {
         let inbound = Inbound::bind(context, &endpoints, window)?;
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
+        let arena = arena(plan, own, receivers.iter().copied());
         let connect = |receiver| {
-            let instances = Instances::connect(context, plan, site, [own, receiver], &identity)?;
+            let ends = [own, receiver];
+            let instances =
+                Instances::connect(context, plan, site, ends, &identity, arena.as_ref())?;
             Ok((receiver, instances))
         };
         let outbound = receivers
@@ -97,6 +100,10 @@ impl Links {
             );
         }
         for (receiver, instance, lost) in losses {
+            if receiver == Receiver::Gateway {
+                // It may not have heard what it was told, and is told again, be it the same one.
+                self.told = None;
+            }
             let report = LostReceiver {
                 block: receiver.index(),
                 instance: small(instance),
@@ -108,6 +115,17 @@ impl Links {
         }
         self.announce_to_new()?;
         Ok(progress)
+    }
+
+    /// Returns the payload bytes that were sent to other processes, and those that were copied for links either way.
+    pub(super) fn moved(&self) -> [u64; 2] {
+        let mut sent = 0;
+        let mut copied = self.inbound.moved().copied;
+        for moved in self.outbound.values().flat_map(Instances::moved) {
+            sent += moved.bytes + moved.lent;
+            copied += moved.copied;
+        }
+        [sent, copied]
     }
 
     /// Has a gateway in another process know how this block is doing, also one that comes later.

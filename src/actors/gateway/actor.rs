@@ -12,6 +12,7 @@ use tracing::{debug, error, warn};
 use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::links::{self, Instances, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
+use crate::actors::seldom::Seldom;
 use crate::actors::supervisor::Supervisor;
 use crate::plan::{Plan, PlannedPipeline, Receiver, Site, Wiring};
 use crate::telemetry::metrics::{self, PipelineMetrics};
@@ -53,7 +54,7 @@ pub(in crate::actors) struct Abandon(pub SyncSender<Vec<String>>);
 pub(super) struct Links {
     inbound: Inbound,
     /// By block.
-    blocks: Vec<Instances>,
+    pub(super) blocks: Vec<Instances>,
 }
 
 /// The gateway of a node.
@@ -67,6 +68,7 @@ pub(in crate::actors) struct GatewayActor {
     /// By pipeline: whether a block of it lives in another process, which can be lost.
     leaves_process: Vec<bool>,
     alarm: Alarm,
+    discards: Seldom,
 }
 
 impl Links {
@@ -81,6 +83,8 @@ impl Links {
         let gateway = Receiver::Gateway;
         let endpoints = links::endpoints(plan, site, wiring, gateway, 0);
         let inbound = Inbound::bind(context, &endpoints, WINDOW)?;
+        let receivers = (0..plan.blocks.len()).map(Receiver::Block);
+        let arena = links::arena(plan, gateway, receivers);
         let connect = |block| {
             Instances::connect(
                 context,
@@ -88,6 +92,7 @@ impl Links {
                 site,
                 [gateway, Receiver::Block(block)],
                 IDENTITY,
+                arena.as_ref(),
             )
         };
         let blocks = (0..plan.blocks.len())
@@ -118,10 +123,12 @@ impl GatewayActor {
             pending: Pending::default(),
             metrics,
             alarm: Alarm::default(),
+            discards: Seldom::default(),
         }
     }
 
     fn open(&mut self, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+        self.expect_hosts();
         let links = Links::open(&self.config)?;
         let outbound = links.blocks.iter().flat_map(Instances::edges);
         for edges in outbound.chain([links.inbound.edges()]) {
@@ -279,7 +286,9 @@ impl GatewayActor {
     /// A message was not believed: the request that it was for, if that is known, is answered so.
     fn discard(&mut self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
         let error = &discarded.error;
-        warn!(%error, "message discarded");
+        if let Some(unsaid) = self.discards.due(Instant::now()) {
+            warn!(%error, unsaid, "message discarded");
+        }
         let open = discarded
             .of
             .and_then(|of| Some((of.request, self.pending.remove(of.request)?)));
@@ -305,6 +314,9 @@ impl GatewayActor {
             progress |= polled.progress;
             for (instance, lost) in polled.lost {
                 self.lose(links, block, instance, &lost)?;
+            }
+            if polled.progress {
+                self.look(links, block);
             }
         }
         Ok(progress)

@@ -5,7 +5,7 @@ use tracing::{debug, warn};
 
 use crate::actors::board::BlockState;
 use crate::actors::supervisor::BoardChanged;
-use crate::tensormq::{self, Condition, LinkError, LostPeer};
+use crate::tensormq::{self, Condition, LinkError, LinkState, LostPeer};
 use crate::types::{Failure, FailureKind, RequestId};
 
 use super::actor::{GatewayActor, GatewayConfig, Links};
@@ -40,15 +40,14 @@ impl GatewayActor {
         } else {
             warn!(block = %plan.blocks[block].spec.name, instance, cause = cause_there, "block lost");
         }
-        if !board.is_given_up(block, instance) {
+        let host = &plan.blocks[block].placement.host;
+        if *host != site.host {
+            let cause = format!("host {host:?} was lost: {cause_there}");
+            board.lose_sight(block, instance, cause);
+        } else if !board.is_given_up(block, instance) {
+            // The supervisor starts the processes of this host again.
             let cause = cause.clone();
-            // The supervisor starts the processes of this host again; another host has its own.
-            let state = if plan.blocks[block].placement.host == site.host {
-                BlockState::Restarting { cause }
-            } else {
-                BlockState::Unreachable { cause }
-            };
-            board.set(block, instance, state);
+            board.set(block, instance, BlockState::Restarting { cause });
         }
         let loss = Loss {
             receiver: u16::try_from(block).unwrap_or(u16::MAX),
@@ -63,6 +62,46 @@ impl GatewayActor {
         Ok(())
     }
 
+    /// Notes that the blocks of other hosts cannot be reached yet.
+    pub(super) fn expect_hosts(&self) {
+        let plan = &self.config.plan;
+        for (block, planned) in plan.blocks.iter().enumerate() {
+            let host = &planned.placement.host;
+            if *host == self.config.site.host {
+                continue;
+            }
+            for instance in 0..planned.spec.instances {
+                let cause = format!("host {host:?} has not answered yet");
+                self.config
+                    .handle
+                    .board()
+                    .reach(block, instance, Some(cause));
+            }
+        }
+    }
+
+    /// Notes whether the host of a block can be reached, if that is another one.
+    pub(super) fn look(&self, links: &Links, block: usize) {
+        let host = &self.config.plan.blocks[block].placement.host;
+        if *host == self.config.site.host {
+            return;
+        }
+        for (instance, state) in links.blocks[block].states().enumerate() {
+            let unreachable = match state {
+                LinkState::Up { .. } => None,
+                LinkState::Refused { reason } => {
+                    Some(format!("host {host:?} does not let this one in: {reason}"))
+                }
+                // As long as that lasts, what was noted before is why.
+                LinkState::Connecting | LinkState::Greeted => continue,
+            };
+            self.config
+                .handle
+                .board()
+                .reach(block, instance, unreachable);
+        }
+    }
+
     /// Withdraws a request from every block and sends it again under another id; answers it if that was done before.
     pub(super) fn send_again(
         &mut self,
@@ -75,7 +114,8 @@ impl GatewayActor {
             return Ok(());
         };
         self.cancel(links, id, open.pipeline)?;
-        if !open.send_again(loss) {
+        let own = self.config.context.party().incarnation;
+        if !open.send_again(loss, loss.incarnation == own) {
             let cause = format!("{cause}; the request had been sent again once already");
             open.fail(Failure::new(FailureKind::Unavailable, cause));
             return Ok(());

@@ -33,8 +33,10 @@ pub(super) struct Open {
     pub deadline: Instant,
     /// Kept where the request may have to be sent again.
     pub inputs: Vec<Tensor>,
-    /// The loss because of which it was sent again, and how often it was.
-    resent: Option<(Loss, usize)>,
+    /// The loss of a process because of which it was sent again.
+    loss: Option<Loss>,
+    /// How often it was sent again.
+    resent: usize,
     outputs: Vec<Option<Tensor>>,
     reply: oneshot::Sender<Reply>,
     slot: Slot,
@@ -76,7 +78,8 @@ impl Open {
             started,
             deadline,
             inputs,
-            resent: None,
+            loss: None,
+            resent: 0,
             outputs: (0..outputs).map(|_| None).collect(),
             reply,
             slot,
@@ -85,17 +88,15 @@ impl Open {
     }
 
     /// Notes that the request has to be sent again because of a loss; tells whether it may be. What it has of outputs is
-    /// dropped.
-    pub(super) fn send_again(&mut self, loss: Loss) -> bool {
-        let times = match self.resent {
-            None => 1,
-            // Somebody else tells of the same loss: the second try was on its way already.
-            Some((before, times)) if before == loss => times + 1,
-            Some(_) => return false,
-        };
-        self.resent = Some((loss, times));
+    /// dropped. `process_lives` where only the way to it was lost, as when hosts change their keys.
+    pub(super) fn send_again(&mut self, loss: Loss, process_lives: bool) -> bool {
+        // Somebody else may tell of the same loss, when the second try was on its way already.
+        if !process_lives && *self.loss.get_or_insert(loss) != loss {
+            return false;
+        }
+        self.resent += 1;
         self.outputs.fill(None);
-        times <= RESENT_MAX
+        self.resent <= RESENT_MAX
     }
 
     /// Tells whether the client has gone away.

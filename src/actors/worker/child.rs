@@ -115,6 +115,13 @@ impl Worker {
         })
     }
 
+    /// Tells the worker a line. If it is not there any more, whoever takes its place is told.
+    pub(in crate::actors) fn tell(&mut self, line: &[u8]) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(line);
+        }
+    }
+
     /// Asks the worker to end.
     pub(in crate::actors) fn close(&mut self) {
         if let Some(mut stdin) = self.stdin.take() {

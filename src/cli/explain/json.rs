@@ -154,8 +154,8 @@ fn pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> PipelineView {
         block: plan.blocks[step.block].spec.name.clone(),
     });
     let edges = pipeline.edges.iter().map(|edge| EdgeView {
-        from: labels::from(plan, pipeline, edge),
-        to: labels::to(plan, pipeline, edge),
+        from: plan.producer_name(pipeline, edge),
+        to: plan.consumer_name(pipeline, edge),
         tensor: tensor(labels::tensor(plan, pipeline, edge)),
         carrier: edge.route.carrier.to_string(),
         travels: edge.route.travels.to_string(),

@@ -5,34 +5,6 @@ use std::time::Duration;
 use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route, Step};
 use crate::types::{MockFailure, SourceSpec, TensorSpec};
 
-/// Returns `step.output`, or the name of a pipeline input.
-pub(super) fn from(plan: &Plan, pipeline: &PlannedPipeline, edge: &Edge) -> String {
-    match edge.from {
-        EdgeFrom::Input(input) => pipeline.signature.inputs[input].name.clone(),
-        EdgeFrom::Step { step, output } => {
-            let step = &pipeline.steps[step];
-            format!(
-                "{}.{}",
-                step.name, plan.blocks[step.block].signature.outputs[output].name
-            )
-        }
-    }
-}
-
-/// Returns `step.input`, or the name of a pipeline output.
-pub(super) fn to(plan: &Plan, pipeline: &PlannedPipeline, edge: &Edge) -> String {
-    match edge.to {
-        EdgeTo::Output(output) => pipeline.signature.outputs[output].name.clone(),
-        EdgeTo::Step { step, input } => {
-            let step = &pipeline.steps[step];
-            format!(
-                "{}.{}",
-                step.name, plan.blocks[step.block].signature.inputs[input].name
-            )
-        }
-    }
-}
-
 /// Returns the ids of the two nodes that a drawing joins by an edge of its pipeline, the `index`th.
 pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
     let from = match edge.from {

@@ -86,9 +86,9 @@ fn render_pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> String {
         .iter()
         .map(|edge| {
             vec![
-                labels::from(plan, pipeline, edge),
+                plan.producer_name(pipeline, edge),
                 "->".to_owned(),
-                labels::to(plan, pipeline, edge),
+                plan.consumer_name(pipeline, edge),
                 labels::type_of(labels::tensor(plan, pipeline, edge)),
                 labels::route(&edge.route),
                 edge.route.reason.to_owned(),

@@ -149,6 +149,13 @@ fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, C
             "a TorchScript file cannot be cut, only an ONNX or .pt2 model can".to_owned(),
         ));
     }
+    if arguments.isolation == Isolation::Process {
+        return Err(CliError::Usage(
+            "a TorchScript file says nothing of its shapes, which a process of its own has to know: declare them in a \
+             configuration with isolation = \"process\""
+                .to_owned(),
+        ));
+    }
     if !arguments.trust {
         return Err(CliError::Usage(format!(
             "{} is TorchScript, which is code: pass --trust if you trust where it comes from",

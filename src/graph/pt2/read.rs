@@ -167,9 +167,10 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Defect> {
         let label = format!("{operator}.{overload}");
         let named = |fault: Fault| fault.of(name, &label);
+        let mut seen_elsewhere = None;
         let (operator, rule) = match (find(operator, overload), functional(operator)) {
             (None, Some(base)) => {
-                self.check_in_place(node).map_err(named)?;
+                seen_elsewhere = self.check_in_place(node).err();
                 (base, find(base, overload))
             }
             (rule, _) => (operator, rule),
@@ -210,6 +211,12 @@ impl<'a> Reader<'a> {
         } else {
             Form::Aten
         };
+        // What leaves its argument as it is writes nothing: dropout, where nobody trains.
+        if let Some(fault) = seen_elsewhere
+            && !matches!(form, Form::Node(Op::Identity, _))
+        {
+            return Err(named(fault));
+        }
         let mut results: Vec<_> = outputs
             .iter()
             .map(|&output| Some(output.to_owned()))

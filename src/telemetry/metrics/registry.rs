@@ -1,6 +1,6 @@
 //! All metrics of a process, by block, by pipeline and by device.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub struct BlockMetrics {
     pub restarts: Counter,
     /// Payload bytes that were copied on their way in or out.
     pub bytes_copied: Counter,
+    /// Payload bytes that went to other processes, in frames or in shared memory. Handles are none.
+    pub bytes_sent: Counter,
     /// Instances that run; set by whoever supervises them.
     pub instances_up: Gauge,
     /// Envelopes that wait for a run.
@@ -33,7 +35,7 @@ pub struct BlockMetrics {
 }
 
 /// Counters of a block, in the order of [`BlockMetrics::counters`].
-pub(super) const BLOCK_COUNTERS: usize = 8;
+pub(super) const BLOCK_COUNTERS: usize = 9;
 /// Gauges of a block, in the order of [`BlockMetrics::gauges`].
 pub(super) const BLOCK_GAUGES: usize = 3;
 
@@ -44,6 +46,13 @@ pub struct ProcessMetrics {
     pub up: Gauge,
     /// How often it was started again.
     pub restarts: Counter,
+}
+
+/// Counts of all links of a process.
+#[derive(Debug, Default)]
+pub struct LinkMetrics {
+    /// Connections that were refused because no host of the configuration has their key.
+    pub strangers: Counter,
 }
 
 /// Counts of one device.
@@ -65,6 +74,17 @@ pub struct PipelineMetrics {
     pub stragglers: Counter,
 }
 
+/// An edge of a pipeline and what carries it; of no value but that it is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EdgeLabels {
+    pub pipeline: String,
+    /// Producer and consumer, as `explain` names them.
+    pub from: String,
+    pub to: String,
+    pub carrier: String,
+    pub travels: String,
+}
+
 /// Metrics by name. A process has one; a test makes its own.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -72,6 +92,8 @@ pub struct Registry {
     pipelines: RwLock<Named<PipelineMetrics>>,
     devices: RwLock<Named<DeviceMetrics>>,
     processes: RwLock<Named<ProcessMetrics>>,
+    edges: RwLock<BTreeSet<EdgeLabels>>,
+    links: LinkMetrics,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -99,6 +121,11 @@ pub fn process(name: &str) -> Arc<ProcessMetrics> {
     PROCESS.process(name)
 }
 
+/// Returns the process's metrics of links.
+pub fn links() -> &'static LinkMetrics {
+    &PROCESS.links
+}
+
 /// Returns all metrics of the process.
 pub fn registry() -> &'static Registry {
     &PROCESS
@@ -120,6 +147,7 @@ impl BlockMetrics {
             &self.failures,
             &self.restarts,
             &self.bytes_copied,
+            &self.bytes_sent,
         ]
     }
 
@@ -167,6 +195,12 @@ impl Registry {
         find(&self.processes, name)
     }
 
+    /// Takes down how an edge goes.
+    pub fn edge(&self, labels: EdgeLabels) {
+        let mut edges = self.edges.write().unwrap_or_else(PoisonError::into_inner);
+        edges.insert(labels);
+    }
+
     pub(super) fn blocks(&self) -> Named<BlockMetrics> {
         all(&self.blocks)
     }
@@ -181,6 +215,8 @@ impl Registry {
         self.render_blocks(&mut page);
         self.render_devices(&mut page);
         self.render_processes(&mut page);
+        self.render_edges(&mut page);
+        self.render_links(&mut page);
         page.into_text()
     }
 
@@ -221,7 +257,7 @@ impl Registry {
 
     fn render_blocks(&self, page: &mut Page) {
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
-        let counters: [(&str, &str, Cell); 8] = [
+        let counters: [(&str, &str, Cell); BLOCK_COUNTERS] = [
             ("envelopes_received", "Envelopes received.", |block| {
                 &block.envelopes_received
             }),
@@ -243,6 +279,11 @@ impl Registry {
                 "bytes_copied",
                 "Payload bytes copied on the way.",
                 |block| &block.bytes_copied,
+            ),
+            (
+                "bytes_sent",
+                "Payload bytes that went to other processes.",
+                |block| &block.bytes_sent,
             ),
         ];
         for (name, help, cell) in counters {
@@ -291,6 +332,32 @@ impl Registry {
         page.family("blockflow_device_weight_bytes", "gauge", help);
         for (device, metrics) in devices.iter() {
             page.sample(&[("device", device)], metrics.weight_bytes.get());
+        }
+    }
+
+    fn render_edges(&self, page: &mut Page) {
+        let edges = self.edges.read().unwrap_or_else(PoisonError::into_inner);
+        let help = "Edges of pipelines and what carries them.";
+        page.family("blockflow_edge_info", "gauge", help);
+        for edge in edges.iter() {
+            let labels = [
+                ("pipeline", edge.pipeline.as_str()),
+                ("from", &edge.from),
+                ("to", &edge.to),
+                ("carrier", &edge.carrier),
+                ("travels", &edge.travels),
+            ];
+            page.sample(&labels, 1);
+        }
+    }
+
+    /// Says nothing where no connection was ever refused, as where there are no other hosts.
+    fn render_links(&self, page: &mut Page) {
+        let strangers = self.links.strangers.get();
+        if strangers > 0 {
+            let help = "Connections refused for want of a known key.";
+            page.family("blockflow_strangers_refused_total", "counter", help);
+            page.sample(&[], strangers);
         }
     }
 

@@ -40,9 +40,9 @@ impl Edges {
     }
 
     /// Watches descriptors that stay open for the length of this call.
-    pub(super) fn of(descriptors: &[RawFd]) -> Result<Self, LinkError> {
+    pub(in crate::tensormq) fn of(descriptors: &[RawFd]) -> Result<Self, LinkError> {
         let watch = |&descriptor: &RawFd| {
-            // SAFETY: the caller's sockets are open, and libzmq keeps the descriptor open for as long as its socket is.
+            // SAFETY: the caller's descriptors are open; libzmq keeps one open for as long as its socket is.
             let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
             let owned = borrowed.try_clone_to_owned()?;
             // SAFETY: the descriptor is a duplicate that the `AsyncFd` owns and that nobody else closes.

@@ -7,19 +7,54 @@
 
 use std::fmt;
 use std::ptr::null;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::tensormq::{Form, LinkError, Payload};
-use crate::types::{Endpoint, TENSORS_MAX, Tensor};
+use crate::tensormq::{Form, KeyPair, LinkError, Payload};
+use crate::types::{Endpoint, PublicKey, TENSORS_MAX, Tensor};
 
+use super::context::Guard;
+use super::curve;
 use super::edges::Edges;
 use super::frames;
 use super::monitor::{Connection, Monitor};
+
+/// How long a refused connection waits for another try.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long the port of a socket may take to be free when it is bound again.
+const REBIND: Duration = Duration::from_secs(2);
 
 /// One end of a link within this process.
 pub(in crate::tensormq) struct Socket {
     zmq: zmq::Socket,
     monitor: Option<Monitor>,
     form: Form,
+    endpoint: Endpoint,
+    lock: Option<Lock>,
+}
+
+/// How a socket is encrypted.
+struct Lock {
+    guard: Arc<Guard>,
+    /// Version of the keyring that is in use, and what is in use of it.
+    version: u64,
+    own: KeyPair,
+    /// The key that a consumer is believed to have.
+    server: Option<PublicKey>,
+    /// When a connection that failed is tried again.
+    again: Option<Instant>,
+    /// Keys that were tried since there was a connection or a pause.
+    tried: usize,
+}
+
+/// What new keys did to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tensormq) enum Rekeyed {
+    Same,
+    /// Others are allowed now than before.
+    Changed,
+    /// So it is, and the connection that there was is gone.
+    Reconnected,
 }
 
 /// What one message held: the sender's identity, the header, the payloads.
@@ -27,6 +62,13 @@ pub(in crate::tensormq) struct Message {
     pub identity: zmq::Message,
     pub header: zmq::Message,
     pub payloads: Result<Vec<Payload>, LinkError>,
+}
+
+impl Message {
+    /// Returns the key that the sender has shown, on a socket where it had to.
+    pub(in crate::tensormq) fn key(&mut self) -> Option<PublicKey> {
+        self.header.gets("User-Id")?.parse().ok()
+    }
 }
 
 impl fmt::Debug for Socket {
@@ -61,20 +103,173 @@ fn took(sent: zmq::Result<()>) -> Result<bool, LinkError> {
 }
 
 impl Socket {
-    pub(super) fn new(zmq: zmq::Socket, endpoint: &Endpoint, monitor: Option<Monitor>) -> Self {
+    pub(super) fn new(
+        zmq: zmq::Socket,
+        endpoint: &Endpoint,
+        monitor: Option<Monitor>,
+        guard: Option<Arc<Guard>>,
+    ) -> Self {
         let form = match endpoint {
             Endpoint::Inproc(_) => Form::Handle,
             Endpoint::Ipc(_) | Endpoint::Tcp { .. } => Form::Bytes,
         };
-        Self { zmq, monitor, form }
+        let lock = guard.map(|guard| Lock {
+            version: guard.ring.version(),
+            own: guard.ring.current().own.clone(),
+            server: None,
+            again: None,
+            tried: 0,
+            guard,
+        });
+        Self {
+            zmq,
+            monitor,
+            form,
+            endpoint: endpoint.clone(),
+            lock,
+        }
     }
 
-    pub(super) fn connect(&self, endpoint: &Endpoint) -> Result<(), LinkError> {
-        let connected = self.zmq.connect(&endpoint.to_string());
-        connected.map_err(|error| LinkError::Connect {
-            endpoint: endpoint.clone(),
+    /// Begins to connect; where that needs keys, with the first that the other side may have.
+    pub(super) fn connect(&mut self) -> Result<(), LinkError> {
+        let wrong = |error: zmq::Error| LinkError::Connect {
+            endpoint: self.endpoint.clone(),
             cause: error.to_string(),
-        })
+        };
+        if let Some(lock) = &mut self.lock {
+            let ring = lock.guard.ring.current();
+            let keys = ring.keys_at(&self.endpoint);
+            let kept = lock.server.filter(|server| keys.contains(server));
+            let Some(server) = kept.or_else(|| keys.first().copied()) else {
+                return Err(LinkError::UnknownHost {
+                    endpoint: self.endpoint.clone(),
+                });
+            };
+            lock.server = Some(server);
+            lock.again = None;
+            curve::trust(&self.zmq, &lock.own, &server).map_err(failed)?;
+        }
+        self.zmq.connect(&self.endpoint.to_string()).map_err(wrong)
+    }
+
+    fn reconnect(&mut self) -> Result<(), LinkError> {
+        // After a refusal there is nothing to end any more.
+        let _ = self.zmq.disconnect(&self.endpoint.to_string());
+        self.connect()
+    }
+
+    /// Tells whether whoever sends on this socket has shown a key.
+    pub(in crate::tensormq) fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
+    /// Tells whether some host of the configuration has this key.
+    pub(in crate::tensormq) fn allows(&self, key: Option<&PublicKey>) -> bool {
+        let Some(lock) = &self.lock else {
+            return true;
+        };
+        let ring = lock.guard.ring.current();
+        key.is_some_and(|key| ring.owner(key).is_some())
+    }
+
+    /// Has a connection that was denied be tried again soon, which libzmq does not do by itself.
+    pub(in crate::tensormq) fn try_again(&mut self) {
+        if let Some(lock) = &mut self.lock {
+            lock.tried = 0;
+            lock.again = Some(Instant::now() + TRY_AGAIN);
+            lock.guard.ring.want_wake();
+        }
+    }
+
+    /// Takes note that there is a connection.
+    pub(in crate::tensormq) fn settle(&mut self) {
+        if let Some(lock) = &mut self.lock {
+            lock.again = None;
+            lock.tried = 0;
+        }
+    }
+
+    /// Tries a connection that failed again, with the next key that the other side may have: at once, or soon where it has failed
+    /// with all of them.
+    pub(in crate::tensormq) fn try_next_key(&mut self) -> Result<(), LinkError> {
+        let Some(lock) = &mut self.lock else {
+            return Ok(());
+        };
+        let ring = lock.guard.ring.current();
+        let keys = ring.keys_at(&self.endpoint);
+        let index = keys.iter().position(|key| Some(*key) == lock.server);
+        let next = index.map_or(0, |index| (index + 1) % keys.len().max(1));
+        lock.server = keys.get(next).copied();
+        lock.tried += 1;
+        if lock.tried < keys.len() {
+            return self.reconnect();
+        }
+        self.try_again();
+        Ok(())
+    }
+
+    /// Takes note of new keys: ends what they do not allow any more, and tries again what is due.
+    pub(in crate::tensormq) fn rekey(&mut self) -> Result<Rekeyed, LinkError> {
+        let Some(lock) = &mut self.lock else {
+            return Ok(Rekeyed::Same);
+        };
+        let version = lock.guard.ring.version();
+        if version == lock.version {
+            let due = match lock.again {
+                Some(at) if at <= Instant::now() => true,
+                Some(_) => {
+                    lock.guard.ring.want_wake();
+                    false
+                }
+                None => false,
+            };
+            if due {
+                self.reconnect()?;
+                return Ok(Rekeyed::Reconnected);
+            }
+            return Ok(Rekeyed::Same);
+        }
+        let ring = lock.guard.ring.current();
+        lock.version = version;
+        let another = std::mem::replace(&mut lock.own, ring.own.clone()) != ring.own;
+        if self.monitor.is_none() {
+            if another {
+                self.bind_again()?;
+            }
+            return Ok(Rekeyed::Changed);
+        }
+        let keys = ring.keys_at(&self.endpoint);
+        let trusted = lock.server.is_some_and(|server| keys.contains(&server));
+        if another || !trusted || lock.again.is_some() {
+            self.reconnect()?;
+            return Ok(Rekeyed::Reconnected);
+        }
+        Ok(Rekeyed::Changed)
+    }
+
+    /// Listens at the same place with another key. libzmq ends the connections that were made there; they are made again.
+    fn bind_again(&mut self) -> Result<(), LinkError> {
+        let endpoint = self.endpoint()?;
+        let text = endpoint.to_string();
+        if let Some(lock) = &self.lock {
+            curve::guard(&self.zmq, &lock.own).map_err(failed)?;
+        }
+        self.zmq.unbind(&text).map_err(failed)?;
+        // The port is free as soon as the I/O thread has closed the old listener.
+        let deadline = Instant::now() + REBIND;
+        loop {
+            match self.zmq.bind(&text) {
+                Err(zmq::Error::EADDRINUSE) if Instant::now() < deadline => {
+                    std::thread::yield_now();
+                }
+                bound => {
+                    return bound.map_err(|error| LinkError::Bind {
+                        endpoint,
+                        cause: error.to_string(),
+                    });
+                }
+            }
+        }
     }
 
     /// Returns the form in which tensors cross this socket.
@@ -113,22 +308,18 @@ impl Socket {
     pub(in crate::tensormq) fn send(
         &mut self,
         header: &[u8],
-        tensors: &[(u16, Tensor)],
+        tensors: Vec<Tensor>,
     ) -> Result<bool, LinkError> {
         let flags = |last: bool| zmq::DONTWAIT | if last { 0 } else { zmq::SNDMORE };
         if !took(patient(|| self.zmq.send(header, flags(tensors.is_empty()))))? {
             return Ok(false);
         }
         let mut whole = true;
-        for (index, (_, tensor)) in tensors.iter().enumerate() {
+        let count = tensors.len();
+        for (index, tensor) in tensors.into_iter().enumerate() {
             // When the peer goes away in the middle, libzmq takes the message back and swallows the rest of it.
-            let flags = flags(index + 1 == tensors.len());
-            whole &= took(frames::send(
-                &mut self.zmq,
-                tensor.clone(),
-                self.form,
-                flags,
-            ))?;
+            let flags = flags(index + 1 == count);
+            whole &= took(frames::send(&mut self.zmq, tensor, self.form, flags))?;
         }
         Ok(whole)
     }
@@ -223,6 +414,9 @@ impl Socket {
     /// Returns the edges of the descriptors that libzmq signals on. Must be called within a tokio runtime.
     pub(in crate::tensormq) fn edges(&self) -> Result<Edges, LinkError> {
         let mut descriptors = vec![self.zmq.get_fd().map_err(failed)?];
+        if let Some(lock) = &self.lock {
+            descriptors.push(lock.guard.ring.bell());
+        }
         if let Some(monitor) = &self.monitor {
             descriptors.push(monitor.descriptor()?);
         }

@@ -18,6 +18,8 @@ pub(in crate::tensormq) enum Connection {
     Broken,
     /// The peer was reached, and then no connection came of it.
     Failed(String),
+    /// The peer does not let this end in.
+    Denied(String),
 }
 
 /// Receives the changes, which libzmq sends to an inproc socket.
@@ -83,8 +85,10 @@ fn change(frame: &[u8]) -> Option<Connection> {
             Some(Connection::Failed(cause))
         }
         zmq::SocketEvent::HANDSHAKE_FAILED_AUTH => {
-            let cause = format!("the peer refuses this host's key (status {value})");
-            Some(Connection::Failed(cause))
+            let cause = format!(
+                "it does not know the key of this host (status {value}): the configuration there has another one"
+            );
+            Some(Connection::Denied(cause))
         }
         _ => None,
     }

@@ -178,6 +178,7 @@ pub(crate) fn start(spec: &Spec) -> Running {
     let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let part = Part {
         host: None,
+        key_file: None,
         worker: WorkerCommand {
             program: env!("CARGO_BIN_EXE_blockflow").into(),
             arguments: vec!["worker".into()],

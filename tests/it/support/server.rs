@@ -10,6 +10,9 @@ use std::time::Instant;
 
 use super::WATCHDOG;
 
+/// The program under test.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_blockflow");
+
 /// A running `blockflow run`, killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -28,11 +31,28 @@ pub(crate) struct Response {
 impl Server {
     /// Starts on a free port and waits until it listens.
     pub(crate) fn start(config: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_blockflow"));
+        Self::start_with(config, &[])
+    }
+
+    /// Starts with more arguments, and waits until it listens or, on a host without the gateway, until its blocks run.
+    /// Then it has no address to ask.
+    pub(crate) fn start_with(config: &Path, arguments: &[&str]) -> Self {
+        Self::try_start(Command::new(BINARY), config, arguments)
+            .unwrap_or_else(|told| panic!("the server ended: {told}"))
+    }
+
+    /// Starts the program by a command that may be another one, which ends in its path. Returns what it told if it ended
+    /// before it served.
+    pub(crate) fn try_start(
+        mut command: Command,
+        config: &Path,
+        arguments: &[&str],
+    ) -> Result<Self, String> {
         command
             .arg("run")
             .arg(config)
-            .args(["--http", "127.0.0.1:0"]);
+            .args(["--http", "127.0.0.1:0"])
+            .args(arguments);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -41,6 +61,9 @@ impl Server {
         let log = collect(child.stderr.take().unwrap());
         let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = stdout.by_ref().map_while(Result::ok).find_map(|line| {
+            if line.starts_with("running blocks") {
+                return Some(([0, 0, 0, 0], 0).into());
+            }
             line.split("http://")
                 .nth(1)?
                 .split_whitespace()
@@ -51,16 +74,14 @@ impl Server {
         std::thread::spawn(move || stdout.for_each(drop));
         let Some(address) = address else {
             let status = child.wait().unwrap();
-            panic!(
-                "the server ended with {status}: {:#?}",
-                log.iter().collect::<Vec<_>>()
-            );
+            let told: Vec<_> = log.iter().collect();
+            return Err(format!("{status}: {}", told.join("\n")));
         };
-        Self {
+        Ok(Self {
             child,
             address,
             log: Mutex::new(log),
-        }
+        })
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -1,0 +1,273 @@
+//! The producer's side of shared memory: slots, and who holds them.
+
+#![expect(
+    unsafe_code,
+    reason = "slots are parts of one mapping, which their owners write and read"
+)]
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::tensormq::LinkError;
+use crate::types::{DType, HostMemory, Shape, Tensor, byte_count};
+
+use super::extents::Extents;
+use super::region::{ARENA_BYTES_MAX, Announcement, Region, draw};
+use super::slot::{FIRST_SLOT, SLOT_HEADER_BYTES, SlotId, SlotRange};
+
+/// Size of the arena of an actor: room for what its links carry at a time, and only addresses until it is used.
+pub const ARENA_BYTES: usize = 1 << 30;
+/// Tensors of at most so many bytes travel in messages: that costs less than to lend a slot and to have it back.
+pub const INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// Shared memory that an actor sends tensors in. Clones are the same arena.
+#[derive(Clone)]
+pub struct Arena {
+    shared: Arc<Shared>,
+    inline_bytes_max: usize,
+}
+
+/// A slot that is being written, and becomes a tensor that is sent without a copy.
+#[derive(Debug)]
+pub struct SlotBuffer {
+    slot: Slot,
+    dtype: DType,
+    shape: Shape,
+}
+
+struct Shared {
+    region: Region,
+    state: Mutex<State>,
+}
+
+struct State {
+    extents: Extents,
+    /// Of the newest slot.
+    generation: u64,
+    slots: usize,
+    /// Slots that are copies of other memory.
+    copies: HashMap<Source, Copy>,
+}
+
+/// The address of an owner of memory, the first byte taken from it, and how many.
+type Source = (usize, usize, usize);
+
+struct Copy {
+    generation: u64,
+    slot: Weak<Slot>,
+    /// Keeps the owner's address from being another's.
+    _owner: Weak<dyn HostMemory>,
+}
+
+/// A slot that somebody in this process holds: tensors, and links that have sent it.
+struct Slot {
+    arena: Arc<Shared>,
+    offset: usize,
+    length: usize,
+    generation: u64,
+    copy_of: Option<Source>,
+}
+
+impl Arena {
+    /// Makes an arena of that size, rounded up to whole pages, for tensors of more than so many bytes.
+    pub fn new(bytes: usize, inline_bytes_max: usize) -> Result<Self, LinkError> {
+        let wrong = |cause: String| LinkError::Arena { bytes, cause };
+        let size = bytes.checked_next_multiple_of(FIRST_SLOT);
+        let size = size.filter(|size| (2 * FIRST_SLOT..=ARENA_BYTES_MAX).contains(size));
+        let size = size.ok_or_else(|| {
+            wrong(format!(
+                "expected {} to {ARENA_BYTES_MAX} bytes",
+                2 * FIRST_SLOT
+            ))
+        })?;
+        let region = Region::create(size).map_err(|error| wrong(error.to_string()))?;
+        let state = State {
+            extents: Extents::new(FIRST_SLOT..size),
+            // Another arena counts from elsewhere.
+            generation: draw() >> 1,
+            slots: 0,
+            copies: HashMap::new(),
+        };
+        let shared = Arc::new(Shared {
+            region,
+            state: Mutex::new(state),
+        });
+        Ok(Self {
+            shared,
+            inline_bytes_max,
+        })
+    }
+
+    /// Returns memory for a tensor to be written to, which holds whatever it held before. `None` if there is no room, or if the
+    /// size of such tensors does not follow from their shape.
+    pub fn allocate(&self, dtype: DType, shape: Shape) -> Option<SlotBuffer> {
+        dtype.size()?;
+        let length = byte_count(dtype, &shape).ok()?;
+        Some(SlotBuffer {
+            slot: Slot::take(&self.shared, length, None)?,
+            dtype,
+            shape,
+        })
+    }
+
+    /// Returns the number of slots that are held, by this process or by consumers.
+    pub fn slots(&self) -> usize {
+        self.shared.state().slots
+    }
+
+    /// Returns the bytes that are free, in however many pieces.
+    pub fn free_bytes(&self) -> usize {
+        self.shared.state().extents.free_bytes()
+    }
+
+    /// Returns what consumers are told of it.
+    pub fn announcement(&self) -> Announcement {
+        self.shared.region.announcement()
+    }
+
+    /// Returns the tensor over a slot, and the bytes that were copied for that: none if it lies in one. `None` means that it
+    /// is better sent as bytes.
+    pub(in crate::tensormq) fn place(&self, tensor: &Tensor) -> Option<(Tensor, u64)> {
+        let length = tensor.byte_count();
+        if length <= self.inline_bytes_max {
+            return None;
+        }
+        if self.range(tensor).is_some() {
+            return Some((tensor.clone(), 0));
+        }
+        let over = |slot| Tensor::new(tensor.dtype(), tensor.shape().to_vec(), slot).ok();
+        let bytes = tensor.bytes();
+        let owner = Arc::as_ptr(tensor.memory()).cast::<()>().addr();
+        let source = (owner, bytes.as_ptr().addr(), length);
+        let known = {
+            let state = self.shared.state();
+            let copy = state.copies.get(&source);
+            copy.and_then(|copy| copy.slot.upgrade())
+        };
+        if let Some(slot) = known {
+            return Some((over(slot)?, 0));
+        }
+        let mut slot = Slot::take(&self.shared, length, Some(source))?;
+        slot.payload_mut().copy_from_slice(bytes);
+        let slot = Arc::new(slot);
+        let copy = Copy {
+            generation: slot.generation,
+            slot: Arc::downgrade(&slot),
+            _owner: Arc::downgrade(tensor.memory()),
+        };
+        self.shared.state().copies.insert(source, copy);
+        Some((over(slot)?, length as u64))
+    }
+
+    /// Returns where in this arena a tensor lies, if it does and is to travel so.
+    pub fn range(&self, tensor: &Tensor) -> Option<SlotRange> {
+        if tensor.byte_count() <= self.inline_bytes_max {
+            return None;
+        }
+        let memory: &dyn Any = tensor.memory().as_ref();
+        let slot = memory.downcast_ref::<Slot>()?;
+        if !Arc::ptr_eq(&slot.arena, &self.shared) {
+            return None;
+        }
+        let start = tensor.bytes().as_ptr().addr() - slot.bytes().as_ptr().addr();
+        Some(SlotRange {
+            slot: SlotId {
+                offset: slot.offset as u64,
+                generation: slot.generation,
+            },
+            start: start as u64,
+            length: tensor.byte_count() as u64,
+        })
+    }
+}
+
+impl fmt::Debug for Arena {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arena")
+            .field("region", &self.shared.region)
+            .field("slots", &self.slots())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SlotBuffer {
+    /// Returns the elements to write, row-major.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.slot.payload_mut()
+    }
+
+    /// Ends writing.
+    pub fn into_tensor(self) -> Tensor {
+        let tensor = Tensor::new(self.dtype, self.shape, Arc::new(self.slot));
+        tensor.expect("a slot is as long as its dtype and shape say")
+    }
+}
+
+impl Shared {
+    /// Whoever panics does so between changes, not within one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn take(arena: &Arc<Shared>, length: usize, copy_of: Option<Source>) -> Option<Self> {
+        let extent = length.checked_add(SLOT_HEADER_BYTES)?;
+        let (offset, generation) = {
+            let mut state = arena.state();
+            let offset = state.extents.take(extent)?;
+            state.generation += 1;
+            state.slots += 1;
+            (offset, state.generation)
+        };
+        // SAFETY: the extent is this slot's, and no consumer has been told of it.
+        unsafe { arena.region.put_header(offset, generation, length) };
+        Some(Self {
+            arena: arena.clone(),
+            offset,
+            length,
+            generation,
+            copy_of,
+        })
+    }
+
+    fn payload_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the extent is this slot's, which is borrowed mutably; no consumer has been told of it, as only tensors are
+        // sent, and a slot becomes a tensor when writing has ended.
+        unsafe { self.arena.region.payload_mut(self.offset, self.length) }
+    }
+}
+
+impl HostMemory for Slot {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the extent is this slot's; whoever writes borrows it mutably, and other processes cannot.
+        unsafe { self.arena.region.payload(self.offset, self.length) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.arena.state();
+        state.slots -= 1;
+        let extent = self.length + SLOT_HEADER_BYTES;
+        state.extents.give_back(self.offset, extent);
+        if let Some(source) = self.copy_of {
+            let own = |copy: &Copy| copy.generation == self.generation;
+            if state.copies.get(&source).is_some_and(own) {
+                state.copies.remove(&source);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("offset", &self.offset)
+            .field("length", &self.length)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}

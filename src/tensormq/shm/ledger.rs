@@ -1,0 +1,220 @@
+//! The consumer's side of shared memory: what is lent, and what is to be given back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::types::HostMemory;
+
+use super::bell::Bell;
+use super::region::{Announcement, MapError, View};
+use super::slot::{
+    FIRST_SLOT, LEASES_MAX, SLOT_ALIGNMENT, SLOT_HEADER_BYTES, SLOT_MAGIC, SlotError, SlotId,
+    SlotRange,
+};
+
+/// A link as the consumer tells it from others: where it listens, who sends, and from which arena.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::tensormq) struct Origin {
+    pub endpoint: String,
+    pub producer: String,
+    pub arena: Announcement,
+}
+
+/// The ledgers of a process. An end that is opened anew goes on with the ledger of the one before, whose tensors may live.
+#[derive(Debug, Clone, Default)]
+pub(in crate::tensormq) struct Ledgers(Arc<Mutex<HashMap<Origin, Weak<Ledger>>>>);
+
+/// The slots of one link that this process holds.
+#[derive(Debug)]
+pub(in crate::tensormq) struct Ledger {
+    view: View,
+    state: Mutex<State>,
+}
+
+struct State {
+    held: HashMap<SlotId, usize>,
+    /// Sum of `held`.
+    leases: usize,
+    /// Let go, and the producer does not know yet.
+    returned: Vec<SlotId>,
+    bell: Arc<Bell>,
+}
+
+/// A part of a slot that tensors lie in.
+struct Lease {
+    ledger: Arc<Ledger>,
+    slot: SlotId,
+    /// In the arena.
+    start: usize,
+    length: usize,
+}
+
+impl Ledgers {
+    /// Returns the ledger of a link, which rings that bell from now on.
+    pub(in crate::tensormq) fn open(
+        &self,
+        origin: Origin,
+        bell: &Arc<Bell>,
+    ) -> Result<Arc<Ledger>, MapError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(&origin).and_then(Weak::upgrade) {
+            known.state().bell = bell.clone();
+            return Ok(known);
+        }
+        let ledger = Arc::new(Ledger {
+            view: View::open(&origin.arena)?,
+            state: Mutex::new(State {
+                held: HashMap::new(),
+                leases: 0,
+                returned: Vec::new(),
+                bell: bell.clone(),
+            }),
+        });
+        all.retain(|_, ledger| ledger.strong_count() > 0);
+        all.insert(origin, Arc::downgrade(&ledger));
+        Ok(ledger)
+    }
+}
+
+impl Ledger {
+    /// Returns the memory of a part of a slot, if there is one, for as long as it is wanted.
+    pub(in crate::tensormq) fn lend(
+        self: &Arc<Self>,
+        range: SlotRange,
+    ) -> Result<Arc<dyn HostMemory>, SlotError> {
+        let start = self.find(range)?;
+        let mut state = self.state();
+        if state.leases + state.returned.len() >= LEASES_MAX {
+            return Err(SlotError::TooMany);
+        }
+        state.leases += 1;
+        *state.held.entry(range.slot).or_default() += 1;
+        drop(state);
+        Ok(Arc::new(Lease {
+            ledger: self.clone(),
+            slot: range.slot,
+            start,
+            // It is within the mapping.
+            length: range.length as usize,
+        }))
+    }
+
+    /// Returns where a part of a slot begins in the arena.
+    fn find(&self, range: SlotRange) -> Result<usize, SlotError> {
+        let SlotRange {
+            slot: SlotId { offset, generation },
+            start,
+            length,
+        } = range;
+        let bytes = self.view.bytes();
+        if !offset.is_multiple_of(SLOT_ALIGNMENT as u64) {
+            return Err(SlotError::Misaligned { offset });
+        }
+        let outside = SlotError::OutOfRange { offset, bytes };
+        let payload = offset
+            .checked_add(SLOT_HEADER_BYTES as u64)
+            .filter(|&payload| offset >= FIRST_SLOT as u64 && payload <= bytes)
+            .ok_or(outside)?;
+        let at = usize::try_from(offset).map_err(|_| outside)?;
+        let [magic, seen, slot] = self.view.header(at).ok_or(outside)?;
+        if magic != SLOT_MAGIC {
+            return Err(SlotError::NoSlot { offset });
+        }
+        if seen != generation {
+            let announced = generation;
+            return Err(SlotError::Stale { announced, seen });
+        }
+        let within = |end: &u64| *end <= slot && *end <= bytes - payload;
+        start.checked_add(length).filter(within).ok_or({
+            SlotError::TooLong {
+                start,
+                length,
+                slot,
+            }
+        })?;
+        usize::try_from(payload + start).map_err(|_| outside)
+    }
+
+    /// Begins anew with the producer: returns each lease, after which only they count.
+    pub(in crate::tensormq) fn restate(&self) -> Vec<SlotId> {
+        let mut state = self.state();
+        state.returned.clear();
+        let held = state.held.iter();
+        held.flat_map(|(&slot, &count)| std::iter::repeat_n(slot, count))
+            .collect()
+    }
+
+    /// Tells the producer of at most so many slots that were let go; those that it was told of are forgotten. Returns whether
+    /// none is left.
+    pub(in crate::tensormq) fn give_back<E>(
+        &self,
+        max: usize,
+        mut tell: impl FnMut(Vec<SlotId>) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        loop {
+            let some: Vec<SlotId> = {
+                let state = self.state();
+                state.returned.iter().take(max).copied().collect()
+            };
+            if some.is_empty() {
+                return Ok(true);
+            }
+            let count = some.len();
+            if !tell(some)? {
+                return Ok(false);
+            }
+            // Only the end of the list has grown meanwhile.
+            self.state().returned.drain(..count);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("leases", &self.leases)
+            .field("returned", &self.returned.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl HostMemory for Lease {
+    fn bytes(&self) -> &[u8] {
+        self.ledger.view.slice(self.start, self.length)
+    }
+
+    fn byte_count(&self) -> usize {
+        self.length
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.ledger.state();
+        if let Some(count) = state.held.get_mut(&self.slot) {
+            *count -= 1;
+            if *count == 0 {
+                state.held.remove(&self.slot);
+            }
+        }
+        state.leases -= 1;
+        state.returned.push(self.slot);
+        let bell = state.bell.clone();
+        drop(state);
+        bell.ring();
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("slot", &self.slot)
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
