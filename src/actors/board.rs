@@ -68,6 +68,15 @@ impl Board {
         });
     }
 
+    /// Sets the state of an instance that was not given up.
+    pub(super) fn set_unless_given_up(&self, block: usize, instance: usize, state: BlockState) {
+        self.change(block, instance, |entry| {
+            if !matches!(entry.state, BlockState::GivenUp { .. }) {
+                entry.state = state;
+            }
+        });
+    }
+
     fn change(&self, block: usize, instance: usize, change: impl FnOnce(&mut Entry)) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let instances = entries.get_mut(block);

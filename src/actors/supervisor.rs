@@ -171,7 +171,7 @@ impl Supervisor {
             return;
         };
         if let Some(told) = &self.told {
-            assignment.line = [&*assignment.line, told].concat().into();
+            assignment.line = [told, &*assignment.line].concat().into();
         }
         let supervisor = ctx.address();
         let ended = move |cause| supervisor.do_send(Ended { worker, cause });

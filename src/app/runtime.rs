@@ -84,6 +84,8 @@ impl Runtime {
         let party = party_of(&loaded.plan);
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
+        // A start that is interrupted while models load leaves no folder behind.
+        let prepared = prepare_all(&loaded, &site)?;
         let processes = loaded.plan.workers_of(&site.host);
         let sockets = if processes.is_empty() {
             None
@@ -101,7 +103,9 @@ impl Runtime {
                 .collect::<Result<_, _>>()
                 .map_err(StartError::Orders)?,
         };
-        Self::start_site(loaded, site, workers, sockets, (context, locks))
+        // The graphs, and with them the mapped model files, are not needed any more.
+        let Loaded { plan, .. } = loaded;
+        Self::start_site(plan, site, prepared, workers, sockets, (context, locks))
     }
 
     /// Starts what lives in a worker process.
@@ -112,31 +116,19 @@ impl Runtime {
     ) -> Result<Self, StartError> {
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
-        Self::start_site(loaded, site, Workers::default(), None, opened)
+        let prepared = prepare_all(&loaded, &site)?;
+        let Loaded { plan, .. } = loaded;
+        Self::start_site(plan, site, prepared, Workers::default(), None, opened)
     }
 
     fn start_site(
-        loaded: Loaded,
+        plan: Plan,
         site: Site,
+        prepared: PreparedBlocks,
         workers: Workers,
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
-        let blocks = &loaded.plan.blocks;
-        let prepared = blocks.iter().enumerate().map(|(index, block)| {
-            if !site.has(&block.placement) {
-                return Ok(None);
-            }
-            let spec = &block.spec;
-            let prepared = prepare(loaded.source(index), spec.threads, spec.device);
-            prepared.map(Some).map_err(|cause| StartError::Prepare {
-                block: spec.name.clone(),
-                cause,
-            })
-        });
-        let prepared: Vec<Option<Arc<dyn Prepared>>> = prepared.collect::<Result<_, _>>()?;
-        // The graphs, and with them the mapped model files, are not needed any more.
-        let Loaded { plan, .. } = loaded;
         let devices = count_weights(&plan, &prepared);
         if plan.has_gateway(&site) {
             tell_routes(&plan);
@@ -208,6 +200,26 @@ impl Keys {
 
 fn party_of(plan: &Plan) -> Party {
     Party::new(Digest(*plan.digest.bytes()))
+}
+
+/// By block of the plan; those of another process are not there.
+type PreparedBlocks = Vec<Option<Arc<dyn Prepared>>>;
+
+/// Prepares the blocks that live in a process.
+fn prepare_all(loaded: &Loaded, site: &Site) -> Result<PreparedBlocks, StartError> {
+    let blocks = loaded.plan.blocks.iter().enumerate();
+    let prepared = blocks.map(|(index, block)| {
+        if !site.has(&block.placement) {
+            return Ok(None);
+        }
+        let spec = &block.spec;
+        let prepared = prepare(loaded.source(index), spec.threads, spec.device);
+        prepared.map(Some).map_err(|cause| StartError::Prepare {
+            block: spec.name.clone(),
+            cause,
+        })
+    });
+    prepared.collect()
 }
 
 /// Tells metrics what each block uses. Returns the devices.

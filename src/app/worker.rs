@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::runtime::Keys;
@@ -45,6 +46,8 @@ pub enum WorkFailure {
     Start(#[from] StartError),
     #[error("cannot start thread: {0}")]
     Thread(io::Error),
+    #[error("cannot ignore signals: {0}")]
+    Signals(io::Error),
 }
 
 impl Orders {
@@ -76,13 +79,28 @@ impl Orders {
         })
     }
 
-    /// Reads orders: one line.
-    pub fn read(from: impl BufRead) -> Result<Self, WorkFailure> {
-        let mut line = Vec::new();
-        let read = from.take(ORDERS_BYTES_MAX).read_until(b'\n', &mut line);
-        let unread = |cause: String| WorkFailure::Orders(cause);
-        read.map_err(|error| unread(error.to_string()))?;
-        serde_json::from_slice(&line).map_err(|error| unread(error.to_string()))
+    /// Reads orders, one line, and the line before it if keys were replaced since the orders were written.
+    pub fn read(mut from: impl BufRead) -> Result<Self, WorkFailure> {
+        let mut next = || {
+            let mut line = Vec::new();
+            let read = from
+                .by_ref()
+                .take(ORDERS_BYTES_MAX)
+                .read_until(b'\n', &mut line);
+            read.map_err(|error| WorkFailure::Orders(error.to_string()))?;
+            Ok::<_, WorkFailure>(line)
+        };
+        let mut line = next()?;
+        let hosts = serde_json::from_slice::<Vec<HostSpec>>(&line).ok();
+        if hosts.is_some() {
+            line = next()?;
+        }
+        let orders = serde_json::from_slice(&line);
+        let mut orders: Self = orders.map_err(|error| WorkFailure::Orders(error.to_string()))?;
+        if let Some(hosts) = hosts {
+            orders.spec.hosts = hosts;
+        }
+        Ok(orders)
     }
 }
 
@@ -92,6 +110,7 @@ pub fn work(
     parent: impl Read + Send + 'static,
     mut reports: impl Write,
 ) -> Result<(), WorkFailure> {
+    ignore_signals().map_err(WorkFailure::Signals)?;
     let directory = orders.directory.clone();
     let (tell, told) = sync_channel(NEWS_MAX);
     // From the very beginning, so that no worker stays that is still loading when its parent ends.
@@ -136,6 +155,23 @@ pub fn work(
         }
     }
     runtime.stop(Duration::ZERO);
+    Ok(())
+}
+
+/// Whoever signals a whole group of processes means the parent, which tells its workers what is to be done.
+fn ignore_signals() -> io::Result<()> {
+    let reactor = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let _entered = reactor.enter();
+    for kind in [
+        SignalKind::hangup(),
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+    ] {
+        // The handler stays when the stream of signals is dropped.
+        drop(signal(kind)?);
+    }
     Ok(())
 }
 

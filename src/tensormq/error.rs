@@ -9,6 +9,8 @@ use super::{Form, SlotError};
 pub enum LinkError {
     #[error("cannot bind {endpoint}: {cause}")]
     Bind { endpoint: Endpoint, cause: String },
+    #[error("a producer has sent more than its window of {window}")]
+    Overrun { window: u32 },
     #[error("cannot connect to {endpoint}: {cause}")]
     Connect { endpoint: Endpoint, cause: String },
     #[error("the name {name:?} of a producer has {} bytes, expected 1 to {max}", name.len())]

@@ -204,7 +204,8 @@ impl Inbound {
         let producer = &mut self.producers[index];
         let lost = sequence.wrapping_sub(producer.expected);
         producer.expected = sequence.wrapping_add(1);
-        if credited {
+        let over = credited && producer.held >= self.window.0;
+        if credited && !over {
             producer.held += 1;
         }
         let (moved, ledger) = (&mut self.moved, producer.ledger.clone());
@@ -212,6 +213,13 @@ impl Inbound {
             .payloads
             .and_then(|all| header.claim(all, ledger.as_ref(), moved));
         let peer = Peer(index);
+        if over {
+            let error = LinkError::Overrun {
+                window: self.window.0,
+            };
+            let of = Some(address);
+            return Ok(Err(Discarded { error, of }));
+        }
         match claimed {
             Ok(envelope) => Ok(Ok(Received {
                 envelope,

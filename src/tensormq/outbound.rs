@@ -98,6 +98,8 @@ pub struct Outbound {
     /// The last attempt to connect was denied, and no other has been made since.
     denied: bool,
     lending: Lending,
+    /// Why the consumer did not let this producer in last, until it does.
+    refusal: Option<String>,
     moved: Moved,
     dropped: u64,
 }
@@ -129,6 +131,7 @@ impl Outbound {
             failure: None,
             denied: false,
             lending: Lending::default(),
+            refusal: None,
             moved: Moved::default(),
             dropped: 0,
         };
@@ -268,6 +271,8 @@ impl Outbound {
             });
             if let Some(reason) = refused {
                 polled.lost = self.refuse(reason);
+                // The connection lives, so nobody else would ask again.
+                self.socket.try_again();
                 if polled.lost.is_some() {
                     return Ok(polled);
                 }
@@ -396,6 +401,7 @@ impl Outbound {
         self.window = welcome.window;
         self.credits = welcome.credits.min(welcome.window);
         self.failure = None;
+        self.refusal = None;
         self.sequence = 1;
         self.sent.clear();
         self.failed.clear();
@@ -405,7 +411,9 @@ impl Outbound {
     }
 
     fn refuse(&mut self, reason: String) -> Option<LostPeer> {
-        if !matches!(self.state, LinkState::Refused { .. }) {
+        let known = self.refusal.as_ref() == Some(&reason);
+        if !known {
+            self.refusal = Some(reason.clone());
             warn!(link = %self.endpoint, producer = self.name, reason, "refused");
         }
         let cause = reason.clone();

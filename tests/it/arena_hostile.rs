@@ -218,14 +218,16 @@ fn a_slot_without_an_arena_is_refused() {
 #[test]
 fn slots_are_lent_a_bounded_number_of_times() {
     let arena = Arena::new(1 << 20, 0).unwrap();
-    let mut link = Link::new(Carrier::Ipc, 4);
+    let mut link = Link::new(Carrier::Ipc, 64);
     let (mut liar, _) = Liar::new(&mut link, Some(arena.announcement()));
     let (tensor, sound) = slot(&arena, 1);
     let mut held = Vec::new();
     for request in 0..LEASES_MAX as u64 {
         liar.describe(request, &tensor, sound);
         if request % 64 == 63 {
-            held.extend(link.arrive(64));
+            let arrived = link.arrive(64);
+            link.release(&arrived);
+            held.extend(arrived);
         }
     }
     liar.describe(9999, &tensor, sound);
@@ -238,6 +240,24 @@ fn slots_are_lent_a_bounded_number_of_times() {
     link.consumer.step();
     liar.describe(10_000, &tensor, sound);
     assert_eq!(requests(&link.arrive(1)), [10_000]);
+}
+
+#[test]
+fn a_producer_cannot_send_more_than_its_window() {
+    let arena = Arena::new(1 << 20, 0).unwrap();
+    let mut link = Link::new(Carrier::Ipc, 4);
+    let (mut liar, _) = Liar::new(&mut link, Some(arena.announcement()));
+    let (tensor, sound) = slot(&arena, 1);
+    for request in 0..4 {
+        liar.describe(request, &tensor, sound);
+    }
+    let arrived = link.arrive(4);
+    liar.describe(4, &tensor, sound);
+    let error = refused(&mut link, 4);
+    assert!(matches!(error, LinkError::Overrun { window: 4 }), "{error}");
+    link.release(&arrived);
+    liar.describe(5, &tensor, sound);
+    assert_eq!(requests(&link.arrive(1)), [5]);
 }
 
 /// Makes a memory file of a page.

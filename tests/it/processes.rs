@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use blockflow::app::Orders;
+
 use crate::cli::{blockflow, stderr};
 use crate::support::server::Server;
-use crate::support::until;
+use crate::support::{spec, until};
 
 /// Requests of the run under fire, at least. `BLOCKFLOW_REQUESTS=100000` makes it the long one.
 const REQUESTS: usize = 2_000;
@@ -18,7 +20,7 @@ const REQUESTS: usize = 2_000;
 const KILLS: usize = 8;
 const CLIENTS: usize = 4;
 
-/// A chain of three blocks, each of which adds one to every byte; `first` and `last` have a process each.
+/// A chain of four blocks, each of which adds one to every byte; the first has a process, the last two have one together.
 fn config(directory: &Path, rest: &str) -> PathBuf {
     let path = directory.join("blocks.toml");
     let mock = |input: &str, output: &str| {
@@ -32,10 +34,12 @@ fn config(directory: &Path, rest: &str) -> PathBuf {
         "[blocks.first]\n{}\nisolation = \"process\"\n{restart}\n\
          [blocks.middle]\n{}\n\
          [blocks.last]\n{}\nprocess = \"tail\"\n{restart}\n\
-         [pipelines.p]\nflow = [\"first\", \"middle\", \"last\"]\ndeadline_ms = 20000\n{rest}\n",
+         [blocks.very_last]\n{}\nprocess = \"tail\"\n{restart}\n\
+         [pipelines.p]\nflow = [\"first\", \"middle\", \"last\", \"very_last\"]\ndeadline_ms = 20000\n{rest}\n",
         mock("x", "a"),
         mock("a", "b"),
-        mock("b", "y"),
+        mock("b", "c"),
+        mock("c", "y"),
     );
     fs::write(&path, text).unwrap();
     path
@@ -50,7 +54,7 @@ fn serving(rest: &str) -> (tempfile::TempDir, Server) {
 /// Asks once; returns the status and, of a result, whether it is right.
 fn ask(server: &Server, value: u8) -> (u16, bool) {
     let response = server.infer("p", "x", "UINT8", &[1, 4], &[value, 0, 0, 7]);
-    let right = response.status != 200 || response.binary() == [value.wrapping_add(3), 3, 3, 10];
+    let right = response.status != 200 || response.binary() == [value.wrapping_add(4), 4, 4, 11];
     (response.status, right)
 }
 
@@ -210,6 +214,44 @@ fn no_request_is_lost_doubled_or_wrong_while_processes_are_killed() {
     until("the server answers as before", || {
         ask(&server, 1) == (200, true)
     });
+}
+
+#[test]
+fn a_signal_to_all_processes_is_the_parents_business() {
+    let (_directory, server) = serving("");
+    let before = workers(server.id());
+    for worker in &before {
+        for signal in ["HUP", "INT", "TERM"] {
+            kill(*worker, signal);
+        }
+    }
+    for value in 0..20 {
+        assert_eq!(ask(&server, value), (200, true));
+    }
+    assert_eq!(workers(server.id()), before);
+}
+
+#[test]
+fn a_worker_that_is_started_again_knows_the_keys_of_now() {
+    let spec = serde_json::to_value(spec(Vec::new(), Vec::new())).unwrap();
+    let orders = serde_json::json!({
+        "spec": spec, "host": "a", "process": "p", "directory": "/nowhere", "key_file": null
+    });
+    let hosts =
+        serde_json::json!([{"name": "a", "address": "127.0.0.1", "port": 5600, "keys": []}]);
+    let read = |text: String| Orders::read(text.as_bytes());
+    assert!(read(format!("{orders}\n")).unwrap().spec.hosts.is_empty());
+    let told = read(format!("{hosts}\n{orders}\n")).unwrap();
+    assert_eq!(told.spec.hosts[0].name, "a");
+    for wrong in [
+        "",
+        "\n",
+        "{}\n",
+        &format!("{hosts}\n"),
+        &format!("{hosts}\n{hosts}\n{orders}\n"),
+    ] {
+        assert!(read(wrong.to_owned()).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
 use super::handle::{Submission, stopped};
-use super::pending::{Loss, Open, Pending};
+use super::pending::{Open, Pending};
 
 const IDENTITY: &str = "gateway";
 /// The gateway takes results off its queue at once, so its window only has to cover a burst.
@@ -265,15 +265,11 @@ impl GatewayActor {
                 }
             }
             Body::Lost(lost) => {
-                let loss = Loss {
-                    receiver: lost.block,
-                    incarnation: lost.incarnation,
-                };
                 let to = self.name(usize::from(lost.block));
                 self.send_again(
                     links,
                     id,
-                    loss,
+                    lost.incarnation,
                     &format!("what was sent to {to} may be lost"),
                 )?;
             }

@@ -9,7 +9,6 @@ use crate::tensormq::{self, Condition, LinkError, LinkState, LostPeer};
 use crate::types::{Failure, FailureKind, RequestId};
 
 use super::actor::{GatewayActor, GatewayConfig, Links};
-use super::pending::Loss;
 
 /// These blocks will not come back: order to answer every open request that needs one of them.
 #[derive(Debug, Message)]
@@ -44,20 +43,16 @@ impl GatewayActor {
         if *host != site.host {
             let cause = format!("host {host:?} was lost: {cause_there}");
             board.lose_sight(block, instance, cause);
-        } else if !board.is_given_up(block, instance) {
-            // The supervisor starts the processes of this host again.
+        } else {
+            // The supervisor starts the processes of this host again, unless it has given them up.
             let cause = cause.clone();
-            board.set(block, instance, BlockState::Restarting { cause });
+            board.set_unless_given_up(block, instance, BlockState::Restarting { cause });
         }
-        let loss = Loss {
-            receiver: u16::try_from(block).unwrap_or(u16::MAX),
-            incarnation: lost.incarnation,
-        };
         for (id, pipeline) in self.pending.users(&plan.clone(), block) {
             if self.is_unsent(links, id, pipeline) {
                 continue;
             }
-            self.send_again(links, id, loss, &cause)?;
+            self.send_again(links, id, lost.incarnation, &cause)?;
         }
         Ok(())
     }
@@ -107,7 +102,7 @@ impl GatewayActor {
         &mut self,
         links: &mut Links,
         id: RequestId,
-        loss: Loss,
+        incarnation: u64,
         cause: &str,
     ) -> Result<(), LinkError> {
         let Some(mut open) = self.pending.remove(id) else {
@@ -115,7 +110,8 @@ impl GatewayActor {
         };
         self.cancel(links, id, open.pipeline)?;
         let own = self.config.context.party().incarnation;
-        if !open.send_again(loss, loss.incarnation == own) {
+        let steps = self.config.plan.pipelines[open.pipeline].steps.len();
+        if !open.send_again(incarnation, incarnation == own, steps) {
             let cause = format!("{cause}; the request had been sent again once already");
             open.fail(Failure::new(FailureKind::Unavailable, cause));
             return Ok(());
@@ -139,8 +135,20 @@ impl GatewayActor {
                 cause: told.cause.clone(),
             },
         };
-        let board = self.config.handle.board();
-        board.set(usize::from(told.block), usize::from(told.instance), state);
+        let GatewayConfig {
+            plan, site, handle, ..
+        } = &self.config;
+        let (block, instance) = (usize::from(told.block), usize::from(told.instance));
+        let here = plan
+            .blocks
+            .get(block)
+            .is_some_and(|block| block.placement.host == site.host);
+        if here {
+            // The last words of a process that was given up meanwhile.
+            handle.board().set_unless_given_up(block, instance, state);
+        } else {
+            handle.board().set(block, instance, state);
+        }
         self.config.supervisor.do_send(BoardChanged);
     }
 

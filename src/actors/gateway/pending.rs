@@ -16,13 +16,6 @@ use crate::types::{Failure, RequestId, Tensor};
 
 use super::handle::{InferReply, Reply, Slot, Submission};
 
-/// The loss of a receiver: which one, and its incarnation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Loss {
-    pub receiver: u16,
-    pub incarnation: u64,
-}
-
 /// A request that has been admitted and not yet answered.
 #[derive(Debug)]
 pub(super) struct Open {
@@ -33,8 +26,8 @@ pub(super) struct Open {
     pub deadline: Instant,
     /// Kept where the request may have to be sent again.
     pub inputs: Vec<Tensor>,
-    /// The loss of a process because of which it was sent again.
-    loss: Option<Loss>,
+    /// Incarnation of the process because of whose loss it was sent again.
+    lost: Option<u64>,
     /// How often it was sent again.
     resent: usize,
     outputs: Vec<Option<Tensor>>,
@@ -52,7 +45,8 @@ pub(super) struct Pending {
     renamed: HashMap<RequestId, RequestId>,
 }
 
-/// Several producers may tell of one loss, each of the requests that it sent; more often than this nothing is sent again.
+/// Several producers may tell of one loss, each of the requests that it sent, and so may the links to every step of a process;
+/// more often than this, besides once for each step, nothing is sent again.
 const RESENT_MAX: usize = 8;
 
 impl Open {
@@ -78,7 +72,7 @@ impl Open {
             started,
             deadline,
             inputs,
-            loss: None,
+            lost: None,
             resent: 0,
             outputs: (0..outputs).map(|_| None).collect(),
             reply,
@@ -89,14 +83,20 @@ impl Open {
 
     /// Notes that the request has to be sent again because of a loss; tells whether it may be. What it has of outputs is
     /// dropped. `process_lives` where only the way to it was lost, as when hosts change their keys.
-    pub(super) fn send_again(&mut self, loss: Loss, process_lives: bool) -> bool {
-        // Somebody else may tell of the same loss, when the second try was on its way already.
-        if !process_lives && *self.loss.get_or_insert(loss) != loss {
+    /// `steps` are those of its pipeline.
+    pub(super) fn send_again(
+        &mut self,
+        incarnation: u64,
+        process_lives: bool,
+        steps: usize,
+    ) -> bool {
+        // Somebody else, or another block of the process, may tell of the same loss when the second try is on its way.
+        if !process_lives && *self.lost.get_or_insert(incarnation) != incarnation {
             return false;
         }
         self.resent += 1;
         self.outputs.fill(None);
-        self.resent <= RESENT_MAX
+        self.resent <= RESENT_MAX + steps
     }
 
     /// Tells whether the client has gone away.
