@@ -407,7 +407,9 @@ impl Drop for GatewayActor {
 impl Handler<Abandon> for GatewayActor {
     type Result = ();
 
-    fn handle(&mut self, Abandon(report): Abandon, _: &mut Self::Context) {
+    fn handle(&mut self, Abandon(report): Abandon, ctx: &mut Self::Context) {
+        // What was admitted and not taken yet is open too.
+        self.pump(ctx);
         let now = Instant::now();
         let mut names = Vec::new();
         for (id, open) in self.pending.drain() {

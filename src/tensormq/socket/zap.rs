@@ -1,6 +1,7 @@
 //! Who is let in on encrypted sockets: a thread that answers libzmq's questions (ZAP 1.0, ZeroMQ RFC 27).
 //!
-//! Only a CURVE key that the keyring has an owner for is let in, and libzmq lets nobody in whom this thread does not.
+//! Only a CURVE key that the keyring has an owner for is let in. Should this thread end, libzmq lets everybody connect; a
+//! consumer looks at the key once more when it is greeted, so that no stranger gets further than that.
 //! The owner's key is the user id of every message of that connection. Refusals are counted; of those in a row one is
 //! logged every few seconds.
 
@@ -45,7 +46,7 @@ pub(super) fn start(context: &zmq::Context, ring: Arc<Ring>) -> Result<zmq::Sock
             })
             .keep(&zap, &end)
             {
-                // Without an answer libzmq lets nobody in.
+                // Whoever connects from now on is turned away when it says hello.
                 warn!(%error, "no host is let in any more");
             }
         })
