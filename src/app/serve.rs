@@ -92,10 +92,14 @@ pub fn serve(
         metrics: metrics::render,
         timeouts: HttpTimeouts::default(),
     };
-    let runtime = Runtime::start(loaded, part)?;
     let system = actix::System::new();
+    // From here on, for it ends a process that does not listen for it, also one that is still loading.
+    let hangups = system
+        .block_on(async { signal(SignalKind::hangup()) })
+        .map_err(ServeFailure::Signals)?;
+    let runtime = Runtime::start(loaded, part)?;
     let keys = runtime.keys().clone();
-    system.block_on(async { watch_hangups(keys, Arc::new(reread)) })?;
+    system.block_on(async { watch_hangups(hangups, keys, Arc::new(reread)) });
     match runtime.gateway().cloned() {
         Some(gateway) => system.block_on(run(runtime, gateway, options, server.drain, announce)),
         None => system.block_on(run_blocks(runtime, announce)),
@@ -103,11 +107,10 @@ pub fn serve(
 }
 
 /// Has keys be read again at each SIGHUP, in the background.
-fn watch_hangups<F>(keys: Keys, reread: Arc<F>) -> Result<(), ServeFailure>
+fn watch_hangups<F>(mut hangups: Signal, keys: Keys, reread: Arc<F>)
 where
     F: Fn() -> Result<Vec<HostSpec>, String> + Send + Sync + 'static,
 {
-    let mut hangups = signal(SignalKind::hangup()).map_err(ServeFailure::Signals)?;
     actix::spawn(async move {
         while hangups.recv().await.is_some() {
             let (keys, reread) = (keys.clone(), reread.clone());
@@ -119,7 +122,6 @@ where
             let _ = tokio::task::spawn_blocking(read).await;
         }
     });
-    Ok(())
 }
 
 /// Runs blocks for a gateway on another host.

@@ -47,20 +47,15 @@ impl Plan {
 
     /// Returns the processes of a host besides the main one, each with the indices of its blocks.
     pub fn workers_of(&self, host: &str) -> Vec<(String, Vec<usize>)> {
-        let mut workers: Vec<(String, Vec<usize>)> = Vec::new();
-        for (index, block) in self.blocks.iter().enumerate() {
-            let Placement {
-                host: on, process, ..
-            } = &block.placement;
-            if on != host || process == Placement::MAIN {
-                continue;
-            }
-            match workers.iter_mut().find(|(known, _)| known == process) {
-                Some((_, blocks)) => blocks.push(index),
-                None => workers.push((process.clone(), vec![index])),
-            }
-        }
+        let processes = self.processes(host).into_iter();
+        let workers = processes.filter(|process| *process != Placement::MAIN);
         workers
+            .map(|process| {
+                let lives =
+                    |placement: &Placement| placement.host == host && placement.process == process;
+                (process.to_owned(), self.blocks_where(lives).collect())
+            })
+            .collect()
     }
 
     fn blocks_where(&self, keep: impl Fn(&Placement) -> bool) -> impl Iterator<Item = usize> {

@@ -24,12 +24,11 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn new() -> Self {
-        // Addresses that no other test has, so that their ports are free.
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let own = NEXT.fetch_add(1, Ordering::Relaxed) % 127;
-        let process = std::process::id();
-        let [high, low] = [(process >> 8) % 250 + 2, process % 250 + 2];
-        let address = |side: u32| format!("127.{high}.{low}.{}", 2 * own + side);
+        // Addresses that no other test has, so that their ports are free: 22 bits of a process, two of its own.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let own = NEXT.fetch_add(1, Ordering::Relaxed) % 2;
+        let [_, high, middle, low] = (std::process::id() << 2 | own << 1).to_be_bytes();
+        let address = |side: u8| format!("127.{high}.{middle}.{}", low | side);
         let hosts = Self {
             directory: tempfile::tempdir().unwrap(),
             text: config(&address(0), &address(1)),

@@ -199,6 +199,12 @@ impl GatewayActor {
         self.launch(links, id, pipeline, &inputs, deadline)
     }
 
+    /// Tells whether a request is open that may be in another process.
+    fn can_be_lost(&self, id: RequestId) -> bool {
+        let pipeline = self.pending.pipeline(id);
+        pipeline.is_some_and(|pipeline| self.leaves_process[pipeline])
+    }
+
     /// Tells whether nothing of a request has been sent yet, so that nothing of it can be lost.
     pub(super) fn is_unsent(&self, links: &Links, id: RequestId, pipeline: usize) -> bool {
         let mut first = self.config.wiring.admitted[pipeline].iter();
@@ -264,6 +270,7 @@ impl GatewayActor {
                     open.fail(failure);
                 }
             }
+            Body::Lost(_) if !self.can_be_lost(id) => {}
             Body::Lost(lost) => {
                 let to = self.name(usize::from(lost.block));
                 self.send_again(

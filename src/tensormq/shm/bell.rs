@@ -16,16 +16,9 @@ pub(in crate::tensormq) struct Bell {
 
 impl Bell {
     pub(in crate::tensormq) fn new() -> io::Result<Self> {
-        // SAFETY: eventfd has no preconditions.
-        let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor was just made, is open, and nobody else owns it.
-        let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
         Ok(Self {
             due: AtomicBool::new(false),
-            event: owned.into(),
+            event: eventfd()?,
         })
     }
 
@@ -50,4 +43,15 @@ impl Bell {
     pub(in crate::tensormq) fn descriptor(&self) -> RawFd {
         self.event.as_raw_fd()
     }
+}
+
+/// Makes a counter that is readable once it was written to, and never blocks.
+pub(in crate::tensormq) fn eventfd() -> io::Result<File> {
+    // SAFETY: eventfd takes no pointers.
+    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, is open, and nobody else owns it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(descriptor) }))
 }

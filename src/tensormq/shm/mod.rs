@@ -44,5 +44,5 @@ pub use arena::{ARENA_BYTES, Arena, INLINE_BYTES_MAX, SlotBuffer};
 pub use region::{ARENA_BYTES_MAX, Announcement, MapError};
 pub use slot::{LEASES_MAX, SlotError, SlotId, SlotRange};
 
-pub(super) use bell::Bell;
+pub(super) use bell::{Bell, eventfd};
 pub(super) use ledger::{Ledger, Ledgers, Origin};

@@ -3,18 +3,14 @@
 //! Whoever waits for the edges of a socket also waits for the bell of its ring; it rings when the keyring has been replaced,
 //! and now and then while a socket wants to try a connection again.
 
-#![expect(
-    unsafe_code,
-    reason = "the bell is an eventfd, which std does not have"
-)]
-
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::tensormq::Keyring;
+use crate::tensormq::shm::eventfd;
 
 #[derive(Debug)]
 pub(super) struct Ring {
@@ -32,7 +28,7 @@ impl Ring {
             current: RwLock::new(Arc::new(keyring)),
             version: AtomicU64::new(1),
             wanted: AtomicBool::new(false),
-            bell: File::from(eventfd()?),
+            bell: eventfd()?,
         })
     }
 
@@ -74,14 +70,4 @@ impl Ring {
         // It only counts, up to far more than there will ever be.
         let _ = (&self.bell).write(&1_u64.to_ne_bytes());
     }
-}
-
-fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: eventfd takes no pointers.
-    let descriptor = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor has just been made and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
