@@ -251,7 +251,7 @@ impl Handler<Tell> for Supervisor {
 
     fn handle(&mut self, Tell(line): Tell, _: &mut Self::Context) {
         for worker in self.running.values_mut() {
-            worker.tell(&line);
+            worker.tell(line.clone());
         }
         self.told = Some(line);
     }

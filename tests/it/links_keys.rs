@@ -1,5 +1,9 @@
 //! Links that are encrypted: who is let in, who is not, and what becomes of links whose keys are replaced.
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use blockflow::tensormq::{
     Context, HostKeys, KeyPair, Keyring, LinkError, LinkState, LostPeer, Outbound, Window,
 };
@@ -254,6 +258,47 @@ fn both_ends_replace_their_keys_one_after_the_other_and_lose_nothing() {
         link.producer.outbound.link_state(),
         LinkState::Up { .. }
     ));
+}
+
+#[test]
+fn a_port_that_is_taken_while_keys_change_is_waited_for() {
+    let mut link = Secured::new("127.0.0.1");
+    link.prove(0);
+    let Endpoint::Tcp { port, .. } = link.consumer.endpoint else {
+        panic!("not a tcp endpoint");
+    };
+    // Takes the port in the moment in which nobody listens there, which takes a few rounds.
+    let (stolen, let_go) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let thief = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", port)));
+            let thief = thief.flatten().next();
+            stolen.store(true, Ordering::Release);
+            while !let_go.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            drop(thief);
+        });
+        link.until("somebody takes the port", |link| {
+            let ours = pair();
+            let keys = [link.ours.public(), ours.public()];
+            let theirs = [link.theirs.public()];
+            link.consumer.context.rekey(keyring(&ours, &keys, &theirs));
+            link.producer
+                .context
+                .rekey(keyring(&link.theirs, &keys, &theirs));
+            stolen.load(Ordering::Acquire)
+        });
+        for _ in 0..100 {
+            link.consumer.step();
+            link.producer.step();
+        }
+        let_go.store(true, Ordering::Release);
+    });
+    link.until("the link is up again", |link| {
+        matches!(link.producer.outbound.link_state(), LinkState::Up { .. })
+    });
+    link.prove(10);
 }
 
 #[test]

@@ -89,11 +89,7 @@ pub(in crate::actors) struct BlockActor {
 impl BlockActor {
     pub(in crate::actors) fn new(config: BlockConfig) -> Self {
         let block = &config.plan.blocks[config.block];
-        let queue = Queue::new(
-            &block.spec,
-            block.signature.inputs.len(),
-            config.plan.limits.in_flight_max,
-        );
+        let queue = Queue::new(&config.plan, config.block);
         Self {
             metrics: metrics::block(&block.spec.name),
             name: block.spec.name.clone(),

@@ -1,11 +1,11 @@
 //! What waits at a block instance: inputs that lack a partner, and requests that lack a run.
 
-use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::plan::Plan;
 use crate::sched::{Batcher, Item, Joiner, Limits, Recent};
 use crate::tensormq::{Addressed, Peer};
-use crate::types::{BlockSpec, DType, RequestId, Shape, StepId, Tensor};
+use crate::types::{DType, RequestId, Shape, StepId, Tensor};
 
 use super::session::rows_of;
 
@@ -27,10 +27,9 @@ pub(super) type Waiting = Item<Key, Job>;
 /// The queue of one block instance.
 #[derive(Debug)]
 pub(super) struct Queue {
-    ports: usize,
     joiner: Joiner<(RequestId, StepId), Tensor>,
-    /// Deadlines of steps whose inputs are still incomplete.
-    incomplete: HashMap<(RequestId, StepId), Instant>,
+    /// The longest deadline that there is; a peer may say what it likes.
+    time_left_max: Duration,
     pub batcher: Batcher<Key, Job>,
     cancelled: Recent<RequestId>,
 }
@@ -45,15 +44,23 @@ pub(super) enum Accepted {
 }
 
 impl Queue {
-    pub(super) fn new(spec: &BlockSpec, ports: usize, in_flight_max: usize) -> Self {
+    /// Makes the queue of an instance of the block with this index.
+    pub(super) fn new(plan: &Plan, block: usize) -> Self {
+        let planned = &plan.blocks[block];
         let limits = Limits {
-            rows_max: spec.batch.rows_max,
-            wait: spec.batch.wait,
+            rows_max: planned.spec.batch.rows_max,
+            wait: planned.spec.batch.wait,
         };
+        let steps = plan.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+        let uses = steps.filter(|step| step.block == block).count();
+        let in_flight_max = plan.limits.in_flight_max;
+        let deadlines = plan.pipelines.iter().map(|pipeline| pipeline.deadline);
         Self {
-            ports,
-            joiner: Joiner::new(),
-            incomplete: HashMap::new(),
+            joiner: Joiner::new(
+                planned.signature.inputs.len(),
+                in_flight_max.saturating_mul(uses),
+            ),
+            time_left_max: deadlines.max().unwrap_or_default(),
             batcher: Batcher::new(limits),
             cancelled: Recent::new(in_flight_max.saturating_mul(2)),
         }
@@ -70,12 +77,10 @@ impl Queue {
             return Accepted::Released;
         }
         let step = (address.request, address.step);
-        let deadline = now + address.time_left;
-        let Some(inputs) = self.joiner.offer(step, self.ports, tensors) else {
-            self.incomplete.insert(step, deadline);
+        let deadline = now + address.time_left.min(self.time_left_max);
+        let Some(inputs) = self.joiner.offer(step, tensors, deadline) else {
             return Accepted::Released;
         };
-        self.incomplete.remove(&step);
         let trailing = |tensor: &Tensor| {
             (
                 tensor.dtype(),
@@ -109,24 +114,19 @@ impl Queue {
     pub(super) fn cancel(&mut self, request: RequestId) -> Vec<Waiting> {
         self.cancelled.note(request);
         self.joiner.retain(|(open, _)| *open != request);
-        self.incomplete.retain(|(open, _), _| *open != request);
         self.batcher
             .remove(|item| item.content.address.request == request)
     }
 
     /// Forgets incomplete requests past their deadline; returns complete ones for an answer.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Waiting> {
-        if self.incomplete.values().any(|deadline| *deadline <= now) {
-            self.incomplete.retain(|_, deadline| *deadline > now);
-            self.joiner
-                .retain(|step| self.incomplete.contains_key(step));
-        }
+        self.joiner.expire(now);
         self.batcher.expire(now)
     }
 
     /// Returns when [`Queue::expire`] next has something to do.
     pub(super) fn next_expiry(&self) -> Option<Instant> {
-        let incomplete = self.incomplete.values().copied();
-        incomplete.chain(self.batcher.next_expiry()).min()
+        let expiries = [self.joiner.next_expiry(), self.batcher.next_expiry()];
+        expiries.into_iter().flatten().min()
     }
 }

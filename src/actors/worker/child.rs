@@ -1,12 +1,11 @@
 //! One worker process, from its start to its end.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, BufReader, Write};
-use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,6 +18,9 @@ use crate::types::LogFormat;
 
 /// What is written to a worker that is to end; one whose input ends without it has lost its parent.
 pub const FAREWELL: &str = "end\n";
+
+/// Lines that wait for a worker to read them.
+const LINES_MAX: usize = 16;
 
 /// How often an end is looked for that is near.
 const END_POLL: Duration = Duration::from_millis(5);
@@ -54,8 +56,8 @@ pub struct Workers {
 /// A running worker. It ends when this is dropped.
 #[derive(Debug)]
 pub(in crate::actors) struct Worker {
-    /// Open for as long as the worker is to live.
-    stdin: Option<ChildStdin>,
+    /// To whoever writes to the worker's input, which stays open for as long as this does.
+    lines: Option<SyncSender<Arc<[u8]>>>,
     child: Arc<Mutex<Child>>,
     watch: Option<JoinHandle<()>>,
 }
@@ -80,13 +82,18 @@ impl Worker {
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("a pipe to the new process is missing"));
         };
-        let mut written = File::from(stdin.as_fd().try_clone_to_owned()?);
         let Assignment {
             process,
             names,
             line,
             ..
         } = assignment.clone();
+        let (lines, to_write) = sync_channel(LINES_MAX);
+        // There is room for one.
+        let _ = lines.try_send(line);
+        thread::Builder::new()
+            .name("blockflow-tell".into())
+            .spawn(move || write(stdin, &to_write))?;
         let (format, watched) = (command.log, child.clone());
         let log = {
             let process = process.clone();
@@ -99,9 +106,6 @@ impl Worker {
             .spawn(move || {
                 let metrics = metrics::process(&process);
                 metrics.up.set(1);
-                // A worker that ends before it has read this tells why on its standard error.
-                let _ = written.write_all(&line);
-                drop(written);
                 follow(&process, names, stdout);
                 let last_words = log.join().unwrap_or_default();
                 let status = wait(&watched);
@@ -109,24 +113,28 @@ impl Worker {
                 ended(why(&process, status, &last_words));
             })?;
         Ok(Self {
-            stdin: Some(stdin),
+            lines: Some(lines),
             child,
             watch: Some(watch),
         })
     }
 
     /// Tells the worker a line. If it is not there any more, whoever takes its place is told.
-    pub(in crate::actors) fn tell(&mut self, line: &[u8]) {
-        if let Some(stdin) = &mut self.stdin {
-            let _ = stdin.write_all(line);
+    pub(in crate::actors) fn tell(&mut self, line: Arc<[u8]>) {
+        let told = self.lines.as_ref().map(|lines| lines.try_send(line));
+        if let Some(Err(TrySendError::Full(_))) = told {
+            warn!(
+                process = lock(&self.child).id(),
+                "worker reads nothing of what it is told; it hears of new keys when it is started again"
+            );
         }
     }
 
     /// Asks the worker to end.
     pub(in crate::actors) fn close(&mut self) {
-        if let Some(mut stdin) = self.stdin.take() {
-            // A worker that has ended already needs no farewell.
-            let _ = stdin.write_all(FAREWELL.as_bytes());
+        if let Some(lines) = self.lines.take() {
+            // One that reads nothing, or has ended already, needs no farewell.
+            let _ = lines.try_send(FAREWELL.as_bytes().into());
         }
     }
 
@@ -148,6 +156,16 @@ impl Worker {
             let _ = lock(&self.child).kill();
         }
         let _ = watch.join();
+    }
+}
+
+/// Writes to a worker until nobody has anything to tell it any more, which ends its input, or until it has ended, which it
+/// tells why on its standard error.
+fn write(mut stdin: ChildStdin, lines: &Receiver<Arc<[u8]>>) {
+    for line in lines {
+        if stdin.write_all(&line).is_err() {
+            return;
+        }
     }
 }
 
@@ -186,5 +204,37 @@ fn why(process: &str, status: io::Result<ExitStatus>, last_words: &str) -> Strin
         }
         Ok(status) => format!("process {process:?} ended ({status})"),
         Err(error) => format!("process {process:?} was lost: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_reads_nothing_blocks_nobody() {
+        let command = WorkerCommand {
+            program: "sleep".into(),
+            arguments: vec!["1000".into()],
+            log: LogFormat::Text,
+        };
+        let line: Arc<[u8]> = vec![b'x'; 1 << 20].into();
+        let assignment = Assignment {
+            process: "sleeper".into(),
+            blocks: Vec::new(),
+            names: Vec::new(),
+            line: line.clone(),
+        };
+        let (ended, told) = sync_channel(1);
+        let tell = move |cause| {
+            let _ = ended.send(cause);
+        };
+        let mut worker = Worker::start(&command, &assignment, tell).expect("sleep exists");
+        for _ in 0..2 * LINES_MAX {
+            worker.tell(line.clone());
+        }
+        worker.end(Instant::now());
+        let cause = told.recv().expect("a worker's end is told");
+        assert!(cause.contains("SIGKILL"), "{cause}");
     }
 }

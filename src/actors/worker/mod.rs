@@ -5,7 +5,8 @@
 //! now and then. What it and its libraries write to standard error is passed on line by line, with the worker's name. Tensors
 //! and the states of its blocks travel over links, not here.
 //!
-//! A [`Worker`] owns the pipe; a thread of its own reads the child's output and tells when it has ended.
+//! A [`Worker`] owns the child. Threads of its own write to it, so that one that does not read blocks nobody, pass on what it
+//! writes, and tell when it has ended.
 
 mod child;
 mod relay;

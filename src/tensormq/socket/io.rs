@@ -10,6 +10,8 @@ use std::ptr::null;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use crate::tensormq::{Form, KeyPair, LinkError, Payload};
 use crate::types::{Endpoint, PublicKey, TENSORS_MAX, Tensor};
 
@@ -21,8 +23,8 @@ use super::monitor::{Connection, Monitor};
 
 /// How long a refused connection waits for another try.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// How long the port of a socket may take to be free when it is bound again.
-const REBIND: Duration = Duration::from_secs(2);
+/// How long the I/O thread usually takes at most to free the port of a socket that is bound again.
+const REBIND: Duration = Duration::from_millis(100);
 
 /// One end of a link within this process.
 pub(in crate::tensormq) struct Socket {
@@ -45,6 +47,8 @@ struct Lock {
     again: Option<Instant>,
     /// Keys that were tried since there was a connection or a pause.
     tried: usize,
+    /// Where the socket is to listen again as soon as the place is free.
+    unbound: Option<Endpoint>,
 }
 
 /// What new keys did to a socket.
@@ -119,6 +123,7 @@ impl Socket {
             server: None,
             again: None,
             tried: 0,
+            unbound: None,
             guard,
         });
         Self {
@@ -223,7 +228,9 @@ impl Socket {
                 }
                 None => false,
             };
-            if due {
+            if due && lock.unbound.is_some() {
+                self.listen_again(Duration::ZERO)?;
+            } else if due {
                 self.reconnect()?;
                 return Ok(Rekeyed::Reconnected);
             }
@@ -250,17 +257,40 @@ impl Socket {
     /// Listens at the same place with another key. libzmq ends the connections that were made there; they are made again.
     fn bind_again(&mut self) -> Result<(), LinkError> {
         let endpoint = self.endpoint()?;
-        let text = endpoint.to_string();
-        if let Some(lock) = &self.lock {
-            curve::guard(&self.zmq, &lock.own).map_err(failed)?;
+        let Some(lock) = &mut self.lock else {
+            return Ok(());
+        };
+        curve::guard(&self.zmq, &lock.own).map_err(failed)?;
+        if lock.unbound.is_none() {
+            self.zmq.unbind(&endpoint.to_string()).map_err(failed)?;
+            lock.unbound = Some(endpoint);
         }
-        self.zmq.unbind(&text).map_err(failed)?;
-        // The port is free as soon as the I/O thread has closed the old listener.
-        let deadline = Instant::now() + REBIND;
+        self.listen_again(REBIND)
+    }
+
+    /// Listens where it did. The port is free as soon as the I/O thread has closed the old listener, if nobody else takes it
+    /// meanwhile: then this is tried again now and then.
+    fn listen_again(&mut self, patience: Duration) -> Result<(), LinkError> {
+        let Some(lock) = &mut self.lock else {
+            return Ok(());
+        };
+        let Some(endpoint) = lock.unbound.take() else {
+            return Ok(());
+        };
+        lock.again = None;
+        let deadline = Instant::now() + patience;
         loop {
-            match self.zmq.bind(&text) {
+            match self.zmq.bind(&endpoint.to_string()) {
                 Err(zmq::Error::EADDRINUSE) if Instant::now() < deadline => {
                     std::thread::yield_now();
+                }
+                Err(zmq::Error::EADDRINUSE) => {
+                    warn!(
+                        "somebody else took {endpoint} while keys changed; other hosts wait until it is free"
+                    );
+                    lock.unbound = Some(endpoint);
+                    self.try_again();
+                    return Ok(());
                 }
                 bound => {
                     return bound.map_err(|error| LinkError::Bind {
