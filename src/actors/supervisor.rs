@@ -216,6 +216,12 @@ impl Actor for Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        for &(block, instance) in self.blocks.keys() {
+            if self.board.is_serving(block, instance) {
+                let name = &self.plan.blocks[block].spec.name;
+                metrics::block(name).instances_up.sub(1);
+            }
+        }
         self.running.values_mut().for_each(Worker::close);
         let deadline = Instant::now() + WORKERS_END;
         for (_, worker) in self.running.drain() {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::engine::{BlockSource, builtin, graph_engine};
-use crate::graph::{Graph, GraphError};
-use crate::plan::{Plan, compile_sound};
+use crate::graph::{Digest, Graph, GraphError};
+use crate::plan::{Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
@@ -18,6 +19,7 @@ pub struct Loaded {
     pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
+    contents: OnceLock<Vec<Digest>>,
 }
 
 impl Loaded {
@@ -63,6 +65,7 @@ impl Loaded {
                 plan,
                 spec: spec.clone(),
                 graphs,
+                contents: OnceLock::new(),
             }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -70,6 +73,34 @@ impl Loaded {
                 Err(problems)
             }
         }
+    }
+
+    /// Returns this configuration as one to be compared with another. The first time, weights are read.
+    pub(super) fn side(&self) -> Side<'_> {
+        Side {
+            plan: &self.plan,
+            log: &self.spec.log,
+            contents: self.contents(),
+        }
+    }
+
+    /// Returns, by block of the plan, a digest of what it computes, wherever the model lies.
+    pub(super) fn contents(&self) -> &[Digest] {
+        self.contents.get_or_init(|| {
+            let blocks = self.plan.blocks.iter().zip(&self.graphs);
+            blocks
+                .map(|(block, graph)| content(block, graph.as_ref()))
+                .collect()
+        })
+    }
+
+    /// Returns the files of the models.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let sources = self.spec.blocks.iter().map(|block| &block.source);
+        sources
+            .filter_map(SourceSpec::path)
+            .map(Path::to_owned)
+            .collect()
     }
 
     /// Returns what a block is prepared from.
@@ -98,6 +129,24 @@ impl Loaded {
 
 /// What a local file of a ZIP archive begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
+
+fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Digest {
+    let model = match (&block.spec.source, graph) {
+        (_, Some(graph)) => graph.hashes(&mut |_| ()).content,
+        (SourceSpec::TorchScript { path, .. }, None) => match fs::read(path) {
+            Ok(bytes) => Digest::of("file", &bytes),
+            // It is gone since it was looked at, which preparing it will tell.
+            Err(error) => Digest::of("unreadable", error.to_string().as_bytes()),
+        },
+        (source, None) => {
+            let text = serde_json::to_vec(source).expect("a source has a form in JSON");
+            Digest::of("source", &text)
+        }
+    };
+    let parts = (model.bytes(), &block.signature);
+    let text = serde_json::to_vec(&parts).expect("a signature has a form in JSON");
+    Digest::of("block", &text)
+}
 
 type Cut = Option<Vec<String>>;
 type Files = HashMap<PathBuf, Result<Graph, String>>;

@@ -1,15 +1,19 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
+mod epoch;
 mod keys;
 mod load;
+mod reload;
 mod runtime;
 mod serve;
 mod sockets;
+mod watch;
 mod worker;
 
 pub use crate::actors::{StopReport, WorkerCommand};
 pub use keys::{KeyError, key_file, make_key, read_key};
 pub use load::Loaded;
+pub use reload::Source;
 pub use runtime::{Part, Runtime, StartError};
 pub use serve::{Announcement, ServeFailure, serve};
 pub use worker::{Orders, WorkFailure, work};

@@ -1,6 +1,6 @@
 //! A configuration, running.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +12,12 @@ use crate::actors::{
     Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
 };
 use crate::engine::{EngineError, Prepared, Store, Usage, prepare};
-use crate::plan::{Placement, Plan, PlannedBlock, Site};
+use crate::graph::Digest;
+use crate::plan::{Placement, Plan, PlannedBlock, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
 use crate::telemetry::{Event, WeightsLoaded};
-use crate::tensormq::{Context, Digest, Party};
-use crate::types::{Device, HostSpec};
+use crate::tensormq::{self, Context, Party};
+use crate::types::{BlockSpec, Device, Epoch, HostSpec, LogSpec, SourceSpec};
 
 use super::keys::{KeyError, Locks};
 use super::worker::{Orders, news};
@@ -28,8 +29,24 @@ pub struct Runtime {
     node: Node,
     weights: BTreeMap<Device, Usage>,
     keys: Keys,
+    configured: Box<Configured>,
+    known: Known,
     /// Of the sockets between the processes of this host; goes with the runtime.
     _sockets: Option<TempDir>,
+}
+
+/// What blocks were prepared into, by what that depends on.
+pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
+
+/// What is left of a configuration once it runs.
+#[derive(Debug)]
+struct Configured {
+    plan: Plan,
+    log: LogSpec,
+    contents: Vec<Digest>,
+    files: Vec<PathBuf>,
+    /// It names its hosts.
+    has_hosts: bool,
 }
 
 /// The keys of a running configuration. Cheap to clone.
@@ -67,9 +84,18 @@ pub enum StartError {
 }
 
 impl Runtime {
-    /// Prepares and warms every block of the host's main process, has its workers started, then opens the gateway if it is
-    /// to be here. Blocks the calling thread; not for async contexts.
+    /// Starts a configuration beside none.
     pub fn start(loaded: Loaded, part: Part) -> Result<Self, StartError> {
+        Self::start_knowing(loaded, part, &Known::new())
+    }
+
+    /// Prepares and warms every block of the host's main process, has its workers started, then opens the gateway if it is
+    /// to be here. What is `known` is not prepared again. Blocks the calling thread; not for async contexts.
+    pub(super) fn start_knowing(
+        loaded: Loaded,
+        part: Part,
+        known: &Known,
+    ) -> Result<Self, StartError> {
         let Part {
             host,
             key_file,
@@ -85,7 +111,7 @@ impl Runtime {
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
         // A start that is interrupted while models load leaves no folder behind.
-        let prepared = prepare_all(&loaded, &site)?;
+        let prepared = prepare_all(&loaded, &site, known)?;
         let processes = loaded.plan.workers_of(&site.host);
         let sockets = if processes.is_empty() {
             None
@@ -103,9 +129,7 @@ impl Runtime {
                 .collect::<Result<_, _>>()
                 .map_err(StartError::Orders)?,
         };
-        // The graphs, and with them the mapped model files, are not needed any more.
-        let Loaded { plan, .. } = loaded;
-        Self::start_site(plan, site, prepared, workers, sockets, (context, locks))
+        Self::start_site(loaded, site, prepared, workers, sockets, (context, locks))
     }
 
     /// Starts what lives in a worker process.
@@ -116,20 +140,29 @@ impl Runtime {
     ) -> Result<Self, StartError> {
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
-        let prepared = prepare_all(&loaded, &site)?;
-        let Loaded { plan, .. } = loaded;
-        Self::start_site(plan, site, prepared, Workers::default(), None, opened)
+        let prepared = prepare_all(&loaded, &site, &Known::new())?;
+        Self::start_site(loaded, site, prepared, Workers::default(), None, opened)
     }
 
     fn start_site(
-        plan: Plan,
+        loaded: Loaded,
         site: Site,
         prepared: PreparedBlocks,
         workers: Workers,
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
+        let configured = Configured {
+            plan: loaded.plan.clone(),
+            log: loaded.spec.log.clone(),
+            contents: loaded.contents().to_vec(),
+            files: loaded.files(),
+            has_hosts: !loaded.spec.hosts.is_empty(),
+        };
+        // The graphs, and with them the mapped model files, are not needed any more.
+        let Loaded { plan, .. } = loaded;
         let devices = count_weights(&plan, &prepared);
+        let known = known_now(&configured, &prepared);
         if plan.has_gateway(&site) {
             tell_routes(&plan);
         }
@@ -159,6 +192,8 @@ impl Runtime {
             node,
             keys,
             weights,
+            configured: Box::new(configured),
+            known,
             _sockets: sockets,
         })
     }
@@ -175,6 +210,44 @@ impl Runtime {
 
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        self.configured.plan.epoch
+    }
+
+    /// Returns how long requests in flight are waited for at the end.
+    pub(super) fn drain(&self) -> Duration {
+        self.configured.plan.server.drain
+    }
+
+    /// Returns the files of the models.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.configured.files
+    }
+
+    /// Tells whether the configuration names its hosts, so that others have the same one.
+    pub(super) fn has_hosts(&self) -> bool {
+        self.configured.has_hosts
+    }
+
+    /// Returns the configuration as one to be compared with another.
+    pub(super) fn side(&self) -> Side<'_> {
+        let Configured {
+            plan,
+            log,
+            contents,
+            ..
+        } = &*self.configured;
+        Side {
+            plan,
+            log,
+            contents,
+        }
     }
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
@@ -199,20 +272,23 @@ impl Keys {
 }
 
 fn party_of(plan: &Plan) -> Party {
-    Party::new(Digest(*plan.digest.bytes()))
+    Party::new(tensormq::Digest(*plan.digest.bytes()))
 }
 
 /// By block of the plan; those of another process are not there.
 type PreparedBlocks = Vec<Option<Arc<dyn Prepared>>>;
 
-/// Prepares the blocks that live in a process.
-fn prepare_all(loaded: &Loaded, site: &Site) -> Result<PreparedBlocks, StartError> {
+/// Prepares the blocks that live in a process, if they are not known yet.
+fn prepare_all(loaded: &Loaded, site: &Site, known: &Known) -> Result<PreparedBlocks, StartError> {
     let blocks = loaded.plan.blocks.iter().enumerate();
     let prepared = blocks.map(|(index, block)| {
         if !site.has(&block.placement) {
             return Ok(None);
         }
         let spec = &block.spec;
+        if let Some(prepared) = known.get(&identity(spec, loaded.contents()[index])) {
+            return Ok(Some(prepared.clone()));
+        }
         let prepared = prepare(loaded.source(index), spec.threads, spec.device);
         prepared.map(Some).map_err(|cause| StartError::Prepare {
             block: spec.name.clone(),
@@ -220,6 +296,27 @@ fn prepare_all(loaded: &Loaded, site: &Site) -> Result<PreparedBlocks, StartErro
         })
     });
     prepared.collect()
+}
+
+fn known_now(configured: &Configured, prepared: &[Option<Arc<dyn Prepared>>]) -> Known {
+    let Configured { plan, contents, .. } = configured;
+    let blocks = plan.blocks.iter().zip(contents).zip(prepared);
+    blocks
+        .filter_map(|((block, content), prepared)| {
+            Some((identity(&block.spec, *content), prepared.clone()?))
+        })
+        .collect()
+}
+
+/// Returns the digest of all that what a block is prepared into depends on.
+fn identity(spec: &BlockSpec, content: Digest) -> Digest {
+    let how = match &spec.source {
+        SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
+        SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
+    };
+    let parts = (content.bytes(), how, spec.threads, spec.device);
+    let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
+    Digest::of("prepared", &text)
 }
 
 /// Tells metrics what each block uses. Returns the devices.
@@ -235,9 +332,10 @@ fn count_weights(plan: &Plan, prepared: &[Option<Arc<dyn Prepared>>]) -> Vec<Dev
 
 /// Tells metrics how every edge goes.
 fn tell_routes(plan: &Plan) {
+    let mut edges = BTreeSet::new();
     for pipeline in &plan.pipelines {
         for edge in &pipeline.edges {
-            metrics::registry().edge(EdgeLabels {
+            edges.insert(EdgeLabels {
                 pipeline: pipeline.name.clone(),
                 from: plan.producer_name(pipeline, edge),
                 to: plan.consumer_name(pipeline, edge),
@@ -246,6 +344,7 @@ fn tell_routes(plan: &Plan) {
             });
         }
     }
+    metrics::registry().set_edges(edges);
 }
 
 /// Returns the host to be, which the configuration has to know.

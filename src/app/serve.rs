@@ -6,20 +6,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use super::runtime::Keys;
-use super::worker::renew;
+use super::epoch::Epochs;
+use super::reload::{Lifecycle, Reloads, Source, Trigger};
+use super::watch::watch;
 use super::{Loaded, Part, Runtime, StartError, StopReport};
-use crate::actors::Gateway;
 use crate::engine::Usage;
-use crate::serve::{HttpOptions, HttpTimeouts, ServeError, bind};
+use crate::serve::{Front as _, HttpOptions, HttpTimeouts, ServeError, bind};
 use crate::telemetry::{DrainStarted, Event, metrics};
-use crate::types::{Device, Failure, HostSpec};
+use crate::types::{Device, Failure};
 
 /// How long responses may take to be written once every request has its answer.
 const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
@@ -43,6 +42,8 @@ pub enum ServeFailure {
     Http(#[from] ServeError),
     #[error("cannot wait for signals: {0}")]
     Signals(io::Error),
+    #[error("cannot start thread: {0}")]
+    Thread(io::Error),
     #[error("the HTTP server ended by itself")]
     Ended,
     #[error("{0}")]
@@ -74,13 +75,14 @@ impl StopSignals {
 /// Starts the blocks, serves HTTP if the gateway is to be here, calls `announce` once it listens, and returns after SIGINT or
 /// SIGTERM and the drain.
 ///
-/// A second signal ends the drain at once. `http` takes the place of the configured address. SIGHUP has the secret key of this
-/// host be read again, and the public ones of all hosts, which `reread` returns.
+/// A second signal ends the drain at once. `http` takes the place of the configured address. Meanwhile `source` is read
+/// again where somebody asks for it: a SIGHUP, a request, or, where `watching`, a file that has changed.
 pub fn serve(
     loaded: Loaded,
     part: Part,
     http: Option<SocketAddr>,
-    reread: impl Fn() -> Result<Vec<HostSpec>, String> + Send + Sync + 'static,
+    source: impl Source,
+    watching: bool,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
     let server = loaded.plan.server.clone();
@@ -97,71 +99,77 @@ pub fn serve(
     let hangups = system
         .block_on(async { signal(SignalKind::hangup()) })
         .map_err(ServeFailure::Signals)?;
-    let runtime = Runtime::start(loaded, part)?;
-    let keys = runtime.keys().clone();
-    system.block_on(async { watch_hangups(hangups, keys, Arc::new(reread)) });
-    match runtime.gateway().cloned() {
-        Some(gateway) => system.block_on(run(runtime, gateway, options, server.drain, announce)),
-        None => system.block_on(run_blocks(runtime, announce)),
+    let runtime = Runtime::start(loaded, part.clone())?;
+    let hosts = runtime.has_hosts();
+    let weights = runtime.weights().clone();
+    let lifecycle = Lifecycle::start(runtime, part, source).map_err(ServeFailure::Thread)?;
+    let reloads = lifecycle.reloads().clone();
+    system.block_on(async { watch_hangups(hangups, reloads.clone()) });
+    if watching && !hosts {
+        watch(&lifecycle.files(), reloads.clone()).map_err(ServeFailure::Thread)?;
+    }
+    match lifecycle.front() {
+        Some(now) => {
+            let epochs = Epochs::new(now, reloads);
+            system.block_on(run(lifecycle, epochs, options, weights, announce))
+        }
+        None => system.block_on(run_blocks(lifecycle, weights, announce)),
     }
 }
 
-/// Has keys be read again at each SIGHUP, in the background.
-fn watch_hangups<F>(mut hangups: Signal, keys: Keys, reread: Arc<F>)
-where
-    F: Fn() -> Result<Vec<HostSpec>, String> + Send + Sync + 'static,
-{
+/// Asks for a reload at each SIGHUP, in the background.
+fn watch_hangups(mut hangups: Signal, reloads: Reloads) {
     actix::spawn(async move {
         while hangups.recv().await.is_some() {
-            let (keys, reread) = (keys.clone(), reread.clone());
-            let read = move || match reread() {
-                Ok(hosts) => renew(&keys, &hosts),
-                Err(problems) => error!(problems, "keys stay as they were"),
-            };
-            // A panic in there has been told, and changes nothing.
-            let _ = tokio::task::spawn_blocking(read).await;
+            reloads.ask(Trigger::Hangup);
         }
     });
 }
 
 /// Runs blocks for a gateway on another host.
 async fn run_blocks(
-    runtime: Runtime,
+    lifecycle: Lifecycle,
+    weights: BTreeMap<Device, Usage>,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
     announce(&Announcement {
         http: None,
-        weights: runtime.weights().clone(),
+        weights,
     });
     let name = signals.next().await;
     info!(signal = name, "stopping");
-    let stopped = tokio::task::spawn_blocking(move || runtime.stop(Duration::ZERO));
+    let stop = move || stop_taken(lifecycle.take());
+    let stopped = tokio::task::spawn_blocking(stop);
     Ok(stopped.await.unwrap_or_default())
 }
 
 async fn run(
-    runtime: Runtime,
-    gateway: Gateway,
+    lifecycle: Lifecycle,
+    epochs: Epochs,
     options: HttpOptions,
-    drain: Duration,
+    weights: BTreeMap<Device, Usage>,
     announce: impl FnOnce(&Announcement),
 ) -> Result<StopReport, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
-    let bound = bind(options, gateway.clone())?;
+    let bound = bind(options, epochs.clone())?;
     let stop = bound.stop_handle();
     announce(&Announcement {
         http: Some(bound.address()),
-        weights: runtime.weights().clone(),
+        weights,
     });
     let http = bound.run();
     tokio::pin!(http);
     let name = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
-        failure = gateway.closed() => return Err(ServeFailure::Gateway(failure)),
+        failure = epochs.closed() => return Err(ServeFailure::Gateway(failure)),
         name = signals.next() => name,
     };
     info!(signal = name, "stopping");
+    // From here on, what is served is not replaced any more.
+    let runtime = lifecycle.take();
+    let gateway = epochs.current().gateway.clone();
+    let drain = runtime.as_ref().map_or(Duration::ZERO, Runtime::drain);
     gateway.close();
     DrainStarted {
         in_flight: gateway.in_flight(),
@@ -175,7 +183,7 @@ async fn run(
         name = signals.next() => warn!(signal = name, "second signal, not waiting any longer"),
     }
     // Waiting is over, so whatever is still open is a straggler.
-    let stopped = tokio::task::spawn_blocking(move || runtime.stop(Duration::ZERO));
+    let stopped = tokio::task::spawn_blocking(move || stop_taken(runtime));
     let report = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
         report = stopped => report.unwrap_or_default(),
@@ -183,6 +191,10 @@ async fn run(
     stop.stop(true);
     http.await?;
     Ok(report)
+}
+
+fn stop_taken(runtime: Option<Runtime>) -> StopReport {
+    runtime.map_or_else(StopReport::default, |runtime| runtime.stop(Duration::ZERO))
 }
 
 fn ended_early(ended: Result<(), ServeError>) -> ServeFailure {

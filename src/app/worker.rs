@@ -17,7 +17,7 @@ use super::{Loaded, Runtime, StartError};
 use crate::actors::{Assignment, FAREWELL};
 use crate::plan::Site;
 use crate::telemetry::metrics::{self, Snapshot};
-use crate::types::{HostSpec, Problem, Spec};
+use crate::types::{Epoch, HostSpec, Problem, Spec};
 
 /// Bytes of orders at most.
 const ORDERS_BYTES_MAX: u64 = 1 << 26;
@@ -28,6 +28,8 @@ const REPORT: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Orders {
     pub spec: Spec,
+    /// Of which addresses are made.
+    epoch: u32,
     host: String,
     process: String,
     directory: PathBuf,
@@ -61,6 +63,7 @@ impl Orders {
     ) -> Result<Assignment, serde_json::Error> {
         let orders = Self {
             spec: loaded.spec.clone(),
+            epoch: loaded.plan.epoch.0,
             host: site.host.clone(),
             process: process.clone(),
             directory: site.directory.clone(),
@@ -128,12 +131,15 @@ pub fn work(
         .map_err(WorkFailure::Thread)?;
     let Orders {
         spec,
+        epoch,
         host,
         process,
         directory,
         key_file,
     } = orders;
-    let loaded = Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
+    let mut loaded =
+        Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
+    loaded.plan.epoch = Epoch(epoch);
     let site = Site {
         host,
         process,

@@ -55,7 +55,7 @@ pub(super) enum Command {
 }
 
 /// Global flags of the log, which goes to stderr. Their ids differ from those of every subcommand's flags.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct LogArguments {
     /// What to log, such as `info` or `info,blockflow::actors=debug`.
     #[arg(long = "log", id = "log_filter", value_name = "FILTER", global = true)]

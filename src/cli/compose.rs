@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::{Loaded, Part, WorkerCommand};
+use crate::app::{Loaded, Part, Source, WorkerCommand};
 use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
 use crate::types::{Device, HostSpec, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
 
+use super::args::LogArguments;
 use super::error::CliError;
 use super::restart::let_threads_sleep;
 
@@ -29,15 +30,37 @@ pub(super) fn read(path: &Path) -> Result<Configuration, CliError> {
         .map_err(|error| CliError::Configuration(vec![error.located()]))
 }
 
-/// Reads the hosts of a configuration again, or says in one line what is wrong.
-pub(super) fn read_hosts(path: &Path) -> Result<Vec<HostSpec>, String> {
-    let read = read(path).map_err(|error| error.to_string())?;
-    if read.problems.is_empty() {
-        return Ok(read.spec.hosts);
+/// The configuration that `run` serves, to be read again. `log` is what the command line says about the log.
+#[derive(Debug, Clone)]
+pub(super) struct ConfigurationFile {
+    pub path: PathBuf,
+    pub log: LogArguments,
+}
+
+impl Source for ConfigurationFile {
+    fn load(&self) -> Result<Loaded, Vec<String>> {
+        let told = |error: CliError| match error {
+            CliError::Configuration(problems) => problems.iter().map(ToString::to_string).collect(),
+            other => vec![other.to_string()],
+        };
+        let mut read = read(&self.path).map_err(told)?;
+        read.spec.log = self.log.over(&read.spec.log);
+        compile(read).map_err(told)
     }
-    let problems = read.locator.locate(read.problems);
-    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Err(lines.join("; "))
+
+    fn hosts(&self) -> Result<Vec<HostSpec>, String> {
+        let read = read(&self.path).map_err(|error| error.to_string())?;
+        if read.problems.is_empty() {
+            return Ok(read.spec.hosts);
+        }
+        let problems = read.locator.locate(read.problems);
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        Err(lines.join("; "))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
 }
 
 /// Reads a configuration whose blocks are going to run in this process.

@@ -11,6 +11,7 @@ use crate::telemetry;
 use crate::types::Device;
 
 use super::args::{ConfigArgument, LogArguments};
+use super::compose::ConfigurationFile;
 use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
@@ -29,11 +30,17 @@ pub(super) struct RunArguments {
     host: Option<String>,
     #[command(flatten)]
     key: KeyFileArgument,
+    /// Leave files alone that change while they are served; SIGHUP has them be read again.
+    #[arg(long)]
+    no_watch: bool,
 }
 
-pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Exit, CliError> {
+pub(super) fn execute(
+    arguments: &RunArguments,
+    log_arguments: &LogArguments,
+) -> Result<Exit, CliError> {
     let mut read = compose::read_to_run(&arguments.source.config)?;
-    let log = log.over(&read.spec.log);
+    let log = log_arguments.over(&read.spec.log);
     // Workers log in the same way.
     read.spec.log = log.clone();
     // A wrong filter of the file is told with all else that is wrong, before it is used.
@@ -45,12 +52,16 @@ pub(super) fn execute(arguments: &RunArguments, log: &LogArguments) -> Result<Ex
         key_file: arguments.key.key_file.clone(),
         ..compose::part(arguments.host.clone(), log.format)
     };
-    let config = arguments.source.config.clone();
+    let source = ConfigurationFile {
+        path: arguments.source.config.clone(),
+        log: log_arguments.clone(),
+    };
     let report = app::serve(
         loaded,
         part,
         arguments.http,
-        move || compose::read_hosts(&config),
+        source,
+        !arguments.no_watch,
         |announcement: &Announcement| {
             let first = match announcement.http {
                 Some(http) => {

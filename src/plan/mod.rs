@@ -11,6 +11,7 @@ mod address;
 mod agree;
 mod chain;
 mod compile;
+mod diff;
 mod digest;
 mod draft;
 mod graph;
@@ -24,6 +25,7 @@ mod site;
 mod wiring;
 
 pub use compile::{compile, compile_sound};
+pub use diff::{Change, Diff, Side, Value};
 pub use digest::digest;
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
 pub use route::{Carrier, Route, Travels};

@@ -1,7 +1,18 @@
 //! What the front end needs from the pipelines behind it; tests put a double here.
 
-use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
+use crate::actors::{InferReply, InferRequest, PipelineInfo, PipelineState};
 use crate::types::Failure;
+
+/// Where the front end finds the pipelines of now. What it has begun with one backend it ends with it.
+pub trait Front: Clone + Send + Sync + 'static {
+    type Backend: Backend;
+
+    fn current(&self) -> Self::Backend;
+
+    /// Has whatever is configured now be served, as far as it can be: `Ok` if it is. The error says why not, and what was
+    /// served before still is.
+    fn reload(&self) -> impl Future<Output = Result<(), Failure>> + 'static;
+}
 
 /// Pipelines that answer requests.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -14,20 +25,4 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// Admits the request, or says why not.
     fn submit(&self, request: InferRequest) -> Result<Self::Reply, Failure>;
-}
-
-impl Backend for Gateway {
-    type Reply = Ticket;
-
-    fn pipelines(&self) -> &[PipelineInfo] {
-        self.pipelines()
-    }
-
-    fn state(&self, pipeline: usize) -> PipelineState {
-        self.state(pipeline)
-    }
-
-    fn submit(&self, request: InferRequest) -> Result<Ticket, Failure> {
-        self.submit(request)
-    }
 }

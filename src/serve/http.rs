@@ -5,35 +5,41 @@ use actix_web::{HttpRequest, HttpResponse, Resource, guard, web};
 
 use super::body::BodyLimits;
 use super::rejection::{Rejection, shown};
-use super::{Backend, infer, metadata};
+use super::{Backend, Front, infer, metadata, repository};
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What every handler needs.
 #[derive(Debug)]
-pub(super) struct Shared<B> {
-    pub(super) backend: B,
+pub(super) struct Shared<F> {
+    pub(super) front: F,
     pub(super) limits: BodyLimits,
     pub(super) metrics: fn() -> String,
 }
 
 /// Adds every route to an application.
-pub(super) fn routes<B: Backend>(config: &mut web::ServiceConfig) {
+pub(super) fn routes<F: Front>(config: &mut web::ServiceConfig) {
     config
-        .service(get("/").route(read().to(front::<B>)))
-        .service(get("/metrics").route(read().to(metrics::<B>)))
+        .service(get("/").route(read().to(front::<F>)))
+        .service(get("/metrics").route(read().to(metrics::<F>)))
         .service(get("/v2").route(read().to(metadata::server)))
         .service(get("/v2/health/live").route(read().to(HttpResponse::Ok)))
-        .service(get("/v2/health/ready").route(read().to(metadata::server_ready::<B>)))
-        .service(post("/v2/repository/index").route(web::post().to(metadata::index::<B>)))
+        .service(get("/v2/health/ready").route(read().to(metadata::server_ready::<F>)))
+        .service(post("/v2/repository/index").route(web::post().to(repository::index::<F>)))
+        .service(
+            post("/v2/repository/models/{name}/load").route(web::post().to(repository::load::<F>)),
+        )
+        .service(
+            post("/v2/repository/models/{name}/unload").route(web::post().to(repository::unload)),
+        )
         .default_service(web::to(unknown));
     for version in ["", "/versions/{version}"] {
         let path = |rest: &str| format!("/v2/models/{{name}}{version}{rest}");
         config
-            .service(get(&path("")).route(read().to(metadata::pipeline::<B>)))
-            .service(get(&path("/ready")).route(read().to(metadata::pipeline_ready::<B>)))
-            .service(get(&path("/config")).route(read().to(metadata::pipeline_config::<B>)))
-            .service(post(&path("/infer")).route(web::post().to(infer::infer::<B>)));
+            .service(get(&path("")).route(read().to(metadata::pipeline::<F>)))
+            .service(get(&path("/ready")).route(read().to(metadata::pipeline_ready::<F>)))
+            .service(get(&path("/config")).route(read().to(metadata::pipeline_config::<F>)))
+            .service(post(&path("/infer")).route(web::post().to(infer::infer::<F>)));
     }
 }
 
@@ -66,13 +72,13 @@ async fn unknown(request: HttpRequest) -> Result<HttpResponse, Rejection> {
     })
 }
 
-async fn metrics<B: Backend>(shared: web::Data<Shared<B>>) -> HttpResponse {
+async fn metrics<F: Front>(shared: web::Data<Shared<F>>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(METRICS_TYPE)
         .body((shared.metrics)())
 }
 
-async fn front<B: Backend>(shared: web::Data<Shared<B>>) -> HttpResponse {
+async fn front<F: Front>(shared: web::Data<Shared<F>>) -> HttpResponse {
     let mut text = format!(
         "blockflow {}: Open Inference Protocol v2\n\n\
          GET  /v2                          server metadata\n\
@@ -82,11 +88,12 @@ async fn front<B: Backend>(shared: web::Data<Shared<B>>) -> HttpResponse {
          GET  /v2/models/{{name}}/ready      is one pipeline ready\n\
          POST /v2/models/{{name}}/infer      inference\n\
          POST /v2/repository/index         pipelines and their states\n\
+         POST /v2/repository/models/{{name}}/load   serve what is configured now\n\
          GET  /metrics                     metrics\n\n\
          pipelines:\n",
         env!("CARGO_PKG_VERSION"),
     );
-    for pipeline in shared.backend.pipelines() {
+    for pipeline in shared.front.current().pipelines() {
         text.push_str("  ");
         text.push_str(&pipeline.name);
         text.push('\n');

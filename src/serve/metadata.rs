@@ -1,12 +1,11 @@
 //! What the server and its pipelines say about themselves.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::http::Shared;
-use super::parameters::Object;
 use super::rejection::{Rejection, shown};
-use super::{Backend, body};
+use super::{Backend, Front};
 use crate::actors::{PipelineInfo, PipelineState};
 use crate::types::TensorSpec;
 
@@ -17,7 +16,7 @@ pub(super) const VERSION: &str = "1";
 struct ServerJson {
     name: &'static str,
     version: &'static str,
-    extensions: [&'static str; 1],
+    extensions: [&'static str; 2],
 }
 
 #[derive(Serialize)]
@@ -34,20 +33,6 @@ struct TensorJson<'a> {
     name: &'a str,
     datatype: &'static str,
     shape: Vec<i64>,
-}
-
-#[derive(Serialize)]
-struct IndexJson<'a> {
-    name: &'a str,
-    version: &'static str,
-    state: &'static str,
-    reason: String,
-}
-
-#[derive(Deserialize)]
-struct IndexRequest {
-    #[serde(default)]
-    ready: bool,
 }
 
 /// Finds the pipeline, and the version if there is one, that a path names.
@@ -85,15 +70,16 @@ pub(super) async fn server() -> HttpResponse {
     HttpResponse::Ok().json(ServerJson {
         name: "blockflow",
         version: env!("CARGO_PKG_VERSION"),
-        extensions: ["binary_tensor_data"],
+        extensions: ["binary_tensor_data", "model_repository"],
     })
 }
 
-pub(super) async fn pipeline<B: Backend>(
+pub(super) async fn pipeline<F: Front>(
     request: HttpRequest,
-    shared: web::Data<Shared<B>>,
+    shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let (_, pipeline) = find(&shared.backend, &request)?;
+    let backend = shared.front.current();
+    let (_, pipeline) = find(&backend, &request)?;
     Ok(HttpResponse::Ok().json(PipelineJson {
         name: &pipeline.name,
         versions: [VERSION],
@@ -103,12 +89,13 @@ pub(super) async fn pipeline<B: Backend>(
     }))
 }
 
-pub(super) async fn pipeline_ready<B: Backend>(
+pub(super) async fn pipeline_ready<F: Front>(
     request: HttpRequest,
-    shared: web::Data<Shared<B>>,
+    shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let (index, pipeline) = find(&shared.backend, &request)?;
-    match shared.backend.state(index) {
+    let backend = shared.front.current();
+    let (index, pipeline) = find(&backend, &request)?;
+    match backend.state(index) {
         PipelineState::Ready => Ok(HttpResponse::Ok().finish()),
         PipelineState::NotReady { reason } => Err(Rejection::NotReady {
             reasons: vec![not_ready(&pipeline.name, &reason)],
@@ -116,25 +103,26 @@ pub(super) async fn pipeline_ready<B: Backend>(
     }
 }
 
-pub(super) async fn pipeline_config<B: Backend>(
+pub(super) async fn pipeline_config<F: Front>(
     request: HttpRequest,
-    shared: web::Data<Shared<B>>,
+    shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let (_, pipeline) = find(&shared.backend, &request)?;
+    let backend = shared.front.current();
+    let (_, pipeline) = find(&backend, &request)?;
     Err(Rejection::ModelConfig {
         pipeline: pipeline.name.clone(),
     })
 }
 
-pub(super) async fn server_ready<B: Backend>(
-    shared: web::Data<Shared<B>>,
+pub(super) async fn server_ready<F: Front>(
+    shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let reasons: Vec<_> = shared
-        .backend
+    let backend = shared.front.current();
+    let reasons: Vec<_> = backend
         .pipelines()
         .iter()
         .enumerate()
-        .filter_map(|(index, pipeline)| match shared.backend.state(index) {
+        .filter_map(|(index, pipeline)| match backend.state(index) {
             PipelineState::Ready => None,
             PipelineState::NotReady { reason } => Some(not_ready(&pipeline.name, &reason)),
         })
@@ -144,47 +132,6 @@ pub(super) async fn server_ready<B: Backend>(
     } else {
         Err(Rejection::NotReady { reasons })
     }
-}
-
-/// Lists the pipelines; only those that are ready if the body is `{"ready": true}`.
-pub(super) async fn index<B: Backend>(
-    request: HttpRequest,
-    payload: web::Payload,
-    shared: web::Data<Shared<B>>,
-) -> Result<HttpResponse, Rejection> {
-    let body = body::read(&request, payload, &shared.limits, 0).await?;
-    let ready_only = if body.is_empty() {
-        false
-    } else {
-        let Object(asked) =
-            serde_json::from_slice::<Object<IndexRequest>>(&body).map_err(|cause| {
-                Rejection::Json {
-                    cause: cause.to_string(),
-                    hint: "",
-                }
-            })?;
-        asked.ready
-    };
-    let entries: Vec<_> = shared
-        .backend
-        .pipelines()
-        .iter()
-        .enumerate()
-        .map(|(index, pipeline)| {
-            let (state, reason) = match shared.backend.state(index) {
-                PipelineState::Ready => ("READY", String::new()),
-                PipelineState::NotReady { reason } => ("UNAVAILABLE", reason),
-            };
-            IndexJson {
-                name: &pipeline.name,
-                version: VERSION,
-                state,
-                reason,
-            }
-        })
-        .filter(|entry| !ready_only || entry.state == "READY")
-        .collect();
-    Ok(HttpResponse::Ok().json(entries))
 }
 
 fn tensors(specs: &[TensorSpec]) -> Vec<TensorJson<'_>> {

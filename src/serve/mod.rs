@@ -1,7 +1,7 @@
 //! HTTP front end: the Open Inference Protocol v2, where a pipeline is what the protocol calls a model.
 //!
 //! Turns bytes of clients into tensors and replies into bytes. It must never decide about admission, placement or
-//! restarts: it talks to the pipelines through a [`Backend`] only, which the gateway implements.
+//! restarts: it talks to the pipelines of now, which a [`Front`] knows, through a [`Backend`] only.
 //!
 //! | method and path | answer |
 //! |---|---|
@@ -13,6 +13,8 @@
 //! | `POST /v2/models/{name}/infer` | inference |
 //! | `GET /v2/models/{name}/config` | 404: a pipeline has no Triton configuration |
 //! | `POST /v2/repository/index` | pipelines and their states |
+//! | `POST /v2/repository/models/{name}/load` | has the configuration be read again: 200 once it is served, else why not |
+//! | `POST /v2/repository/models/{name}/unload` | 400: what is configured is served |
 //! | `GET /metrics` | metrics as text |
 //!
 //! Every path below `/v2/models/{name}` also exists below `/v2/models/{name}/versions/1`; no other version does.
@@ -47,11 +49,12 @@ mod infer;
 mod metadata;
 mod parameters;
 mod rejection;
+mod repository;
 mod request;
 mod response;
 mod server;
 
-pub use backend::Backend;
+pub use backend::{Backend, Front};
 pub use error::ServeError;
 pub use request::read_body;
 pub use server::{BoundServer, HttpOptions, HttpTimeouts, StopHandle, bind};

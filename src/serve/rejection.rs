@@ -35,6 +35,14 @@ pub(super) enum Rejection {
     Version { pipeline: String, seen: String },
     #[error("a pipeline has no Triton model configuration; GET /v2/models/{pipeline} describes it")]
     ModelConfig { pipeline: String },
+    #[error(
+        "a request brings no models or settings of its own, as parameter {seen:?} would: change the configuration, then load"
+    )]
+    LoadParameter { seen: String },
+    #[error(
+        "pipeline {pipeline:?} is configured: to have it unloaded, take it out of the configuration"
+    )]
+    Unload { pipeline: String },
     #[error("{}", .reasons.join("; "))]
     NotReady { reasons: Vec<String> },
 

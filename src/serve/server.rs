@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::body::BodyLimits;
 use super::http::{self, Shared};
-use super::{Backend, ServeError};
+use super::{Front, ServeError};
 
 /// Connections one worker holds; one more waits in the kernel's queue.
 const CONNECTIONS_PER_WORKER_MAX: usize = 1024;
@@ -54,11 +54,11 @@ impl Default for HttpTimeouts {
 }
 
 /// A server that owns its port and answers nobody yet.
-pub struct BoundServer<B> {
+pub struct BoundServer<F> {
     listener: TcpListener,
     address: SocketAddr,
     options: HttpOptions,
-    backend: B,
+    front: F,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -74,7 +74,7 @@ struct Stop {
 }
 
 /// Takes the port. Nothing is answered until [`BoundServer::run`] is polled.
-pub fn bind<B: Backend>(options: HttpOptions, backend: B) -> Result<BoundServer<B>, ServeError> {
+pub fn bind<F: Front>(options: HttpOptions, front: F) -> Result<BoundServer<F>, ServeError> {
     let failed = |cause| ServeError::Bind {
         address: options.address,
         cause,
@@ -85,12 +85,12 @@ pub fn bind<B: Backend>(options: HttpOptions, backend: B) -> Result<BoundServer<
         listener,
         address,
         options,
-        backend,
+        front,
         stop: watch::channel(None).0,
     })
 }
 
-impl<B: Backend> BoundServer<B> {
+impl<F: Front> BoundServer<F> {
     /// Returns the address clients can connect to, the port being the real one.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -119,14 +119,14 @@ impl<B: Backend> BoundServer<B> {
             whole: timeouts.body,
         };
         let shared = web::Data::new(Shared {
-            backend: self.backend,
+            front: self.front,
             limits,
             metrics,
         });
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
-                .configure(http::routes::<B>)
+                .configure(http::routes::<F>)
         })
         .workers(workers.max(1))
         .max_connections(CONNECTIONS_PER_WORKER_MAX)
@@ -163,7 +163,7 @@ impl StopHandle {
     }
 }
 
-impl<B> fmt::Debug for BoundServer<B> {
+impl<F> fmt::Debug for BoundServer<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundServer")
             .field("address", &self.address)

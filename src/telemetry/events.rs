@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::types::{Device, FailureKind, RequestId};
+use crate::types::{Device, Epoch, FailureKind, RequestId};
 
 use super::metrics;
 
@@ -104,6 +104,33 @@ pub struct Straggler<'a> {
     pub pipeline: &'a str,
     pub request: RequestId,
     pub waited: Duration,
+}
+
+/// Another configuration is served.
+#[derive(Debug, Clone)]
+pub struct EpochApplied<'a> {
+    pub epoch: Epoch,
+    /// What is different.
+    pub changes: &'a str,
+    /// Reading, preparing and warming.
+    pub prepared: Duration,
+}
+
+/// A configuration was read that cannot be served; what was served before still is.
+#[derive(Debug, Clone)]
+pub struct EpochRejected<'a> {
+    pub reasons: &'a [String],
+    pub took: Duration,
+}
+
+/// The last request of a configuration that was replaced is over, and what it held is free.
+#[derive(Debug, Clone)]
+pub struct EpochRetired<'a> {
+    pub epoch: Epoch,
+    pub took: Duration,
+    /// Requests that were still unanswered.
+    pub stragglers: &'a [String],
+    pub threads_ended: bool,
 }
 
 impl Event for BlockStarted<'_> {
@@ -244,5 +271,54 @@ impl Event for Straggler<'_> {
         } = self;
         metrics::pipeline(pipeline).stragglers.add(1);
         error!(pipeline, %request, ?waited, "request unanswered at the end of the drain time");
+    }
+}
+
+impl Event for EpochApplied<'_> {
+    fn emit(&self) {
+        let Self {
+            epoch,
+            changes,
+            prepared,
+        } = self;
+        let metrics = metrics::lifecycle();
+        metrics.applied.add(1);
+        metrics.epoch.set(epoch.0.into());
+        info!(%epoch, ?prepared, changes, "configuration applied");
+    }
+}
+
+impl Event for EpochRejected<'_> {
+    fn emit(&self) {
+        let Self { reasons, took } = self;
+        metrics::lifecycle().rejected.add(1);
+        let reasons = reasons.join("; ");
+        error!(
+            ?took,
+            reasons, "configuration rejected, what was served before still is"
+        );
+    }
+}
+
+impl Event for EpochRetired<'_> {
+    fn emit(&self) {
+        let Self {
+            epoch,
+            took,
+            stragglers,
+            threads_ended,
+        } = self;
+        if stragglers.is_empty() && *threads_ended {
+            info!(%epoch, ?took, "old configuration retired");
+        } else {
+            let stragglers = stragglers.join(", ");
+            error!(
+                %epoch,
+                ?took,
+                stragglers,
+                threads_ended,
+                "old configuration did not retire in good order: a block may be stuck, and what it holds stays"
+            );
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Set-up of the log.
 
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::types::{LogFormat, LogSpec};
 
@@ -27,8 +28,41 @@ pub fn init(spec: &LogSpec) -> Result<(), LogError> {
         .with_env_filter(filter)
         .with_writer(io::stderr);
     let done = match spec.format {
-        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let log = log.with_ansi(io::stderr().is_terminal());
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            let done = log.try_init();
+            done.map(|()| keep(move |filter| handle.reload(filter)))
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_filter_reloading();
+            let handle = log.reload_handle();
+            let done = log.try_init();
+            done.map(|()| keep(move |filter| handle.reload(filter)))
+        }
     };
     done.map_err(|_| LogError::Twice)
+}
+
+type Replace = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+/// Replaces the filter of the log, once there is one.
+static REPLACE: OnceLock<Replace> = OnceLock::new();
+
+fn keep(replace: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync + 'static) {
+    // The log is set up once, and so is this.
+    let _ = REPLACE.set(Box::new(replace));
+}
+
+/// Has the log of this process be filtered in another way from now on. Nothing happens where there is no log.
+pub fn set_filter(filter: &str) -> Result<(), LogError> {
+    let replacement = read(filter)?;
+    let Some(replace) = REPLACE.get() else {
+        return Ok(());
+    };
+    replace(replacement).map_err(|error| LogError::Filter {
+        filter: filter.to_owned(),
+        cause: error.to_string(),
+    })
 }

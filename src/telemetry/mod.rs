@@ -11,7 +11,8 @@ pub mod metrics;
 
 pub use error::LogError;
 pub use events::{
-    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, Event, ProcessEnded,
-    ProcessGivenUp, RequestRefused, Straggler, WeightsLoaded,
+    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, EpochApplied,
+    EpochRejected, EpochRetired, Event, ProcessEnded, ProcessGivenUp, RequestRefused, Straggler,
+    WeightsLoaded,
 };
-pub use log::{check_filter, init};
+pub use log::{check_filter, init, set_filter};

@@ -258,6 +258,14 @@ impl BlockSpec {
 }
 
 impl SourceSpec {
+    /// Returns the file of the model, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Graph { path, .. } | Self::TorchScript { path, .. } => Some(path),
+            Self::DecodeImage(_) | Self::Mock(_) => None,
+        }
+    }
+
     pub const fn engine(&self) -> EngineChoice {
         match self {
             Self::Graph { engine, .. } => match engine {

@@ -246,6 +246,18 @@ fn pipelined_requests_are_answered_in_order() {
 #[derive(Debug, Clone)]
 struct NoPipelines;
 
+impl blockflow::serve::Front for NoPipelines {
+    type Backend = Self;
+
+    fn current(&self) -> Self {
+        self.clone()
+    }
+
+    fn reload(&self) -> impl Future<Output = Result<(), blockflow::types::Failure>> + 'static {
+        std::future::ready(Ok(()))
+    }
+}
+
 impl blockflow::serve::Backend for NoPipelines {
     type Reply =
         std::future::Pending<Result<blockflow::actors::InferReply, blockflow::types::Failure>>;

@@ -21,7 +21,7 @@ fn server_metadata_names_the_binary_extension() {
     let metadata = ok(&server, &get("/v2")).json();
     assert_eq!(
         metadata,
-        json!({"name": "blockflow", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data"]})
+        json!({"name": "blockflow", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data", "model_repository"]})
     );
 }
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use blockflow::actors::{InferReply, InferRequest, PipelineInfo, PipelineState};
-use blockflow::serve::{Backend, HttpOptions, HttpTimeouts, ServeError, StopHandle, bind};
+use blockflow::serve::{Backend, Front, HttpOptions, HttpTimeouts, ServeError, StopHandle, bind};
 use blockflow::types::{
     DType, Dim, Failure, FailureKind, ShapeSpec, Signature, Tensor, TensorSpec,
 };
@@ -107,6 +107,19 @@ impl Drop for Guard {
 }
 
 type Reply = Result<InferReply, Failure>;
+
+impl Front for Double {
+    type Backend = Self;
+
+    fn current(&self) -> Self {
+        self.clone()
+    }
+
+    fn reload(&self) -> impl Future<Output = Result<(), Failure>> + 'static {
+        let reason = "blocks.b.model: no such file";
+        std::future::ready(Err(Failure::new(FailureKind::Invalid, reason)))
+    }
+}
 
 impl Backend for Double {
     type Reply = Pin<Box<dyn Future<Output = Reply>>>;

@@ -447,6 +447,7 @@ impl StreamHandler<Wake> for BlockActor {
 
 impl Drop for BlockActor {
     fn drop(&mut self) {
+        self.metrics.queued.sub(self.queued);
         if std::thread::panicking() {
             self.report("the actor panicked".into(), FaultKind::Links);
         }

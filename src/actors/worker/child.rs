@@ -105,11 +105,11 @@ impl Worker {
             .name("blockflow-watch".into())
             .spawn(move || {
                 let metrics = metrics::process(&process);
-                metrics.up.set(1);
+                metrics.up.add(1);
                 follow(&process, names, stdout);
                 let last_words = log.join().unwrap_or_default();
                 let status = wait(&watched);
-                metrics.up.set(0);
+                metrics.up.sub(1);
                 ended(why(&process, status, &last_words));
             })?;
         Ok(Self {

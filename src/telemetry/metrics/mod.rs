@@ -11,6 +11,6 @@ mod text;
 pub use cells::{Counter, Gauge, Histogram};
 pub use forward::{Share, Snapshot};
 pub use registry::{
-    BlockMetrics, DeviceMetrics, EdgeLabels, LinkMetrics, PipelineMetrics, ProcessMetrics,
-    Registry, block, device, links, pipeline, process, registry, render,
+    BlockMetrics, DeviceMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics,
+    ProcessMetrics, Registry, block, device, lifecycle, links, pipeline, process, registry, render,
 };

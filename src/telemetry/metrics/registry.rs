@@ -55,6 +55,17 @@ pub struct LinkMetrics {
     pub strangers: Counter,
 }
 
+/// Counts of configurations.
+#[derive(Debug, Default)]
+pub struct LifecycleMetrics {
+    /// Number of the configuration that is served, from 1.
+    pub epoch: Gauge,
+    /// Reloads that changed what is served.
+    pub applied: Counter,
+    /// Reloads that did not, because something was wrong.
+    pub rejected: Counter,
+}
+
 /// Counts of one device.
 #[derive(Debug, Default)]
 pub struct DeviceMetrics {
@@ -94,6 +105,7 @@ pub struct Registry {
     processes: RwLock<Named<ProcessMetrics>>,
     edges: RwLock<BTreeSet<EdgeLabels>>,
     links: LinkMetrics,
+    lifecycle: LifecycleMetrics,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -124,6 +136,11 @@ pub fn process(name: &str) -> Arc<ProcessMetrics> {
 /// Returns the process's metrics of links.
 pub fn links() -> &'static LinkMetrics {
     &PROCESS.links
+}
+
+/// Returns the process's metrics of configurations.
+pub fn lifecycle() -> &'static LifecycleMetrics {
+    &PROCESS.lifecycle
 }
 
 /// Returns all metrics of the process.
@@ -195,10 +212,15 @@ impl Registry {
         find(&self.processes, name)
     }
 
-    /// Takes down how an edge goes.
-    pub fn edge(&self, labels: EdgeLabels) {
-        let mut edges = self.edges.write().unwrap_or_else(PoisonError::into_inner);
-        edges.insert(labels);
+    /// Takes down how every edge goes.
+    pub fn set_edges(&self, labels: BTreeSet<EdgeLabels>) {
+        *self.edges.write().unwrap_or_else(PoisonError::into_inner) = labels;
+    }
+
+    /// Shows the blocks and pipelines with these names from now on, and no others.
+    pub fn keep_only(&self, blocks: &[String], pipelines: &[String]) {
+        retain(&self.blocks, blocks);
+        retain(&self.pipelines, pipelines);
     }
 
     pub(super) fn blocks(&self) -> Named<BlockMetrics> {
@@ -217,7 +239,29 @@ impl Registry {
         self.render_processes(&mut page);
         self.render_edges(&mut page);
         self.render_links(&mut page);
+        self.render_lifecycle(&mut page);
         page.into_text()
+    }
+
+    fn render_lifecycle(&self, page: &mut Page) {
+        let LifecycleMetrics {
+            epoch,
+            applied,
+            rejected,
+        } = &self.lifecycle;
+        page.family(
+            "blockflow_epoch",
+            "gauge",
+            "Number of the configuration that is served.",
+        );
+        page.sample(&[], epoch.get());
+        page.family(
+            "blockflow_reloads_total",
+            "counter",
+            "Reloads that changed what is served, or were rejected.",
+        );
+        page.sample(&[("outcome", "applied")], applied.get());
+        page.sample(&[("outcome", "rejected")], rejected.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {
@@ -384,6 +428,11 @@ impl Registry {
 
 fn all<T>(named: &RwLock<Named<T>>) -> Named<T> {
     named.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn retain<T>(named: &RwLock<Named<T>>, names: &[String]) {
+    let mut named = named.write().unwrap_or_else(PoisonError::into_inner);
+    named.retain(|name, _| names.contains(name));
 }
 
 fn find<T: Default>(all: &RwLock<Named<T>>, name: &str) -> Arc<T> {

@@ -142,6 +142,30 @@ impl Server {
         read_response(stream).unwrap()
     }
 
+    pub(crate) fn post(&self, path: &str, body: &str) -> Response {
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        read_response(stream).unwrap()
+    }
+
+    /// Asks for a reload and waits for what becomes of it.
+    pub(crate) fn load(&self, pipeline: &str) -> Response {
+        self.post(&format!("/v2/repository/models/{pipeline}/load"), "")
+    }
+
+    /// Returns the number of the configuration that is served.
+    pub(crate) fn epoch(&self) -> u32 {
+        let page = self.get("/metrics").text();
+        let mut lines = page.lines();
+        let line = lines.find_map(|line| line.strip_prefix("blockflow_epoch{} "));
+        line.unwrap().parse().unwrap()
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(WATCHDOG)).unwrap();
