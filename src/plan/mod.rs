@@ -21,6 +21,7 @@ mod order;
 mod place;
 mod route;
 mod site;
+mod wire;
 mod wiring;
 
 pub use compile::{compile, compile_sound};

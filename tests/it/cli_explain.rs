@@ -10,8 +10,8 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, compile,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, HostSpec, LimitsSpec, Passes,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
+    Passes, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -70,7 +70,12 @@ fn plan() -> Plan {
     let head = block("head", &features, &logits, Device::Cuda(0));
     let route =
         |from: &PlannedBlock, to: &PlannedBlock| Route::between(&from.placement, &to.placement);
-    let edge = |from, to, route| Edge { from, to, route };
+    let edge = |from, to, route| Edge {
+        from,
+        to,
+        route,
+        encoding: Encoding::PLAIN,
+    };
     let pipeline = PlannedPipeline {
         name: "digit\\".to_owned(),
         signature: Signature {
