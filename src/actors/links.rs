@@ -84,8 +84,8 @@ impl Instances {
         };
         let connect = |instance| {
             let endpoint = plan.endpoint(to, instance, carrier, &site.directory);
-            let link = Outbound::connect(context, &endpoint, name)?;
-            let link = link.with_encodings(sends.encodings);
+            let mut link = Outbound::connect(context, &endpoint, name)?;
+            link.set_encodings(sends.encodings);
             Ok(match sends.arena {
                 Some(arena) => link.with_arena(arena),
                 None => link,

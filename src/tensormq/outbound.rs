@@ -155,13 +155,11 @@ impl Outbound {
         self
     }
 
-    /// Encodes the payloads of edges as they ask where the carrier is tcp.
-    #[must_use]
-    pub fn with_encodings(mut self, encodings: &Arc<Encodings>) -> Self {
+    /// Encodes from now on the payloads of edges that are among these where the carrier is tcp. A pause of trials ends.
+    pub fn set_encodings(&mut self, encodings: &Arc<Encodings>) {
         if matches!(self.endpoint, Endpoint::Tcp { .. }) {
             self.encoder = Encoder::new(encodings.clone());
         }
-        self
     }
 
     /// Sends as soon as the link and its credits allow: now, or from a later [`Outbound::flush`]. Never blocks.

@@ -18,7 +18,8 @@ use blockflow::tensormq::{
     encode_each, forms,
 };
 use blockflow::types::{
-    Bindings, DType, Device, Dim, Encoding, GraphEngine, Passes, ShapeSpec, Signature, Tensor, TensorSpec,
+    Bindings, DType, Device, Dim, Encoding, GraphEngine, Passes, ShapeSpec, Signature, Tensor,
+    TensorSpec,
 };
 
 /// Reads bytes; an error is what the user is told.

@@ -108,7 +108,9 @@ fn forms() -> impl Strategy<Value = Form> {
 fn carried(body: &Body, form: Form) -> Vec<Payload> {
     let payload = |(_, tensor): &(u16, Tensor)| match form {
         Form::Handle => Payload::Handle(tensor.clone()),
-        Form::Bytes | Form::Slot(_) => Payload::Bytes(Arc::new(tensor.bytes().to_vec())),
+        Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
+            Payload::Bytes(Arc::new(tensor.bytes().to_vec()))
+        }
     };
     match body {
         Body::Tensors(tensors) => tensors.iter().map(payload).collect(),

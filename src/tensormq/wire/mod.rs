@@ -8,8 +8,7 @@ mod codec;
 mod encoder;
 mod trial;
 
-pub(super) use codec::decode;
-pub use codec::{EncodingError, RATIO_MAX};
+pub use codec::{EncodingError, PayloadEncoder, RATIO_MAX, decode_payload};
 pub use encoder::COMPRESS_BYTES_MIN;
 pub(super) use encoder::Encoder;
 pub use trial::{MISSES_MAX, PAUSE_MAX, PAUSE_MIN};
