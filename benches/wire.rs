@@ -122,7 +122,7 @@ impl Side {
     }
 
     fn told(mut self, tensor: &Tensor) -> Value {
-        let [encode, decode] = [&mut self.encode, &mut self.decode].map(median);
+        let [encode, decode] = [&mut self.encode[..], &mut self.decode].map(median);
         let (plain, encoded) = (tensor.byte_count() as f64, self.payload.len() as f64);
         let saved = plain - encoded;
         let pays_below = (saved > 0.0).then(|| saved * 8.0 / (encode + decode) / 1e6);
@@ -136,7 +136,7 @@ impl Side {
     }
 }
 
-fn median(times: &mut Vec<f64>) -> f64 {
+fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }

@@ -6,7 +6,9 @@ use blockflow::tensormq::{
     Body, EncodingError, Envelope, Form, LinkError, Payload, PayloadEncoder, RATIO_MAX, decode,
     decode_payload, encode, encode_each, forms,
 };
-use blockflow::types::{Compress, DType, Encoding, HostMemory, Narrow, Tensor, byte_count};
+use blockflow::types::{
+    AlignedBytes, Compress, DType, Encoding, HostMemory, Narrow, Tensor, byte_count,
+};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
@@ -332,4 +334,35 @@ fn codes_of_encodings_are_as_documented() {
         "BF16 zstd",
     ];
     assert_eq!(written, expected);
+}
+
+/// Memory that begins one byte behind a multiple of every alignment.
+#[derive(Debug)]
+struct Shifted(AlignedBytes);
+
+impl Shifted {
+    fn of(bytes: &[u8]) -> Self {
+        Self(AlignedBytes::copy_of(&[&[0], bytes].concat()))
+    }
+}
+
+impl HostMemory for Shifted {
+    fn bytes(&self) -> &[u8] {
+        &self.0.bytes()[1..]
+    }
+}
+
+#[test]
+fn elements_and_payloads_that_lie_across_their_alignment_are_read_all_the_same() {
+    let numbers: Vec<f32> = (0..100).map(|index| index as f32 / 7.0).collect();
+    let aligned = floats(&numbers);
+    let across = Arc::new(Shifted::of(aligned.bytes()));
+    let across = Tensor::new(DType::F32, vec![100], across).unwrap();
+    for encoding in Encoding::ALL {
+        let payload = encoded(&aligned, encoding);
+        assert_eq!(encoded(&across, encoding), payload, "{encoding}");
+        let shifted = Shifted::of(&payload);
+        let read = decode_payload(shifted.bytes(), DType::F32, &[100], encoding).unwrap();
+        assert_eq!(read.bytes(), back(&aligned, encoding), "{encoding}");
+    }
 }
