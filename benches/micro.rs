@@ -239,6 +239,7 @@ fn idle_pipeline() -> Spec {
             name: "idle".into(),
             flow: FlowSpec::Chain(vec!["mock".into()]),
             deadline: Duration::from_secs(10),
+            wire: Vec::new(),
         }],
     }
 }

@@ -130,6 +130,7 @@ fn split_spec(model: &Path, apart: bool) -> Spec {
             name: "resnet50".into(),
             flow,
             deadline,
+            wire: Vec::new(),
         }],
     }
 }

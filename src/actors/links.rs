@@ -1,5 +1,6 @@
 //! What the gateway and blocks have in common: where they receive, and how they send to the instances of a block.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
@@ -9,7 +10,7 @@ use crate::tensormq::{
     ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
     Moved, Outbound,
 };
-use crate::types::{Endpoint, RequestId, Tensor};
+use crate::types::{Encodings, Endpoint, RequestId, Tensor};
 
 /// Spreads consecutive request ids over instances (Fibonacci hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -44,6 +45,15 @@ pub(super) fn arena(
         .ok()
 }
 
+/// How a producer sends tensors out of its process.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sends<'a> {
+    /// Memory that it shares with other processes of its host, where it has some.
+    pub arena: Option<&'a Arena>,
+    /// Of edges to other hosts.
+    pub encodings: &'a Arc<Encodings>,
+}
+
 /// Links to every instance of one receiver.
 #[derive(Debug)]
 pub(super) struct Instances(Vec<Outbound>);
@@ -58,14 +68,14 @@ pub(super) struct Looked {
 }
 
 impl Instances {
-    /// Connects a producer, which calls itself `name` and has an arena where it needs one, to all instances of a receiver.
+    /// Connects a producer, which calls itself `name`, to all instances of a receiver.
     pub(super) fn connect(
         context: &Context,
         plan: &Plan,
         site: &Site,
         [from, to]: [Receiver; 2],
         name: &str,
-        arena: Option<&Arena>,
+        sends: Sends<'_>,
     ) -> Result<Self, LinkError> {
         let carrier = plan.carrier(from, to);
         let instances = match to {
@@ -74,8 +84,9 @@ impl Instances {
         };
         let connect = |instance| {
             let endpoint = plan.endpoint(to, instance, carrier, &site.directory);
-            let link = Outbound::connect(context, &endpoint, name)?;
-            Ok(match arena {
+            let mut link = Outbound::connect(context, &endpoint, name)?;
+            link.set_encodings(sends.encodings);
+            Ok(match sends.arena {
                 Some(arena) => link.with_arena(arena),
                 None => link,
             })

@@ -341,6 +341,7 @@ fn tell_routes(plan: &Plan) {
                 to: plan.consumer_name(pipeline, edge),
                 carrier: edge.route.carrier.to_string(),
                 travels: edge.route.travels.to_string(),
+                encoding: edge.encoded().to_string(),
             });
         }
     }

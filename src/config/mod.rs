@@ -27,6 +27,7 @@ mod sections;
 mod source;
 mod tensors;
 mod value;
+mod wire;
 
 pub use error::ConfigError;
 pub use load::{Loaded, load};

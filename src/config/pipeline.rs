@@ -1,10 +1,11 @@
-//! One pipeline: a chain of blocks or a graph of steps, and its deadline.
+//! One pipeline: a chain of blocks or a graph of steps, its deadline, and how its edges travel between hosts.
 
 use crate::types::{EdgeSpec, FlowSpec, GraphSpec, PipelineSpec};
 
 use super::defaults;
 use super::edge::edge;
 use super::reader::{Section, Unit};
+use super::wire::wire;
 
 const DEADLINE_MS_MAX: u32 = 3_600_000;
 
@@ -12,11 +13,13 @@ pub(super) fn pipeline(name: &str, section: Section<'_>) -> Option<PipelineSpec>
     let mut section = section.with_defaults(defaults::table("pipeline"));
     let flow = flow(&mut section);
     let deadline = section.duration("deadline_ms", Unit::Milliseconds, 1..=DEADLINE_MS_MAX);
+    let wire = wire(&mut section);
     section.finish("a pipeline");
     Some(PipelineSpec {
         name: name.to_owned(),
         flow: flow?,
         deadline: deadline?,
+        wire: wire?,
     })
 }
 

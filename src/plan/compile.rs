@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::types::{Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unsound};
+use crate::types::{Encoding, Epoch, FlowSpec, PipelineSpec, Problem, Signature, Spec, Unsound};
 
 use super::draft::{Blocks, Draft};
 use super::place::Places;
 use super::{
     Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, digest,
-    graph, limits, order, place,
+    graph, limits, order, place, wire,
 };
 
 /// Ids of pipelines, steps and blocks are 16 bits wide on the wire.
@@ -145,6 +145,7 @@ fn compile_pipeline(
         FlowSpec::Chain(flow) => (chain::chain(&key, flow, blocks, problems), "flow"),
         FlowSpec::Graph(flow) => (graph::graph(&key, flow, blocks, problems), "edges"),
     };
+    let wire_key = format!("{key}.wire");
     let key = format!("{key}.{place}");
     if draft.steps.len() > INDEX_MAX {
         let seen = format!("has {} steps", draft.steps.len());
@@ -158,6 +159,7 @@ fn compile_pipeline(
     order::check_ends(&key, &draft, blocks, problems);
     order::sort(&key, &mut draft, problems);
     let signature = agree::agree(&draft, blocks, problems);
+    let encodings = wire::encodings(&wire_key, &pipeline.wire, &draft, blocks, problems);
     if problems.len() > reported {
         return None;
     }
@@ -165,7 +167,7 @@ fn compile_pipeline(
         name: pipeline.name.clone(),
         signature: signature?,
         deadline: pipeline.deadline,
-        edges: route_edges(&draft, places),
+        edges: route_edges(&draft, &encodings, places),
         steps: draft
             .steps
             .into_iter()
@@ -177,9 +179,10 @@ fn compile_pipeline(
     })
 }
 
-fn route_edges(draft: &Draft, places: &Places) -> Vec<Edge> {
+/// Routes edges, whose encodings stand in their order.
+fn route_edges(draft: &Draft, encodings: &[Encoding], places: &Places) -> Vec<Edge> {
     let placement = |step: usize| &places.blocks[draft.steps[step].block];
-    let routed = draft.edges.iter().map(|edge| {
+    let routed = draft.edges.iter().zip(encodings).map(|(edge, encoding)| {
         let producer = match edge.from {
             EdgeFrom::Input(_) => &places.gateway,
             EdgeFrom::Step { step, .. } => placement(step),
@@ -192,6 +195,7 @@ fn route_edges(draft: &Draft, places: &Places) -> Vec<Edge> {
             from: edge.from,
             to: edge.to,
             route: Route::between(producer, consumer),
+            encoding: *encoding,
         }
     });
     routed.collect()

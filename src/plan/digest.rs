@@ -1,7 +1,7 @@
 //! What processes that exchange tensors have to agree on, as one digest.
 //!
 //! Covered is what gives a message its meaning and its way: hosts, blocks with their places, what determines their
-//! signatures, how many requests may be joined or wait, pipelines, and limits. Left out is what each process settles for
+//! signatures, how many requests may be joined or wait, pipelines with what their edges do on the wire, and limits. Left out is what each process settles for
 //! itself: the log, HTTP, keys (which may be replaced on one host after the other), engines, threads, restarts, and the directories that models lie in, which may differ between
 //! hosts. What is left unsaid counts as what it stands for.
 

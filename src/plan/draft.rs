@@ -100,6 +100,31 @@ impl Draft {
         blocks.signature(self.steps[step].block)?.inputs.get(input)
     }
 
+    /// Writes the producer of an edge as a person would.
+    pub(super) fn name_of_producer(&self, from: EdgeFrom, blocks: Blocks<'_>) -> String {
+        match from {
+            EdgeFrom::Input(input) => self.inputs[input].clone(),
+            EdgeFrom::Step { step, output } => {
+                let name = &self.steps[step].name;
+                let output = self.output(blocks, step, output);
+                format!("{name}.{}", output.map_or("?", |spec| spec.name.as_str()))
+            }
+        }
+    }
+
+    /// Returns what travels along an edge, as far as it is known.
+    pub(super) fn tensor<'a>(
+        &self,
+        edge: &DraftEdge,
+        blocks: Blocks<'a>,
+    ) -> Option<&'a TensorSpec> {
+        match (edge.from, edge.to) {
+            (EdgeFrom::Step { step, output }, _) => self.output(blocks, step, output),
+            (EdgeFrom::Input(_), EdgeTo::Step { step, input }) => self.input(blocks, step, input),
+            (EdgeFrom::Input(_), EdgeTo::Output(_)) => None,
+        }
+    }
+
     /// Writes the consumer of an edge as a person would.
     pub(super) fn name_of(&self, to: EdgeTo, blocks: Blocks<'_>) -> String {
         match to {

@@ -3,7 +3,7 @@
 //! No I/O, threads, sockets or logging: specifications and signatures go in, a [`Plan`] or every [`Problem`] comes
 //! out. Invariants of a plan: every index points into its list; a pipeline is acyclic and its steps stand in
 //! topological order; every input of every step and every output of the pipeline has exactly one producer; dtypes and
-//! shapes agree along every edge.
+//! shapes agree along every edge; what an edge asks for on its way between hosts fits its tensor.
 //!
 //! [`Problem`]: crate::types::Problem
 
@@ -22,6 +22,7 @@ mod order;
 mod place;
 mod route;
 mod site;
+mod wire;
 mod wiring;
 
 pub use compile::{compile, compile_sound};

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::graph::Digest;
-use crate::types::{BlockSpec, Device, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature};
+use crate::types::{
+    BlockSpec, Device, Encoding, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature,
+};
 
-use super::Route;
+use super::{Carrier, Route};
 
 /// One configuration, compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +66,8 @@ pub struct Edge {
     pub from: EdgeFrom,
     pub to: EdgeTo,
     pub route: Route,
+    /// What the configuration asks for, should the edge lead to another host.
+    pub encoding: Encoding,
 }
 
 /// Producer of an edge.
@@ -82,6 +86,17 @@ pub enum EdgeTo {
     Step { step: usize, input: usize },
     /// Output of the pipeline, by position.
     Output(usize),
+}
+
+impl Edge {
+    /// Returns how the payload is written on its way: as the configuration asks where the edge leads to another host, else
+    /// as it is.
+    pub fn encoded(&self) -> Encoding {
+        match self.route.carrier {
+            Carrier::Tcp => self.encoding,
+            Carrier::Inproc | Carrier::Ipc => Encoding::PLAIN,
+        }
+    }
 }
 
 impl Placement {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::types::{PipelineId, StepId};
+use crate::types::{Encodings, PipelineId, StepId};
 
 use super::{EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline};
 
@@ -37,6 +37,8 @@ pub struct Wiring {
     /// blocks feed each other in a circle (pipelines may use them in different orders): full queues there would wait for
     /// each other for ever, so the window covers all that can be in flight.
     pub windows: Vec<usize>,
+    /// Of edges between hosts, those that are not sent as they are.
+    pub encodings: Encodings,
 }
 
 impl Receiver {
@@ -85,6 +87,7 @@ impl Wiring {
                 }
             }
             wiring.admitted.push(admitted);
+            wiring.encodings.extend(encodings(id, pipeline));
         }
         wiring.windows = wiring.windows(plan);
         wiring
@@ -142,6 +145,21 @@ impl Wiring {
         };
         senders.map(|(step, _)| block(step)).collect()
     }
+}
+
+/// Returns the encodings of a pipeline's edges, by consumer.
+fn encodings(id: PipelineId, pipeline: &PlannedPipeline) -> Encodings {
+    let edges = pipeline.edges.iter();
+    let encoded = edges.filter(|edge| !edge.encoded().is_plain());
+    encoded
+        .map(|edge| {
+            let (step, port) = match edge.to {
+                EdgeTo::Step { step, input } => (StepId(small(step)), input),
+                EdgeTo::Output(output) => (StepId::GATEWAY, output),
+            };
+            ((id, step, small(port)), edge.encoded())
+        })
+        .collect()
 }
 
 /// Groups edges by producer and consumer step; `None` is the gateway.

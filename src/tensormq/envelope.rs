@@ -20,17 +20,25 @@
 //! | 2 | port |
 //! | 1 | dtype, as an index into [`DType::ALL`] |
 //! | 1 | rank, at most [`RANK_MAX`] |
-//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only) |
+//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only), 3 encoded bytes |
 //! | 3 | zero |
 //! | 8 × rank | sizes |
 //! | 32 | of a slot: offset, generation, first byte of its payload, bytes; each `u64` |
+//! | 8 | of encoded bytes: the encoding, an index into [`Encoding::ALL`] of 1 at least, then 7 of zero |
 //!
 //! Failure: kind `u8` as an index into [`FailureKind::ALL`], bytes of the block's name `u8`, bytes of the cause `u16`, the
 //! name (none if empty), the cause, both UTF-8. State: block `u16`, instance `u16`, condition `u8` (0 serving,
 //! 1 restarting, 2 given up), zero `u8`, bytes of the cause `u16`, cause. Lost: block `u16`, instance `u16`, zero `u32`,
 //! incarnation `u64`.
 //!
+//! The frame of an encoded tensor: its elements, rounded to the narrower type where the encoding has one, then, where the
+//! encoding compresses, all of them as one block of LZ4 (without its length) or as frames of Zstandard. Dtype and sizes in the
+//! header are those of the tensor itself. Nothing shrinks beyond [`RATIO_MAX`] to one; BYTES tensors are not encoded.
+//!
 //! The time left is relative so that hosts need no common clock.
+//!
+//! [`Encoding::ALL`]: crate::types::Encoding::ALL
+//! [`RATIO_MAX`]: super::RATIO_MAX
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +167,7 @@ pub fn encode(envelope: &Envelope, sequence: u64, form: Form) -> Result<Vec<u8>,
 }
 
 /// Writes the header frame of an envelope, given the form of each tensor.
-pub(super) fn encode_each(
+pub fn encode_each(
     envelope: &Envelope,
     sequence: u64,
     form: impl Fn(usize) -> Form,
@@ -357,6 +365,14 @@ pub fn decode(header: &[u8], payloads: Vec<Payload>) -> Result<(Envelope, u64), 
     let sequence = header.sequence;
     let envelope = header.claim(payloads, None, &mut Moved::default())?;
     Ok((envelope, sequence))
+}
+
+/// Returns the form that a header announces for each of its tensors.
+pub fn forms(header: &[u8]) -> Result<Vec<Form>, LinkError> {
+    Ok(match decode_header(header)?.announced {
+        Announced::Tensors(all) => all.iter().map(|is| is.form).collect(),
+        Announced::Other(_) => Vec::new(),
+    })
 }
 
 fn descriptions(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Description>, LinkError> {

@@ -2,7 +2,7 @@
 
 use crate::types::{Endpoint, TensorError};
 
-use super::{Form, SlotError};
+use super::{EncodingError, Form, SlotError};
 
 /// Failure of a link, or something on it that is no envelope.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,8 @@ pub enum LinkError {
     },
     #[error("payload of tensor {index}: {cause}")]
     Payload { index: usize, cause: TensorError },
+    #[error("encoded payload of tensor {index}: {cause}")]
+    Encoded { index: usize, cause: EncodingError },
     #[error("slot of tensor {index}: {cause}")]
     Slot { index: usize, cause: SlotError },
     #[error("cannot make an arena of {bytes} bytes: {cause}")]

@@ -81,7 +81,8 @@ pub struct Inbound {
 }
 
 impl Inbound {
-    /// Binds a socket per endpoint. On inproc tensors come as handles, on ipc in slots or as bytes, on tcp as bytes.
+    /// Binds a socket per endpoint. On inproc tensors come as handles, on ipc in slots or as bytes, on tcp as
+    /// bytes, which are decoded where they are encoded.
     pub fn bind(
         context: &Context,
         endpoints: &[Endpoint],

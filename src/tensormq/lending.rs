@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::types::{HostMemory, Tensor};
 
 use super::shm::{Announcement, Arena, LEASES_MAX, SlotId};
-use super::{Form, Moved};
+use super::{Body, Envelope, Form, Moved};
 
 /// The producer's half of lending. Without an arena, or where the consumer has not mapped it, tensors stay what they are.
 #[derive(Debug, Default)]
@@ -82,10 +82,15 @@ impl Lending {
         range.map_or(Form::Bytes, Form::Slot)
     }
 
-    /// A tensor has been sent in a form.
-    pub(super) fn sent(&mut self, tensor: &Tensor, form: Form) {
-        if let Form::Slot(range) = form {
-            self.lend(range.slot, tensor.memory());
+    /// An envelope has been sent, its tensors in these forms.
+    pub(super) fn sent(&mut self, envelope: &Envelope, forms: &[Form]) {
+        let Body::Tensors(tensors) = &envelope.body else {
+            return;
+        };
+        for ((_, tensor), form) in tensors.iter().zip(forms) {
+            if let Form::Slot(range) = form {
+                self.lend(range.slot, tensor.memory());
+            }
         }
     }
 

@@ -12,7 +12,8 @@
 //! message and freed by the message's own free function, so a message that libzmq discards leaks nothing. No payload
 //! byte is copied. Between processes of one host it lies in memory of the producer that the consumer maps ([`Arena`]), and what
 //! travels is where. Where there is no such memory, no room in it, or too little to be worth it, its bytes travel, from where they lie into the kernel, and out of it into the message
-//! that the received tensor then lies in ([`Form`]).
+//! that the received tensor then lies in ([`Form`]). To another host they may travel narrowed or compressed, where the
+//! configuration asks for it of an edge.
 //!
 //! A connection between processes may break at any time. The producer hears of it ([`Polled::lost`]), says which requests may
 //! have been in transit, connects again and goes on with what waits. A process that was started again is told apart by
@@ -37,16 +38,18 @@ mod inbound;
 mod keys;
 mod lending;
 mod outbound;
+mod outgoing;
 mod party;
 mod payload;
 mod received;
 mod shm;
 mod socket;
+mod wire;
 
 pub use credit::{Grant, RETURNS_MAX, Window};
 pub use envelope::{
     Addressed, BlockState, Body, Condition, Envelope, HEADER_BYTES_MAX, LostReceiver, decode,
-    encode,
+    encode, encode_each, forms,
 };
 pub use error::LinkError;
 pub use frame::VERSION;
@@ -62,3 +65,9 @@ pub use shm::{
     SlotBuffer, SlotError, SlotId, SlotRange,
 };
 pub use socket::{Context, Edges};
+pub use wire::{
+    COMPRESS_BYTES_MIN, EncodingError, MISSES_MAX, PAUSE_MAX, PAUSE_MIN, PayloadEncoder, RATIO_MAX,
+    decode_payload,
+};
+
+use socket::FRAME_BYTES_MAX;

@@ -14,17 +14,20 @@
 //! an answer counts only if it names the present connection.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use crate::types::{Endpoint, RequestId, Tensor};
+use crate::types::{Encodings, Endpoint, RequestId, Tensor};
 
 use super::envelope::{Body, encode_each};
 use super::frame::{self, GRANT, REFUSAL, WELCOME};
 use super::greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
 use super::lending::Lending;
+use super::outgoing::Outgoing;
 use super::socket::{Connection, Context, Edges, Rekeyed, Socket};
-use super::{Arena, Envelope, Form, Grant, LinkError, Moved, Party};
+use super::wire::Encoder;
+use super::{Arena, Envelope, Grant, LinkError, Moved, Party};
 
 /// Messages in the pipe to the consumer. Credits bound those with tensors.
 const HIGH_WATER_MARK: i32 = 1 << 14;
@@ -98,6 +101,7 @@ pub struct Outbound {
     /// The last attempt to connect was denied, and no other has been made since.
     denied: bool,
     lending: Lending,
+    encoder: Encoder,
     /// Why the consumer did not let this producer in last, until it does.
     refusal: Option<String>,
     moved: Moved,
@@ -131,6 +135,7 @@ impl Outbound {
             failure: None,
             denied: false,
             lending: Lending::default(),
+            encoder: Encoder::default(),
             refusal: None,
             moved: Moved::default(),
             dropped: 0,
@@ -148,6 +153,13 @@ impl Outbound {
             self.lending.set_arena(arena.clone());
         }
         self
+    }
+
+    /// Encodes from now on the payloads of edges that are among these where the carrier is tcp. A pause of trials ends.
+    pub fn set_encodings(&mut self, encodings: &Arc<Encodings>) {
+        if matches!(self.endpoint, Endpoint::Tcp { .. }) {
+            self.encoder = Encoder::new(encodings.clone());
+        }
     }
 
     /// Sends as soon as the link and its credits allow: now, or from a later [`Outbound::flush`]. Never blocks.
@@ -453,37 +465,21 @@ impl Outbound {
             _ => &mut [],
         };
         self.lending.place(tensors, &mut self.moved);
-        let of_socket = self.socket.form();
-        let form = |(index, (_, tensor)): (usize, &(u16, Tensor))| match of_socket {
-            Form::Bytes => self.lending.form(tensor, index),
-            form => form,
-        };
-        let forms: Vec<Form> = tensors.iter().enumerate().map(form).collect();
-        let framed = tensors.iter().zip(&forms);
-        let framed = framed.filter(|(_, form)| !matches!(form, Form::Slot(_)));
-        let framed: Vec<_> = framed.map(|((_, tensor), _)| tensor.clone()).collect();
-        let header = encode_each(envelope, self.sequence, |index| forms[index])?;
-        let sent = self.socket.send(&header, framed)?;
+        // Encoded again if it cannot be sent now, which takes a connection that has just been lost.
+        let outgoing = Outgoing::of(
+            envelope,
+            self.socket.form(),
+            &self.lending,
+            &mut self.encoder,
+        );
+        let header = encode_each(envelope, self.sequence, |index| outgoing.forms[index])?;
+        let sent = self.socket.send(&header, outgoing.frames)?;
         if sent {
             self.sequence += 1;
-            self.account(envelope, &forms);
+            self.moved += outgoing.moved;
+            self.lending.sent(envelope, &outgoing.forms);
         }
         Ok(sent)
-    }
-
-    fn account(&mut self, sent: &Envelope, forms: &[Form]) {
-        let Body::Tensors(tensors) = &sent.body else {
-            return;
-        };
-        for ((_, tensor), &form) in tensors.iter().zip(forms) {
-            let bytes = tensor.byte_count() as u64;
-            match form {
-                Form::Handle => {}
-                Form::Bytes => self.moved.bytes += bytes,
-                Form::Slot(_) => self.moved.lent += bytes,
-            }
-            self.lending.sent(tensor, form);
-        }
     }
 }
 

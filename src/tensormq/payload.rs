@@ -1,11 +1,13 @@
 //! What stands behind a header: the tensors, in the form in which they travel.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
-use crate::types::{DType, HostMemory, Shape, Tensor, TensorError};
+use crate::types::{DType, Encoding, HostMemory, Shape, Tensor, TensorError};
 
 use super::envelope::Description;
 use super::frame::Reader;
+use super::wire;
 use super::{LinkError, SlotId, SlotRange};
 
 /// How the payload of a tensor travels.
@@ -17,6 +19,8 @@ pub enum Form {
     Bytes,
     /// No frame: the elements lie in the producer's arena; within one host only.
     Slot(SlotRange),
+    /// A frame of the elements, row-major, in an encoding other than the plain one; between hosts.
+    Encoded(Encoding),
 }
 
 /// The payload of one tensor as it came.
@@ -30,12 +34,23 @@ pub enum Payload {
 /// Payload bytes that a link moved; handles move none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Moved {
-    /// Sent or received in frames.
+    /// Of tensors that were sent or received in frames, as they are in memory.
     pub bytes: u64,
+    /// What those frames had: fewer where they were encoded.
+    pub framed: u64,
     /// Sent or received in slots.
     pub lent: u64,
     /// Those that this program copied itself: into slots, or because they lay where their dtype cannot be read.
     pub copied: u64,
+}
+
+impl AddAssign for Moved {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.framed += more.framed;
+        self.lent += more.lent;
+        self.copied += more.copied;
+    }
 }
 
 impl Form {
@@ -44,6 +59,7 @@ impl Form {
             Self::Handle => 0,
             Self::Bytes => 1,
             Self::Slot(_) => 2,
+            Self::Encoded(_) => 3,
         }
     }
 
@@ -57,6 +73,16 @@ impl Form {
                 start: reader.u64()?,
                 length: reader.u64()?,
             })),
+            3 => {
+                let code = reader.u8()?;
+                reader.zeros(7)?;
+                let encoding = Encoding::ALL.get(usize::from(code)).copied();
+                let encoding = encoding.filter(|encoding| !encoding.is_plain());
+                encoding.map(Self::Encoded).ok_or(LinkError::Field {
+                    field: "encoding",
+                    seen: code.into(),
+                })
+            }
             _ => Err(LinkError::Field {
                 field: "form",
                 seen: code.into(),
@@ -66,10 +92,17 @@ impl Form {
 
     /// Writes what follows the code.
     pub(super) fn write(self, frame: &mut Vec<u8>) {
-        if let Self::Slot(range) = self {
-            let SlotId { offset, generation } = range.slot;
-            for number in [offset, generation, range.start, range.length] {
-                frame.extend_from_slice(&number.to_le_bytes());
+        match self {
+            Self::Handle | Self::Bytes => {}
+            Self::Slot(range) => {
+                let SlotId { offset, generation } = range.slot;
+                for number in [offset, generation, range.start, range.length] {
+                    frame.extend_from_slice(&number.to_le_bytes());
+                }
+            }
+            Self::Encoded(encoding) => {
+                let known = Encoding::ALL.iter().position(|one| *one == encoding);
+                frame.extend_from_slice(&[known.unwrap_or_default() as u8, 0, 0, 0, 0, 0, 0, 0]);
             }
         }
     }
@@ -88,7 +121,7 @@ impl Payload {
         } = is;
         let seen = match (&self, form) {
             (Self::Handle(_), _) => Form::Handle,
-            (Self::Slot(_), Form::Slot(_)) => form,
+            (Self::Slot(_), Form::Slot(_)) | (Self::Bytes(_), Form::Encoded(_)) => form,
             (Self::Bytes(_) | Self::Slot(_), _) => Form::Bytes,
         };
         if seen != form {
@@ -111,12 +144,23 @@ impl Payload {
             }
             Self::Bytes(memory) | Self::Slot(memory) => {
                 let bytes = memory.byte_count() as u64;
+                let wrong = |cause| LinkError::Payload { index, cause };
                 match form {
                     Form::Slot(_) => moved.lent += bytes,
-                    _ => moved.bytes += bytes,
+                    Form::Encoded(encoding) => {
+                        let elements =
+                            wire::decode_payload(memory.bytes(), dtype, &shape, encoding)
+                                .map_err(|cause| LinkError::Encoded { index, cause })?;
+                        moved.bytes += elements.byte_count() as u64;
+                        moved.framed += bytes;
+                        return Tensor::new(dtype, shape, Arc::new(elements)).map_err(wrong);
+                    }
+                    Form::Handle | Form::Bytes => {
+                        moved.bytes += bytes;
+                        moved.framed += bytes;
+                    }
                 }
-                over(memory, dtype, shape, moved)
-                    .map_err(|cause| LinkError::Payload { index, cause })
+                over(memory, dtype, shape, moved).map_err(wrong)
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod device;
 mod dtype;
+mod encoding;
 mod endpoint;
 mod failure;
 mod ids;
@@ -20,6 +21,7 @@ mod tensor;
 
 pub use device::{Device, DeviceParseError};
 pub use dtype::{DType, DTypeParseError};
+pub use encoding::{Compress, Encoding, Encodings, Narrow};
 pub use endpoint::{Endpoint, EndpointParseError};
 pub use failure::{Failure, FailureKind};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
@@ -35,6 +37,6 @@ pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
     BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphEngine, GraphSpec, HostSpec,
     ImageLayout, ImageSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat,
-    PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec,
+    PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, WireSpec,
 };
 pub use tensor::{Tensor, TensorError};

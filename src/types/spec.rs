@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Passes, PublicKey, Signature};
+use super::{Device, Encoding, Passes, PublicKey, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -210,6 +210,16 @@ pub struct PipelineSpec {
     pub flow: FlowSpec,
     /// From admission to reply; a request may ask for less.
     pub deadline: Duration,
+    /// How edges travel between hosts, each edge once, in the order of their names; others travel as they are.
+    pub wire: Vec<WireSpec>,
+}
+
+/// How one edge travels where it leads to another host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireSpec {
+    /// Producer and consumer as a plan names them: `"backbone.features -> head.features"`.
+    pub edge: String,
+    pub encoding: Encoding,
 }
 
 /// How the blocks of a pipeline are wired.

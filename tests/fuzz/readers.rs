@@ -14,10 +14,12 @@ use blockflow::graph::{
     Container, Graph, Node, NodeId, Op, PixelFormat, Value, ValueId, ValueOrigin, read_tensor,
 };
 use blockflow::tensormq::{
-    Body, Form, Grant, Hello, LinkError, Payload, Refusal, Welcome, decode, encode,
+    Body, Form, Grant, Hello, LinkError, Payload, Refusal, Welcome, decode, decode_payload,
+    encode_each, forms,
 };
 use blockflow::types::{
-    Bindings, DType, Device, Dim, GraphEngine, Passes, ShapeSpec, Signature, Tensor, TensorSpec,
+    Bindings, DType, Device, Dim, Encoding, GraphEngine, Passes, ShapeSpec, Signature, Tensor,
+    TensorSpec,
 };
 
 /// Reads bytes; an error is what the user is told.
@@ -32,6 +34,7 @@ pub(crate) const READERS: &[(&str, Reader)] = &[
     ("npy", npy),
     ("onnx_model", onnx_model),
     ("onnx_tensor", onnx_tensor),
+    ("payload", payload),
     ("pt2_program", pt2_program),
 ];
 
@@ -133,12 +136,28 @@ fn read_envelope(tensors: usize, form: Form, header: &[u8]) -> Result<Option<Vec
         Form::Handle => Payload::Handle(
             Tensor::copy_of(DType::F32, vec![2], &[0; 8]).expect("8 bytes are two numbers"),
         ),
-        Form::Bytes | Form::Slot(_) => Payload::Bytes(Arc::new(vec![0; 8])),
+        _ => Payload::Bytes(Arc::new(vec![0; 8])),
     };
     let (envelope, sequence) = decode(header, vec![payload; tensors])?;
-    let again = encode(&envelope, sequence, form).expect("what was read can be written");
+    let forms = forms(header).expect("it was read before");
+    let again = encode_each(&envelope, sequence, |index| forms[index]);
+    let again = again.expect("what was read can be written");
     let text = matches!(envelope.body, Body::Failure(_) | Body::State(_));
     Ok((!text).then_some(again))
+}
+
+/// An encoded payload. The first byte tells the encoding, the second the dtype; the next two are the number of elements.
+fn payload(file: &[u8]) -> Result<(), String> {
+    let Some(([encoding, dtype, low, high], payload)) = file.split_first_chunk() else {
+        return Err("no payload".to_owned());
+    };
+    let encoding = Encoding::ALL[usize::from(*encoding) % Encoding::ALL.len()];
+    let dtype = DType::ALL[usize::from(*dtype) % DType::ALL.len()];
+    let shape = vec![usize::from(u16::from_le_bytes([*low, *high]))];
+    let elements = decode_payload(payload, dtype, &shape, encoding);
+    let elements = elements.map_err(|error| error.to_string())?;
+    Tensor::new(dtype, shape, Arc::new(elements)).expect("exactly the elements");
+    Ok(())
 }
 
 /// The body of a request. The first two bytes are the length of its JSON part; 65535: it is JSON altogether.

@@ -10,8 +10,8 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, compile,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Dim, Epoch, GraphEngine, HostSpec, LimitsSpec, Passes,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
+    Passes, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -70,7 +70,12 @@ fn plan() -> Plan {
     let head = block("head", &features, &logits, Device::Cuda(0));
     let route =
         |from: &PlannedBlock, to: &PlannedBlock| Route::between(&from.placement, &to.placement);
-    let edge = |from, to, route| Edge { from, to, route };
+    let edge = |from, to, route| Edge {
+        from,
+        to,
+        route,
+        encoding: Encoding::PLAIN,
+    };
     let pipeline = PlannedPipeline {
         name: "digit\\".to_owned(),
         signature: Signature {
@@ -447,4 +452,65 @@ fn drawings_frame_each_process() {
             assert!(text.contains(route), "{text}");
         }
     }
+}
+
+/// Two hosts, an edge between them that is encoded, and one that would be if it left its host.
+fn encoded_plan() -> Plan {
+    let text = "[hosts.front]\naddress = \"127.0.0.1\"\n[hosts.back]\naddress = \"127.0.0.2\"\n\
+        [blocks.near]\n\
+        mock = { inputs = [{ name = \"x\", datatype = \"FP32\", shape = [1, 4] }], \
+        outputs = [{ name = \"a\", datatype = \"FP32\", shape = [1, 4] }] }\n\
+        [blocks.far]\nhost = \"back\"\n\
+        mock = { inputs = [{ name = \"a\", datatype = \"FP32\", shape = [1, 4] }], \
+        outputs = [{ name = \"y\", datatype = \"FP32\", shape = [1, 4] }] }\n\
+        [pipelines.p]\nflow = [\"near\", \"far\"]\n[pipelines.p.wire]\n\
+        \"x -> near.x\" = { dtype = \"FP16\" }\n\
+        \"near.a -> far.a\" = { dtype = \"BF16\", compress = \"lz4\" }\n\
+        \"far.y -> y\" = { compress = \"zstd\" }\n";
+    let spec = crate::config::load_text(text).expect("sound").spec;
+    let signatures: Vec<_> = spec
+        .blocks
+        .iter()
+        .map(|block| match &block.source {
+            SourceSpec::Mock(mock) => Some(mock.signature.clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    compile(&spec, &signatures, Epoch(1)).expect("sound")
+}
+
+#[test]
+fn an_encoded_edge_says_so_and_one_that_stays_on_its_host_that_it_is_not() {
+    let plan = encoded_plan();
+    let text = render_plan(&plan, PlanFormat::Text).expect("renders");
+    let start = text.find("  edges").expect("edges");
+    let end = text.find("\nblocks").expect("blocks");
+    insta::assert_snapshot!(&text[start..end], @r"
+    edges
+      x       ->  near.x  FP32[1, 4]  inproc handle          same process, same device; FP16 between hosts only
+      near.a  ->  far.a   FP32[1, 4]  tcp bytes as BF16 lz4  different hosts
+      far.y   ->  y       FP32[1, 4]  tcp bytes as zstd      different hosts
+    ");
+    let json = render_plan(&plan, PlanFormat::Json).expect("renders");
+    let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let edges = &value["pipelines"][0]["edges"];
+    let encoding = |dtype: Option<&str>, compress: Option<&str>, used: bool| serde_json::json!({ "dtype": dtype, "compress": compress, "used": used });
+    assert_eq!(edges[0]["encoding"], encoding(Some("FP16"), None, false));
+    assert_eq!(
+        edges[1]["encoding"],
+        encoding(Some("BF16"), Some("lz4"), true)
+    );
+    assert_eq!(edges[2]["encoding"], encoding(None, Some("zstd"), true));
+    for format in [PlanFormat::Dot, PlanFormat::Mermaid] {
+        let text = render_plan(&plan, format).expect("renders");
+        for part in [
+            "tcp bytes as BF16 lz4",
+            "tcp bytes as zstd",
+            "FP16 between hosts only",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let plain: serde_json::Value = serde_json::from_str(&render(PlanFormat::Json)).expect("JSON");
+    assert!(plain["pipelines"][0]["edges"][0]["encoding"].is_null());
 }

@@ -186,7 +186,8 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
          [blocks.d.mock]\ninputs = {tensors}\noutputs = {tensors}\nODD = 1\n\
          failure = {{ hang_every = 1, ODD = 1 }}\n\
          [blocks.e.mock]\ninputs = {tensors}\noutputs = {tensors}\nfailure = {{ ODD = 1 }}\n\
-         [pipelines.p]\nflow = ['a']\nODD = 1\n"
+         [pipelines.p]\nflow = ['a']\nODD = 1\n\
+         [pipelines.p.wire]\n'x -> a.x' = {{ dtype = 'BF16', ODD = 1 }}\n"
     );
     let lines = report(&load_text(&text).expect_err("odd keys"));
     let mut known = BTreeSet::new();

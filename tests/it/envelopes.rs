@@ -108,7 +108,9 @@ fn forms() -> impl Strategy<Value = Form> {
 fn carried(body: &Body, form: Form) -> Vec<Payload> {
     let payload = |(_, tensor): &(u16, Tensor)| match form {
         Form::Handle => Payload::Handle(tensor.clone()),
-        Form::Bytes | Form::Slot(_) => Payload::Bytes(Arc::new(tensor.bytes().to_vec())),
+        Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
+            Payload::Bytes(Arc::new(tensor.bytes().to_vec()))
+        }
     };
     match body {
         Body::Tensors(tensors) => tensors.iter().map(payload).collect(),
@@ -258,7 +260,7 @@ fn frames_are_laid_out_as_documented() {
         name,
         arena: None,
     };
-    let mut expected = b"BFMQ\x02\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
+    let mut expected = b"BFMQ\x03\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
     expected.extend([0xdd; 32]);
     expected.extend([9, 0, 0, 0, 0, 2, 0, 0, b'a', b'b']);
     assert_eq!(hello.encode(), expected);
@@ -267,7 +269,7 @@ fn frames_are_laid_out_as_documented() {
         credits: 258,
         returned: Vec::new(),
     };
-    let expected = b"BFMQ\x02\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    let expected = b"BFMQ\x03\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
     assert_eq!(grant.encode(), expected);
     let number = |number: u64| number.to_le_bytes();
     let slot = SlotId {
@@ -277,7 +279,7 @@ fn frames_are_laid_out_as_documented() {
     let returned = vec![slot];
     let grant = Grant { returned, ..grant };
     let slot_bytes = [number(4096), number(3)].concat();
-    let start = b"BFMQ\x02\x83\x01\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    let start = b"BFMQ\x03\x83\x01\x00\x01\x00\x00\x00\x02\x01\x00\x00";
     assert_eq!(grant.encode(), [&start[..], &slot_bytes].concat());
     let arena = Some(Announcement {
         process: 1,
@@ -299,7 +301,7 @@ fn frames_are_laid_out_as_documented() {
         held: Some(vec![slot]),
     };
     let frame = welcome.encode();
-    assert_eq!(frame[..8], *b"BFMQ\x02\x81\x01\x00");
+    assert_eq!(frame[..8], *b"BFMQ\x03\x81\x01\x00");
     assert_eq!(
         frame[16..32],
         [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0]
@@ -310,10 +312,10 @@ fn frames_are_laid_out_as_documented() {
         connection: 3,
         reason,
     };
-    let expected = b"BFMQ\x02\x82\x02\x00\x03\x00\x00\x00no";
+    let expected = b"BFMQ\x03\x82\x02\x00\x03\x00\x00\x00no";
     assert_eq!(refusal.encode(), expected);
     let header = encode(&one_tensor(), 5, Form::Bytes).unwrap();
-    assert_eq!(header[..8], *b"BFMQ\x02\x02\x01\x00");
+    assert_eq!(header[..8], *b"BFMQ\x03\x02\x01\x00");
     assert_eq!(
         header[8..24],
         [5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]

@@ -24,6 +24,11 @@ pub(crate) struct Hosts {
 
 impl Hosts {
     pub(crate) fn new() -> Self {
+        Self::of(config)
+    }
+
+    /// Returns hosts with a configuration that is made of their addresses, that of the front first.
+    pub(crate) fn of(config: impl Fn(&str, &str) -> String) -> Self {
         // Addresses that no other test has, so that their ports are free: 22 bits of a process, two of its own.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let own = NEXT.fetch_add(1, Ordering::Relaxed) % 2;
@@ -48,11 +53,11 @@ impl Hosts {
         self.text.clone()
     }
 
-    fn front(&self) -> Server {
+    pub(crate) fn front(&self) -> Server {
         Server::start_with(&self.path("front.toml"), &["--host", "front"])
     }
 
-    fn back(&self) -> Server {
+    pub(crate) fn back(&self) -> Server {
         Server::start_with(&self.path("back.toml"), &["--host", "back"])
     }
 }

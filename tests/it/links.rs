@@ -17,7 +17,7 @@ use crate::links_support::{
 };
 
 conformance! {
-    [inproc Inproc, ipc Ipc, arena Arena, tcp Tcp] [
+    [inproc Inproc, ipc Ipc, arena Arena, tcp Tcp, lz4 Lz4, zstd Zstd] [
         a_full_window_blocks_the_producer_until_credit_returns,
         never_more_than_a_window_waits_at_the_consumer,
         order_of_each_producer_is_kept_and_nothing_is_lost,

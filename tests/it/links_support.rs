@@ -9,7 +9,8 @@ use blockflow::tensormq::{
     LostPeer, Outbound, Party, Received, Window,
 };
 use blockflow::types::{
-    DType, Endpoint, Epoch, Failure, FailureKind, HostMemory, PipelineId, RequestId, StepId, Tensor,
+    Compress, DType, Encoding, Encodings, Endpoint, Epoch, Failure, FailureKind, HostMemory,
+    PipelineId, RequestId, StepId, Tensor,
 };
 use tempfile::TempDir;
 
@@ -22,6 +23,9 @@ pub(crate) enum Carrier {
     /// Ipc with an arena that every tensor of at least a byte goes through.
     Arena,
     Tcp,
+    /// Tcp with every tensor compressed that can be.
+    Lz4,
+    Zstd,
 }
 
 /// Runs each function as a test on each carrier: `conformance! { [inproc Inproc, tcp Tcp] [order, back_pressure] }`.
@@ -135,7 +139,7 @@ impl Place {
             Carrier::Inproc => Endpoint::Inproc(format!("links-test-{number}")),
             Carrier::Ipc => Endpoint::Ipc(self.folder.path().join(format!("{number}.sock"))),
             Carrier::Arena => Endpoint::Ipc(self.folder.path().join(format!("{number}.arena"))),
-            Carrier::Tcp => Endpoint::Tcp {
+            Carrier::Tcp | Carrier::Lz4 | Carrier::Zstd => Endpoint::Tcp {
                 host: "127.0.0.1".to_owned(),
                 port: 0,
             },
@@ -242,7 +246,7 @@ impl Link {
         let consumer = Consumer::bind(context.clone(), &place.endpoint(), window);
         let producers = match carrier {
             Carrier::Inproc => context,
-            Carrier::Ipc | Carrier::Arena | Carrier::Tcp => Context::new(party(1)),
+            _ => Context::new(party(1)),
         };
         let producer = Producer::connect(producers, &consumer.endpoint, "producer");
         let mut link = Self {
@@ -251,7 +255,20 @@ impl Link {
             place,
         };
         link.until("the link is up", |link| link.producer.is_up());
+        let compress = match carrier {
+            Carrier::Lz4 => Compress::Lz4,
+            Carrier::Zstd => Compress::Zstd,
+            _ => return link,
+        };
+        let encoding = Encoding::of(None, Some(compress));
+        let edge = |port| ((PipelineId(0), StepId(0), port), encoding);
+        link.encode(&Arc::new((0..=u16::MAX).map(edge).collect()));
         link
+    }
+
+    /// Has the producer encode what it sends from now on.
+    pub(crate) fn encode(&mut self, encodings: &Arc<Encodings>) {
+        self.producer.outbound.set_encodings(encodings);
     }
 
     pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {

@@ -110,6 +110,7 @@ pub(crate) fn spec(
             name: format!("p{index}"),
             flow,
             deadline: Duration::from_secs(1),
+            wire: Vec::new(),
         });
     let spec = Spec {
         server: ServerSpec {

@@ -10,8 +10,9 @@ use std::time::Duration;
 use blockflow::graph::Digest;
 use blockflow::plan::digest;
 use blockflow::types::{
-    DType, Device, Dim, FlowSpec, GraphEngine, GraphSpec, HostSpec, ImageLayout, ImageSpec,
-    LogFormat, MockFailure, Optimize, Passes, SourceSpec, Spec,
+    Compress, DType, Device, Dim, Encoding, FlowSpec, GraphEngine, GraphSpec, HostSpec,
+    ImageLayout, ImageSpec, LogFormat, MockFailure, Narrow, Optimize, Passes, SourceSpec, Spec,
+    WireSpec,
 };
 
 use crate::plan::{chain, edge, graph, signature, spec};
@@ -95,7 +96,14 @@ fn edges(spec: &mut Spec) -> &mut GraphSpec {
     }
 }
 
-const COUNTS: [(&str, Change); 42] = [
+fn wire(spec: &mut Spec, edge: &str, narrow: Option<Narrow>, compress: Option<Compress>) {
+    spec.pipelines[0].wire.push(WireSpec {
+        edge: edge.to_owned(),
+        encoding: Encoding::of(narrow, compress),
+    });
+}
+
+const COUNTS: [(&str, Change); 46] = [
     ("host added", |spec| {
         spec.hosts.push(HostSpec {
             name: "third".into(),
@@ -189,6 +197,23 @@ const COUNTS: [(&str, Change); 42] = [
     ("pipeline name", |spec| spec.pipelines[0].name = "q".into()),
     ("deadline", |spec| {
         spec.pipelines[0].deadline += Duration::from_millis(1)
+    }),
+    ("narrowed", |spec| {
+        wire(spec, "segment.y -> script.y", Some(Narrow::BF16), None)
+    }),
+    ("narrowed otherwise", |spec| {
+        wire(spec, "segment.y -> script.y", Some(Narrow::F16), None)
+    }),
+    ("narrowed elsewhere", |spec| {
+        wire(spec, "x -> segment.x", Some(Narrow::BF16), None)
+    }),
+    ("compressed", |spec| {
+        wire(
+            spec,
+            "segment.y -> script.y",
+            Some(Narrow::BF16),
+            Some(Compress::Zstd),
+        )
     }),
     ("chain", |spec| spec.pipelines[0].flow = chain(&["segment"])),
     ("steps", |spec| edges(spec).steps[0].1 = "segment".into()),

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use blockflow::config::load;
 use blockflow::types::{
-    DType, Dim, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec, Optimize,
-    Pass, Passes, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
+    DType, Dim, Encoding, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec,
+    Optimize, Pass, Passes, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
+    WireSpec,
 };
 use proptest::prelude::*;
 
@@ -100,7 +101,10 @@ fn specs() -> impl Strategy<Value = Spec> {
         keys,
     });
     let hosts = prop::collection::vec(host, 0..3);
-    (blocks, hosts, text, durations()).prop_map(|(blocks, hosts, server, drain)| {
+    let encodings = prop::sample::select(Encoding::ALL.to_vec());
+    let wire = (".{0,20}", encodings).prop_map(|(edge, encoding)| WireSpec { edge, encoding });
+    let wire = prop::collection::vec(wire, 0..3);
+    (blocks, hosts, text, durations(), wire).prop_map(|(blocks, hosts, server, drain, wire)| {
         let flows = vec![
             chain(&["a", "b"]),
             crate::plan::graph(&["x -> a.x", "again = a"]),
@@ -114,6 +118,7 @@ fn specs() -> impl Strategy<Value = Spec> {
             (block.source, block.host, block.process) = (source, host, process);
         }
         spec.hosts = hosts;
+        spec.pipelines[0].wire = wire;
         spec.server.host = server;
         spec.server.drain = drain;
         spec

@@ -26,7 +26,7 @@ const PURE: [&str; 3] = ["config", "plan", "sched"];
 const NAMED_BY_PURE: [&str; 2] = ["graph", "types"];
 
 /// Libraries and the only places that may name them.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("tch", &["engine/torch/"]),
     ("torch_sys", &["engine/torch/"]),
     ("cudarc", &["engine/cuda/"]),
@@ -41,6 +41,8 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("indicatif", &["cli/progress.rs"]),
     ("config", &["config/"]),
     ("toml_edit", &["config/"]),
+    ("lz4_flex", &["tensormq/wire/"]),
+    ("zstd", &["tensormq/wire/"]),
 ];
 
 const UNSAFE_HOMES: [&str; 5] = [

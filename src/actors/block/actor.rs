@@ -17,7 +17,7 @@ use crate::engine::{Prepared, Session};
 use crate::plan::{Plan, Site, Wiring};
 use crate::sched::Decision;
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::tensormq::{Body, Context as MqContext, Discarded, LinkError, Received};
+use crate::tensormq::{Body, Context as MqContext, Discarded, LinkError, Moved, Received};
 use crate::types::{Failure, FailureKind, Tensor};
 
 use super::links::Links;
@@ -78,8 +78,8 @@ pub(in crate::actors) struct BlockActor {
     metrics: Arc<BlockMetrics>,
     /// What this instance added to the gauge of waiting requests.
     queued: i64,
-    /// Payload bytes that were sent to other processes, and that were copied for links, as far as they are counted.
-    moved: [u64; 2],
+    /// What links have moved, as far as it is counted.
+    moved: Moved,
     /// A continuation is on its way.
     continuing: bool,
     alarm: Alarm,
@@ -98,7 +98,7 @@ impl BlockActor {
             state: State::Rebuilding,
             run_time: Duration::ZERO,
             queued: 0,
-            moved: [0; 2],
+            moved: Moved::default(),
             continuing: false,
             alarm: Alarm::default(),
             discards: Seldom::default(),
@@ -365,10 +365,12 @@ impl BlockActor {
 
     /// Adds to the counts what links have moved since they were looked at.
     fn count_moved(&mut self, links: &Links) {
-        let [sent, copied] = links.moved();
-        let [sent_before, copied_before] = std::mem::replace(&mut self.moved, [sent, copied]);
-        self.metrics.bytes_sent.add(sent - sent_before);
-        self.metrics.bytes_copied.add(copied - copied_before);
+        let now = links.moved();
+        let before = std::mem::replace(&mut self.moved, now);
+        let sent = |moved: Moved| moved.bytes + moved.lent;
+        self.metrics.bytes_sent.add(sent(now) - sent(before));
+        self.metrics.bytes_framed.add(now.framed - before.framed);
+        self.metrics.bytes_copied.add(now.copied - before.copied);
     }
 
     /// Goes on once the mailbox, the timers and the reactor of this thread had their turn.

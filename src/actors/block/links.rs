@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::board::BlockState;
-use crate::actors::links::{Instances, Looked, arena, endpoints, ported};
+use crate::actors::links::{Instances, Looked, Sends, arena, endpoints, ported};
 use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
-    LostReceiver, Peer, Received, Window,
+    LostReceiver, Moved, Peer, Received, Window,
 };
 use crate::types::{Epoch, Failure, PipelineId, RequestId, StepId, Tensor};
 
@@ -45,10 +45,14 @@ impl Links {
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
         let arena = arena(plan, own, receivers.iter().copied());
+        let encodings = Arc::new(wiring.encodings.clone());
         let connect = |receiver| {
             let ends = [own, receiver];
-            let instances =
-                Instances::connect(context, plan, site, ends, &identity, arena.as_ref())?;
+            let sends = Sends {
+                arena: arena.as_ref(),
+                encodings: &encodings,
+            };
+            let instances = Instances::connect(context, plan, site, ends, &identity, sends)?;
             Ok((receiver, instances))
         };
         let outbound = receivers
@@ -117,15 +121,16 @@ impl Links {
         Ok(progress)
     }
 
-    /// Returns the payload bytes that were sent to other processes, and those that were copied for links either way.
-    pub(super) fn moved(&self) -> [u64; 2] {
-        let mut sent = 0;
-        let mut copied = self.inbound.moved().copied;
+    /// Returns what its links have sent, with what was copied for links either way.
+    pub(super) fn moved(&self) -> Moved {
+        let mut all = Moved {
+            copied: self.inbound.moved().copied,
+            ..Moved::default()
+        };
         for moved in self.outbound.values().flat_map(Instances::moved) {
-            sent += moved.bytes + moved.lent;
-            copied += moved.copied;
+            all += moved;
         }
-        [sent, copied]
+        all
     }
 
     /// Has a gateway in another process know how this block is doing, also one that comes later.

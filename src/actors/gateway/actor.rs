@@ -10,7 +10,7 @@ use futures_util::stream;
 use tracing::{debug, error, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
-use crate::actors::links::{self, Instances, ported, time_left};
+use crate::actors::links::{self, Instances, Sends, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::seldom::Seldom;
 use crate::actors::supervisor::Supervisor;
@@ -85,14 +85,19 @@ impl Links {
         let inbound = Inbound::bind(context, &endpoints, WINDOW)?;
         let receivers = (0..plan.blocks.len()).map(Receiver::Block);
         let arena = links::arena(plan, gateway, receivers);
+        let encodings = Arc::new(wiring.encodings.clone());
         let connect = |block| {
+            let sends = Sends {
+                arena: arena.as_ref(),
+                encodings: &encodings,
+            };
             Instances::connect(
                 context,
                 plan,
                 site,
                 [gateway, Receiver::Block(block)],
                 IDENTITY,
-                arena.as_ref(),
+                sends,
             )
         };
         let blocks = (0..plan.blocks.len())

@@ -47,12 +47,12 @@ fn render_pipeline(
     for edge in &pipeline.edges {
         let (from, to) = labels::nodes(index, edge);
         let tensor = labels::tensor(plan, pipeline, edge);
-        let label = format!("{tensor}\n{}", labels::route(&edge.route));
+        let label = format!("{tensor}\n{}", labels::route(edge));
         writeln!(
             text,
             "    {from} -> {to} [label={}, tooltip={}];",
             quoted(&label),
-            quoted(edge.route.reason)
+            quoted(&labels::reason(edge))
         )?;
     }
     text.push_str("  }\n");

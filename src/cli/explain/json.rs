@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::plan::{Plan, PlannedBlock, PlannedPipeline};
-use crate::types::{Dim, HostSpec, TensorSpec};
+use crate::plan::{Edge, Plan, PlannedBlock, PlannedPipeline};
+use crate::types::{Compress, Dim, HostSpec, TensorSpec};
 
 use super::labels;
 
@@ -77,6 +77,16 @@ struct EdgeView {
     carrier: String,
     travels: String,
     reason: &'static str,
+    /// What the configuration asks for, if anything.
+    encoding: Option<EncodingView>,
+}
+
+#[derive(Debug, Serialize)]
+struct EncodingView {
+    dtype: Option<&'static str>,
+    compress: Option<&'static str>,
+    /// `false`: the edge does not leave its host, so that it has no effect.
+    used: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +170,7 @@ fn pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> PipelineView {
         carrier: edge.route.carrier.to_string(),
         travels: edge.route.travels.to_string(),
         reason: edge.route.reason,
+        encoding: encoding(edge),
     });
     PipelineView {
         name: pipeline.name.clone(),
@@ -169,6 +180,15 @@ fn pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> PipelineView {
         steps: steps.collect(),
         edges: edges.collect(),
     }
+}
+
+fn encoding(edge: &Edge) -> Option<EncodingView> {
+    let asked = edge.encoding;
+    (!asked.is_plain()).then(|| EncodingView {
+        dtype: asked.narrow.map(|narrow| narrow.dtype().name()),
+        compress: asked.compress.map(Compress::name),
+        used: !edge.encoded().is_plain(),
+    })
 }
 
 fn tensors(specs: &[TensorSpec]) -> Vec<TensorView> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route, Step};
-use crate::types::{MockFailure, SourceSpec, TensorSpec};
+use crate::types::{Encoding, MockFailure, SourceSpec, TensorSpec};
 
 /// Returns the ids of the two nodes that a drawing joins by an edge of its pipeline, the `index`th.
 pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
@@ -39,8 +39,24 @@ pub(super) fn tensor<'plan>(
     }
 }
 
-pub(super) fn route(route: &Route) -> String {
-    format!("{} {}", route.carrier, route.travels)
+/// Returns what carries an edge, and how its payload is written where that is not as it is in memory.
+pub(super) fn route(edge: &Edge) -> String {
+    let Route {
+        carrier, travels, ..
+    } = edge.route;
+    match edge.encoded() {
+        Encoding::PLAIN => format!("{carrier} {travels}"),
+        encoded => format!("{carrier} {travels} as {encoded}"),
+    }
+}
+
+/// Returns why, with what is asked for and has no effect.
+pub(super) fn reason(edge: &Edge) -> String {
+    let reason = edge.route.reason;
+    if edge.encoded() == edge.encoding {
+        return reason.to_owned();
+    }
+    format!("{reason}; {} between hosts only", edge.encoding)
 }
 
 pub(super) fn type_of(spec: &TensorSpec) -> String {

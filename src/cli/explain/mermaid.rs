@@ -39,7 +39,7 @@ fn render_pipeline(
     for edge in &pipeline.edges {
         let (from, to) = labels::nodes(index, edge);
         let tensor = labels::tensor(plan, pipeline, edge);
-        let (route, reason) = (labels::route(&edge.route), edge.route.reason);
+        let (route, reason) = (labels::route(edge), labels::reason(edge));
         let label = format!("{tensor}\n{route}\n{reason}");
         writeln!(text, "    {from} -->|{}| {to}", quoted(&label))?;
     }

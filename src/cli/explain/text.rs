@@ -90,8 +90,8 @@ fn render_pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> String {
                 "->".to_owned(),
                 plan.consumer_name(pipeline, edge),
                 labels::type_of(labels::tensor(plan, pipeline, edge)),
-                labels::route(&edge.route),
-                edge.route.reason.to_owned(),
+                labels::route(edge),
+                labels::reason(edge),
             ]
         })
         .collect();

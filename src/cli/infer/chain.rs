@@ -74,6 +74,7 @@ pub(super) fn spec(path: &Path, signature: &Signature, segments: &[Graph], how: 
             name: MODEL.to_owned(),
             flow,
             deadline: DEADLINE,
+            wire: Vec::new(),
         },
     )
 }

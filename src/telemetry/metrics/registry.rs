@@ -26,6 +26,8 @@ pub struct BlockMetrics {
     pub bytes_copied: Counter,
     /// Payload bytes that went to other processes, in frames or in shared memory. Handles are none.
     pub bytes_sent: Counter,
+    /// Bytes of those frames: fewer than of the payloads in them where these were encoded.
+    pub bytes_framed: Counter,
     /// Instances that run; set by whoever supervises them.
     pub instances_up: Gauge,
     /// Envelopes that wait for a run.
@@ -35,7 +37,7 @@ pub struct BlockMetrics {
 }
 
 /// Counters of a block, in the order of [`BlockMetrics::counters`].
-pub(super) const BLOCK_COUNTERS: usize = 9;
+pub(super) const BLOCK_COUNTERS: usize = 10;
 /// Gauges of a block, in the order of [`BlockMetrics::gauges`].
 pub(super) const BLOCK_GAUGES: usize = 3;
 
@@ -94,6 +96,8 @@ pub struct EdgeLabels {
     pub to: String,
     pub carrier: String,
     pub travels: String,
+    /// What is done to the payload on its way; `plain`: nothing.
+    pub encoding: String,
 }
 
 /// Metrics by name. A process has one; a test makes its own.
@@ -165,6 +169,7 @@ impl BlockMetrics {
             &self.restarts,
             &self.bytes_copied,
             &self.bytes_sent,
+            &self.bytes_framed,
         ]
     }
 
@@ -329,6 +334,11 @@ impl Registry {
                 "Payload bytes that went to other processes.",
                 |block| &block.bytes_sent,
             ),
+            (
+                "bytes_framed",
+                "Bytes that payloads took in messages, as encoded.",
+                |block| &block.bytes_framed,
+            ),
         ];
         for (name, help, cell) in counters {
             page.family(&format!("blockflow_block_{name}_total"), "counter", help);
@@ -390,6 +400,7 @@ impl Registry {
                 ("to", &edge.to),
                 ("carrier", &edge.carrier),
                 ("travels", &edge.travels),
+                ("encoding", &edge.encoding),
             ];
             page.sample(&labels, 1);
         }

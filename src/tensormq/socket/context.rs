@@ -14,7 +14,7 @@ use super::ring::Ring;
 use super::{curve, zap};
 
 /// Bytes of one frame at most, on carriers where frames come from another process.
-const FRAME_BYTES_MAX: i64 = 1 << 31;
+pub(in crate::tensormq) const FRAME_BYTES_MAX: usize = 1 << 31;
 const RECONNECT_MS: i32 = 20;
 const RECONNECT_MS_MAX: i32 = 1_000;
 /// How long a connection may take to be made, and then to be agreed upon.
@@ -171,7 +171,7 @@ impl Context {
             socket.set_linger(0)?;
             socket.set_sndhwm(high_water_mark)?;
             socket.set_rcvhwm(high_water_mark)?;
-            socket.set_maxmsgsize(FRAME_BYTES_MAX)?;
+            socket.set_maxmsgsize(i64::try_from(FRAME_BYTES_MAX).unwrap_or(i64::MAX))?;
             socket.set_reconnect_ivl(RECONNECT_MS)?;
             socket.set_reconnect_ivl_max(RECONNECT_MS_MAX)?;
             socket.set_handshake_ivl(CONNECT_MS)?;

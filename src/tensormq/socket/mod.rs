@@ -19,5 +19,6 @@ mod zap;
 pub use context::Context;
 pub use edges::Edges;
 
+pub(super) use context::FRAME_BYTES_MAX;
 pub(super) use io::{Message, Rekeyed, Socket};
 pub(super) use monitor::Connection;

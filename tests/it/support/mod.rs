@@ -84,6 +84,7 @@ pub(crate) fn chain(name: &str, blocks: &[&str], deadline: Duration) -> Pipeline
         name: name.into(),
         flow: FlowSpec::Chain(flow),
         deadline,
+        wire: Vec::new(),
     }
 }
 
@@ -108,6 +109,7 @@ pub(crate) fn graph(name: &str, edges: &[&str], deadline: Duration) -> PipelineS
         name: name.into(),
         flow,
         deadline,
+        wire: Vec::new(),
     }
 }
 

@@ -1,0 +1,76 @@
+//! The producer's half: which payloads of a link are encoded, and how.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::types::{Compress, DType, Encoding, Encodings, PipelineId, StepId, Tensor};
+
+use super::codec::{self, PayloadEncoder};
+use super::trial::{Trial, pays};
+
+/// Payloads of fewer bytes are not compressed: what that saves is less than their headers.
+pub const COMPRESS_BYTES_MIN: usize = 512;
+
+/// Encodes what a link sends as bytes, on the thread that sends it.
+#[derive(Debug, Default)]
+pub(in crate::tensormq) struct Encoder {
+    encodings: Arc<Encodings>,
+    /// By edge; no more than there are encodings.
+    trials: HashMap<Edge, Trial>,
+    packer: PayloadEncoder,
+}
+
+/// An edge by its consumer: pipeline, step, port.
+type Edge = (PipelineId, StepId, u16);
+
+impl Encoder {
+    pub(in crate::tensormq) fn new(encodings: Arc<Encodings>) -> Self {
+        Self {
+            encodings,
+            ..Self::default()
+        }
+    }
+
+    /// Returns what travels in place of a tensor, as a tensor of bytes, and in which encoding; `None`: it travels as it is.
+    pub(in crate::tensormq) fn encode(
+        &mut self,
+        edge: Edge,
+        tensor: &Tensor,
+    ) -> Option<(Tensor, Encoding)> {
+        let asked = self.encodings.get(&edge)?.for_dtype(tensor.dtype());
+        if tensor.byte_count() == 0 {
+            return None;
+        }
+        let narrowed = asked.narrow.map(|to| codec::narrow(tensor.bytes(), to));
+        let plain = narrowed.as_deref().unwrap_or_else(|| tensor.bytes());
+        let packed = asked
+            .compress
+            .and_then(|how| compress(&mut self.trials, &mut self.packer, edge, plain, how));
+        let compress = asked.compress.filter(|_| packed.is_some());
+        let bytes = packed.or(narrowed)?;
+        let encoding = Encoding::of(asked.narrow, compress);
+        let payload = Tensor::new(DType::U8, vec![bytes.len()], Arc::new(bytes)).ok()?;
+        Some((payload, encoding))
+    }
+}
+
+/// Returns the bytes compressed if they are clearly fewer then; payloads that are not likely to be are not tried.
+fn compress(
+    trials: &mut HashMap<Edge, Trial>,
+    packer: &mut PayloadEncoder,
+    edge: Edge,
+    plain: &[u8],
+    how: Compress,
+) -> Option<Vec<u8>> {
+    if plain.len() < COMPRESS_BYTES_MIN {
+        return None;
+    }
+    let trial = trials.entry(edge).or_default();
+    if !trial.is_due() {
+        return None;
+    }
+    let packed = packer.compress(plain, how);
+    let packed = packed.filter(|packed| pays(plain.len(), packed.len()));
+    trial.learn(packed.is_some());
+    packed
+}
