@@ -11,6 +11,7 @@ mod ids;
 mod key;
 mod memory;
 mod nearest;
+mod order;
 mod passes;
 mod problem;
 mod shape;
@@ -26,6 +27,7 @@ pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use key::{KeyParseError, PublicKey, decode_key, encode_key};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
+pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
 pub use shape::{

@@ -1,9 +1,11 @@
 //! Peers between processes that are no peers: whatever they send is refused, and disturbs nobody else.
 
+use std::sync::Arc;
+
 use blockflow::tensormq::{
     Body, Form, Grant, Hello, LinkError, LinkState, Refusal, VERSION, Welcome, encode,
 };
-use blockflow::types::{DType, Endpoint, TENSORS_MAX, Tensor};
+use blockflow::types::{DType, Endpoint, Order, TENSORS_MAX, Tensor};
 
 use crate::links_support::{
     Carrier, Link, Place, Producer, conformance, envelope, party, requests, small, tensors, until,
@@ -15,6 +17,7 @@ conformance! {
         a_producer_of_another_version_is_told_so,
         a_handle_is_refused_where_it_may_come_from_elsewhere,
         a_damaged_payload_is_told_with_its_request_and_costs_no_credit,
+        an_order_that_is_none_is_counted_and_disturbs_nobody,
         an_envelope_before_the_hello_is_discarded,
         a_lost_message_is_noticed,
         a_consumer_that_makes_no_sense_is_not_sent_anything,
@@ -290,6 +293,32 @@ fn a_damaged_payload_is_told_with_its_request_and_costs_no_credit(carrier: Carri
     );
 }
 
+fn an_order_that_is_none_is_counted_and_disturbs_nobody(carrier: Carrier) {
+    let mut link = Link::new(carrier, 4);
+    let raw = Raw::greeted(&mut link, "raw");
+    let order = Order::new([1, 2, 0]).unwrap();
+    let memory = Arc::new(vec![1; 24]);
+    let tensor = Tensor::in_order(DType::U8, vec![2, 3, 4], order, memory).unwrap();
+    let sound = header(0, 0, &tensor, Form::Bytes);
+    for order in [[0, 1, 2], [1, 1, 0], [3, 2, 0]] {
+        let mut damaged = sound.clone();
+        damaged[72..].copy_from_slice(&order);
+        raw.send(&[&damaged, &[1; 24]]);
+    }
+    // One dimension fewer in the order than there are.
+    raw.send(&[&sound[..74], &[1; 24]]);
+    let errors = discarded(&mut link, 4);
+    for error in &errors[..3] {
+        assert!(matches!(error, LinkError::Order { .. }), "{error}");
+    }
+    assert!(
+        matches!(errors[3], LinkError::HeaderLength { .. }),
+        "{errors:?}"
+    );
+    raw.send(&[&header(6, 1, &tensor, Form::Bytes), &[1; 24]]);
+    assert_eq!(requests(&link.arrive(1)), [6]);
+}
+
 fn an_envelope_before_the_hello_is_discarded(carrier: Carrier) {
     let mut link = Link::new(carrier, 2);
     let raw = Raw::dealer(&link.consumer.endpoint);
@@ -333,7 +362,7 @@ fn a_consumer_that_makes_no_sense_is_not_sent_anything(carrier: Carrier) {
 fn a_consumer_of_another_version_is_named(carrier: Carrier) {
     let mut trap = Trap::new(carrier);
     let mut welcome = trap.welcome(4).encode();
-    welcome[4] = 3;
+    welcome[4] = VERSION + 1;
     trap.answer(&welcome);
     let producer = &mut trap.producer;
     until("the producer turns away", || {
@@ -341,7 +370,10 @@ fn a_consumer_of_another_version_is_named(carrier: Carrier) {
         producer.refusal().is_some()
     });
     let reason = producer.refusal().unwrap();
-    assert!(reason.contains("version 3"), "{reason}");
+    assert!(
+        reason.contains(&format!("version {}", VERSION + 1)),
+        "{reason}"
+    );
 }
 
 fn a_consumer_cannot_grant_more_than_its_window(carrier: Carrier) {

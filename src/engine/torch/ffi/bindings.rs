@@ -51,6 +51,7 @@ unsafe extern "C" {
     pub(super) fn blockflow_view(
         data: *mut c_void,
         sizes: *const i64,
+        strides: *const i64,
         rank: usize,
         scalar_type: i8,
         owner: *mut c_void,

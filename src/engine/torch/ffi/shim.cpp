@@ -60,12 +60,16 @@ private:
 
 extern "C" {
 
-// A CPU tensor over memory of `owner`, which is consumed in any case: `release(owner)` runs once, on any thread.
-at::Tensor *blockflow_view(void *data, const int64_t *sizes, size_t rank, int8_t scalar_type, void *owner,
-                           void (*release)(void *), char **error) noexcept {
+// A CPU tensor over memory of `owner`, row-major where `strides` is null, which is consumed in any case: `release(owner)`
+// runs once, on any thread.
+at::Tensor *blockflow_view(void *data, const int64_t *sizes, const int64_t *strides, size_t rank, int8_t scalar_type,
+                           void *owner, void (*release)(void *), char **error) noexcept {
   return guarded<at::Tensor *>(error, nullptr, [&] {
     auto maker = at::for_blob(data, at::IntArrayRef(sizes, rank));
     maker.context(owner, release);
+    if (strides != nullptr) {
+      maker.strides(at::IntArrayRef(strides, rank));
+    }
     maker.options(at::TensorOptions().dtype(static_cast<at::ScalarType>(scalar_type)).device(at::kCPU));
     return new at::Tensor(maker.make_tensor());
   });
