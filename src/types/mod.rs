@@ -14,6 +14,7 @@ mod nearest;
 mod order;
 mod passes;
 mod problem;
+mod rooms;
 mod shape;
 mod signature;
 mod spec;
@@ -30,6 +31,7 @@ pub use nearest::nearest;
 pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
+pub use rooms::{Heap, Room, Rooms, room_or_heap};
 pub use shape::{
     Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,
 };

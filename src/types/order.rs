@@ -266,7 +266,7 @@ mod tests {
 
         #[test]
         fn tiles_of_any_size_are_covered(rows in 30_usize..70, columns in 30_usize..70) {
-            let order = Order::new([1, 0]).unwrap();
+            let order = Order::new([1, 0]).expect("a permutation");
             let bytes: Vec<u8> = (0..rows * columns).map(|byte| byte as u8).collect();
             let turned = row_major(&bytes, &[rows, columns], &order);
             for (index, &byte) in turned.bytes().iter().enumerate() {
@@ -278,7 +278,10 @@ mod tests {
     #[test]
     fn only_other_permutations_are_orders() {
         assert_eq!(Order::new([0, 2, 3, 1]), Order::channels_last(4));
-        assert_eq!(Order::channels_last(5).unwrap().dims(), [0, 2, 3, 4, 1]);
+        assert_eq!(
+            Order::channels_last(5).expect("five dimensions").dims(),
+            [0, 2, 3, 4, 1]
+        );
         assert!(Order::channels_last(2).is_none() && Order::channels_last(3).is_some());
         for none in [
             &[][..],

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use blockflow::engine::Prepared;
+use blockflow::engine::{Prepared, torch};
 use blockflow::graph::{Activation, AutoPad, Binary, Conv, FusedConv, Graph, Op, Unary, ValueId};
 use blockflow::types::{
     AlignedBytes, DType, Dim, GraphEngine, Order, ShapeSpec, Signature, Tensor, TensorSpec,
 };
 
+use crate::engine_rooms::Rented;
 use crate::engine_support::{Builder, f32s, noise, prepare_with, values_f32};
 use crate::passes_support::OFF;
 
@@ -446,6 +447,20 @@ fn a_result_keeps_its_channels_innermost_in_parts_and_copies_of_what_is_stored()
     let plain = Tensor::copy_of(DType::F32, odd.shape().to_vec(), odd.bytes()).unwrap();
     let [odd, plain] = [odd, plain].map(|input| next.run(&[input]).remove(0));
     assert!(odd.bytes() == plain.bytes(), "results differ");
+}
+
+#[test]
+fn a_result_in_a_room_has_its_channels_innermost_too() {
+    torch::tune_allocator();
+    let model = same_size(true);
+    let input = [data_of(&[2, 16, 9, 9], 5)];
+    let expected = model.run(&input).remove(0);
+    let rooms = Rented::default();
+    let mut session = model.prepare().session().unwrap();
+    let output = session.run_in(&input, &rooms).unwrap().remove(0);
+    assert!(rooms.has(&output), "{rooms:?}");
+    assert_eq!(output.stored(), expected.stored());
+    assert_eq!(output.stored().1, Order::channels_last(4).as_ref());
 }
 
 #[test]

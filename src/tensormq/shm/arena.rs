@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::tensormq::LinkError;
-use crate::types::{DType, HostMemory, Order, Shape, Tensor, byte_count};
+use crate::types::{DType, HostMemory, Order, Room, Shape, Tensor, byte_count};
 
 use super::extents::Extents;
 use super::region::{ARENA_BYTES_MAX, Announcement, Region, draw};
@@ -110,6 +110,15 @@ impl Arena {
             dtype,
             shape,
         })
+    }
+
+    /// Returns memory for what a tensor of so many bytes is made of. `None` if there is no room, or if it would not travel in a
+    /// slot.
+    pub fn room(&self, bytes: usize) -> Option<Box<dyn Room>> {
+        if bytes <= self.inline_bytes_max {
+            return None;
+        }
+        Some(Box::new(Slot::take(&self.shared, bytes, None)?))
     }
 
     /// Returns the number of slots that are held, by this process or by consumers.
@@ -255,6 +264,16 @@ impl Slot {
         // SAFETY: the extent is this slot's, which is borrowed mutably; no consumer has been told of it, as only tensors are
         // sent, and a slot becomes a tensor when writing has ended.
         unsafe { self.arena.region.payload_mut(self.offset, self.length) }
+    }
+}
+
+impl Room for Slot {
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.payload_mut()
+    }
+
+    fn into_memory(self: Box<Self>) -> Arc<dyn HostMemory> {
+        Arc::new(*self)
     }
 }
 

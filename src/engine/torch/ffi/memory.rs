@@ -19,6 +19,7 @@ use super::super::dtype::{dtype_of, scalar_type};
 use super::bindings::{
     blockflow_data, blockflow_is_channels_last, blockflow_sole_owner, blockflow_view, take_message,
 };
+use super::lent::memory_of;
 
 /// Makes a libtorch tensor over the memory of `tensor`, channels innermost if they lie so, else row-major. It must only be
 /// read.
@@ -133,6 +134,16 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
     } else {
         tensor.f_contiguous()?
     };
+    let put = |memory| {
+        let tensor = match order.clone() {
+            Some(order) => Tensor::in_order(dtype, shape.clone(), order, memory),
+            None => Tensor::new(dtype, shape.clone(), memory),
+        };
+        tensor.map_err(|error| Cause::new(error.to_string()))
+    };
+    if let Some(memory) = memory_of(&ordered) {
+        return put(memory);
+    }
     let mut memory = TorchMemory::new(ordered)?;
     if memory.length > 0 && memory.data.align_offset(MEMORY_ALIGNMENT) != 0 {
         let unaligned = memory.tensor.handle();
@@ -145,11 +156,7 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
     } else {
         Arc::new(AlignedBytes::zeroed(0))
     };
-    let tensor = match order {
-        Some(order) => Tensor::in_order(dtype, shape, order, memory),
-        None => Tensor::new(dtype, shape, memory),
-    };
-    tensor.map_err(|error| Cause::new(error.to_string()))
+    put(memory)
 }
 
 /// Memory of a dense CPU tensor of libtorch.
