@@ -206,6 +206,8 @@ fn hop(criterion: &mut Criterion) {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| Endpoint::Ipc(folder.path().join(name));
         copy(&mut group, "memcpy", &content);
+        // What its I/O threads and wake-ups take of every round.
+        libzmq(&mut group, "libzmq_byte", &at("z"), || &content[..1]);
         libzmq(&mut group, "libzmq", &at("a"), || content.as_slice());
         let ends = [at("b"), at("c")];
         link(&mut group, "arena_copied", ends, Some(&arena), || {

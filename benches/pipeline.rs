@@ -6,8 +6,8 @@
 //! one thread: what splitting costs by itself. `split` is the pipeline, through the gateway, an actor per block. `apart` is the
 //! same with a process per block.
 //!
-//! `cargo bench --bench pipeline -- --model FILE [--latency-rounds N] [--throughput-rounds N]`; scripts/bench makes the
-//! model and keeps the result.
+//! `cargo bench --bench pipeline -- --model FILE [--latency-rounds N] [--throughput-rounds N] [--latency-only]`; scripts/bench
+//! makes the model and keeps the result.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
@@ -42,6 +42,7 @@ struct Options {
     model: PathBuf,
     latency_rounds: usize,
     throughput_rounds: usize,
+    latency_only: bool,
 }
 
 fn options() -> Result<Options, Failed> {
@@ -49,6 +50,7 @@ fn options() -> Result<Options, Failed> {
         model: PathBuf::new(),
         latency_rounds: 150,
         throughput_rounds: 12,
+        latency_only: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -56,6 +58,7 @@ fn options() -> Result<Options, Failed> {
         match word.as_str() {
             "--model" => options.model = value()?.into(),
             "--latency-rounds" => options.latency_rounds = value()?.parse()?,
+            "--latency-only" => options.latency_only = true,
             "--throughput-rounds" => options.throughput_rounds = value()?.parse()?,
             // Cargo says so to every benchmark.
             "--bench" => {}
@@ -517,7 +520,7 @@ fn main() -> Result<(), Failed> {
     }
     let bench = Bench::new(&options.model)?;
     let latency = bench.latency(options.latency_rounds)?;
-    if default_allocator {
+    if default_allocator || options.latency_only {
         println!("{latency}");
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! What the gateway and blocks have in common: where they receive, and how they send to the instances of a block.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::tensormq::{
     ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
     Moved, Outbound,
 };
-use crate::types::{Encodings, Endpoint, RequestId, Tensor};
+use crate::types::{Encodings, Endpoint, RequestId, Room, Rooms, Tensor};
 
 /// Spreads consecutive request ids over instances (Fibonacci hashing).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -52,6 +53,32 @@ pub(super) struct Sends<'a> {
     pub arena: Option<&'a Arena>,
     /// Of edges to other hosts.
     pub encodings: &'a Arc<Encodings>,
+}
+
+/// Room in an arena for the outputs of a block that leave its process.
+#[derive(Debug)]
+pub(super) struct SharedRooms {
+    arena: Arena,
+    outputs: BTreeSet<usize>,
+}
+
+impl SharedRooms {
+    pub(super) fn new(arena: &Arena, outputs: BTreeSet<usize>) -> Self {
+        Self {
+            arena: arena.clone(),
+            outputs,
+        }
+    }
+}
+
+impl Rooms for SharedRooms {
+    fn takes(&self, output: usize) -> bool {
+        self.outputs.contains(&output)
+    }
+
+    fn room(&self, _output: usize, bytes: usize) -> Option<Box<dyn Room>> {
+        self.arena.room(bytes)
+    }
 }
 
 /// Links to every instance of one receiver.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::types::{
-    AlignedBytes, Bindings, DType, Dim, MockFailure, MockSpec, Shape, Signature, Tensor,
-    TensorError, TensorSpec, byte_count, element_count,
+    Bindings, DType, Dim, MockFailure, MockSpec, Rooms, Shape, Signature, Tensor, TensorError,
+    TensorSpec, byte_count, element_count, room_or_heap,
 };
 
 use super::{EngineError, Prepared, Session};
@@ -60,7 +60,7 @@ impl Prepared for MockPrepared {
 impl Session for MockSession {
     /// # Panics
     /// Where the specification says so.
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
         let spec = &self.shared.spec;
         let bindings = spec.signature.bind(inputs)?;
         let run = self.shared.runs.fetch_add(1, Ordering::Relaxed) + 1;
@@ -89,7 +89,8 @@ impl Session for MockSession {
         spec.signature
             .outputs
             .iter()
-            .map(|output| output_of(output, &bindings, &content))
+            .enumerate()
+            .map(|(place, output)| output_of(output, &bindings, &content, (rooms, place)))
             .collect()
     }
 
@@ -119,6 +120,7 @@ fn output_of(
     spec: &TensorSpec,
     bindings: &Bindings,
     content: &[u8],
+    (rooms, place): (&dyn Rooms, usize),
 ) -> Result<Tensor, EngineError> {
     let shape: Shape = spec
         .shape
@@ -138,13 +140,14 @@ fn output_of(
         return Ok(Tensor::from_byte_strings(shape, &strings)?);
     }
     let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
-    let mut memory = AlignedBytes::zeroed(length);
-    for (target, byte) in memory.as_mut_slice().iter_mut().zip(content) {
+    let mut memory = room_or_heap(rooms, place, length);
+    let padded = content.iter().copied().chain(std::iter::repeat(0));
+    for (target, byte) in memory.as_mut_slice().iter_mut().zip(padded) {
         *target = if spec.dtype == DType::Bool {
             byte & 1
         } else {
-            *byte
+            byte
         };
     }
-    Ok(Tensor::new(spec.dtype, shape, Arc::new(memory))?)
+    Ok(Tensor::new(spec.dtype, shape, memory.into_memory())?)
 }

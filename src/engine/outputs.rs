@@ -1,6 +1,8 @@
-//! The check of results against a signature, the same for all engines.
+//! What a signature says of results, the same for all engines.
 
-use crate::types::{Bindings, Dim, ShapeSpec, Signature, Tensor, TensorSpec};
+use crate::types::{
+    Bindings, Dim, Rooms, Shape, ShapeSpec, Signature, Tensor, TensorSpec, byte_count,
+};
 
 use super::EngineError;
 
@@ -46,4 +48,26 @@ fn resolved(spec: &TensorSpec, bindings: &Bindings) -> ShapeSpec {
         Dim::Fixed(_) | Dim::Any => dim.clone(),
     };
     ShapeSpec(spec.shape.0.iter().map(resolve).collect())
+}
+
+/// Returns the shape of an output, where the sizes that the inputs bound tell all of it.
+pub(super) fn known_shape(spec: &TensorSpec, bindings: &Bindings) -> Option<Shape> {
+    resolved(spec, bindings).concrete()
+}
+
+/// Returns the places and bytes of the outputs that may have room and whose size is known.
+pub(super) fn known_sizes(
+    signature: &Signature,
+    bindings: &Bindings,
+    rooms: &dyn Rooms,
+) -> Vec<(usize, usize)> {
+    let outputs = signature.outputs.iter().enumerate();
+    let size = |(output, spec): (usize, &TensorSpec)| {
+        let shape = rooms
+            .takes(output)
+            .then(|| known_shape(spec, bindings))
+            .flatten()?;
+        Some((output, byte_count(spec.dtype, &shape).ok()?))
+    };
+    outputs.filter_map(size).collect()
 }

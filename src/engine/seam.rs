@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::types::{Passes, Signature, Tensor};
+use crate::types::{Heap, Passes, Rooms, Signature, Tensor};
 
 use super::EngineError;
 
@@ -42,7 +42,12 @@ pub trait Prepared: Send + Sync + fmt::Debug {
 /// The state with which one thread runs one block.
 pub trait Session: fmt::Debug {
     /// Runs the block once on tensors in the order of the signature's inputs; returns those of its outputs.
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError>;
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        self.run_in(inputs, &Heap)
+    }
+
+    /// As [`Session::run`]; outputs are written into rooms where there are any and the engine can do that.
+    fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError>;
 
     /// Tells whether a run on zeros before traffic does any good.
     fn wants_warming(&self) -> bool {

@@ -131,6 +131,24 @@ impl Wiring {
             .collect()
     }
 
+    /// Returns the outputs of a block of which some delivery goes to a receiver that is asked for.
+    pub fn outputs_to(
+        &self,
+        plan: &Plan,
+        block: usize,
+        wanted: impl Fn(Receiver) -> bool,
+    ) -> BTreeSet<usize> {
+        let uses = |(pipeline, step): &(PipelineId, StepId)| {
+            plan.pipelines[usize::from(pipeline.0)].steps[usize::from(step.0)].block == block
+        };
+        let own = self.finished.iter().filter(|(key, _)| uses(key));
+        let deliveries = own.flat_map(|(_, deliveries)| deliveries);
+        deliveries
+            .filter(|delivery| wanted(delivery.to))
+            .flat_map(|delivery| delivery.ports.iter().map(|&(output, _)| output))
+            .collect()
+    }
+
     /// Returns the blocks whose deliveries go to a receiver, each once.
     pub fn producers_of(&self, plan: &Plan, receiver: Receiver) -> BTreeSet<Receiver> {
         let sends =

@@ -21,8 +21,10 @@
 //! | 1 | dtype, as an index into [`DType::ALL`] |
 //! | 1 | rank, at most [`RANK_MAX`] |
 //! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only), 3 encoded bytes |
-//! | 3 | zero |
+//! | 2 | zero |
+//! | 1 | order of the dimensions in memory: 0 row-major, 1 another (of bytes and slots only) |
 //! | 8 × rank | sizes |
+//! | rank | of another order: the dimensions from the outermost to the innermost, each `u8` |
 //! | 32 | of a slot: offset, generation, first byte of its payload, bytes; each `u64` |
 //! | 8 | of encoded bytes: the encoding, an index into [`Encoding::ALL`] of 1 at least, then 7 of zero |
 //!
@@ -44,8 +46,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::{
-    DType, Epoch, Failure, FailureKind, PipelineId, RANK_MAX, RequestId, StepId, TENSORS_MAX,
-    Tensor,
+    DType, Epoch, Failure, FailureKind, Order, PipelineId, RANK_MAX, RequestId, StepId,
+    TENSORS_MAX, Tensor,
 };
 
 use super::frame::{self, Reader, no_count};
@@ -54,7 +56,7 @@ use super::shm::Ledger;
 use super::{LinkError, SlotError};
 
 /// Bytes of one header at most.
-pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 8 * RANK_MAX + 32);
+pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 9 * RANK_MAX + 32);
 
 const FIXED_BYTES: usize = 40;
 const CAUSE_BYTES_MAX: usize = 4096;
@@ -146,6 +148,8 @@ pub(super) struct Description {
     port: u16,
     pub dtype: DType,
     pub shape: Vec<usize>,
+    /// `None` is row-major.
+    pub order: Option<Order>,
     pub form: Form,
 }
 
@@ -205,10 +209,15 @@ pub fn encode_each(
             })?;
         header.extend_from_slice(&port.to_le_bytes());
         header.extend_from_slice(&[code(&DType::ALL, &tensor.dtype()), rank]);
-        header.extend_from_slice(&[form.code(), 0, 0, 0]);
+        let order = match form {
+            Form::Handle | Form::Encoded(_) => None,
+            Form::Bytes | Form::Slot(_) => tensor.stored().1,
+        };
+        header.extend_from_slice(&[form.code(), 0, 0, u8::from(order.is_some())]);
         for &size in tensor.shape() {
             header.extend_from_slice(&(size as u64).to_le_bytes());
         }
+        header.extend_from_slice(order.map(Order::dims).unwrap_or_default());
         form.write(&mut header);
     }
     match body {
@@ -390,7 +399,8 @@ fn description(reader: &mut Reader<'_>) -> Result<Description, LinkError> {
     let dtype = known(&DType::ALL, "dtype", reader.u8()?)?;
     let rank = usize::from(reader.u8()?);
     let form = reader.u8()?;
-    reader.zeros(3)?;
+    reader.zeros(2)?;
+    let order = reader.u8()?;
     if rank > RANK_MAX {
         return Err(LinkError::Rank {
             seen: rank,
@@ -406,8 +416,25 @@ fn description(reader: &mut Reader<'_>) -> Result<Description, LinkError> {
         port,
         dtype,
         shape: (0..rank).map(|_| size(reader)).collect::<Result<_, _>>()?,
+        order: read_order(order, form, reader.take(if order == 1 { rank } else { 0 })?)?,
         form: Form::read(form, reader)?,
     })
+}
+
+fn read_order(code: u8, form: u8, dims: &[u8]) -> Result<Option<Order>, LinkError> {
+    // Bytes and slots.
+    let may = matches!(form, 1 | 2);
+    match code {
+        0 => Ok(None),
+        1 if may => {
+            let seen = dims.to_vec();
+            Order::new(dims).map(Some).ok_or(LinkError::Order { seen })
+        }
+        _ => Err(LinkError::Field {
+            field: "order",
+            seen: code.into(),
+        }),
+    }
 }
 
 fn failure(reader: &mut Reader<'_>) -> Result<Failure, LinkError> {

@@ -43,6 +43,8 @@ pub enum LinkError {
     Tensors { seen: usize, max: usize },
     #[error("tensor has {seen} dimensions, at most {max} are allowed")]
     Rank { seen: usize, max: usize },
+    #[error("order {seen:?} of dimensions is not a permutation of theirs other than row-major")]
+    Order { seen: Vec<u8> },
     #[error("tensor {index} is announced as {announced}, its handle is {seen}")]
     Announced {
         index: usize,

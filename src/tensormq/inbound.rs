@@ -18,8 +18,10 @@ use super::{Grant, LinkError, Moved, Party, Window};
 
 /// Control messages that may wait beside a full window.
 const CONTROL_MESSAGES_MAX: u32 = 1 << 14;
-/// Grants in which a window is handed back.
+/// Grants in which a window is handed back at most, by a consumer that has nothing else to do.
 const GRANTS_PER_WINDOW: u32 = 16;
+/// The part of a window, as its divisor, that even a consumer that never rests owes at most.
+const OWED_MAX: u32 = 2;
 /// Told to a producer that shows no key of the configuration.
 const NO_KEY: &str = "no host of the configuration here has its key";
 /// Producers of one consumer.
@@ -78,6 +80,8 @@ pub struct Inbound {
     bell: Arc<Bell>,
     /// A producer could not be told of some.
     unreturned: bool,
+    /// Credits are owed that may be granted when nothing more has come.
+    owing: bool,
 }
 
 impl Inbound {
@@ -113,6 +117,7 @@ impl Inbound {
             discarded: 0,
             bell: Arc::new(bell),
             unreturned: false,
+            owing: false,
         })
     }
 
@@ -154,21 +159,34 @@ impl Inbound {
                 }
             }
         }
+        self.grant_owed()?;
         Ok(None)
     }
 
-    /// Gives a producer back the credit of one envelope that left this consumer's queue.
+    /// Gives a producer back the credit of one envelope that left this consumer's queue: with slots that it is told of, when
+    /// [`Inbound::try_receive`] finds nothing more, or now if many are owed.
     pub fn release(&mut self, peer: Peer) -> Result<(), LinkError> {
         let Some(producer) = self.producers.get_mut(peer.0) else {
             return Ok(());
         };
         producer.held = producer.held.saturating_sub(1);
         producer.owed = (producer.owed + 1).min(self.window.0);
-        // Few grants wake the producer less often; small ones keep its picture of this consumer true.
-        if producer.owed >= self.window.0.div_ceil(GRANTS_PER_WINDOW) {
+        self.owing = true;
+        if producer.owed >= self.window.0.div_ceil(OWED_MAX) {
             self.grant(peer)?;
         }
         Ok(())
+    }
+
+    /// Grants what is owed. Few grants wake producers less often; small ones keep their picture of this consumer true.
+    fn grant_owed(&mut self) -> Result<(), LinkError> {
+        if !std::mem::take(&mut self.owing) {
+            return Ok(());
+        }
+        let least = self.window.0.div_ceil(GRANTS_PER_WINDOW);
+        let owed = |peer: &usize| self.producers[*peer].owed >= least;
+        let all: Vec<_> = (0..self.producers.len()).filter(owed).collect();
+        all.into_iter().try_for_each(|peer| self.grant(Peer(peer)))
     }
 
     /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
@@ -193,8 +211,7 @@ impl Inbound {
         door: usize,
         message: Message,
     ) -> Result<Result<Received, Discarded>, LinkError> {
-        let known = self.doors[door].by_identity.get(&*message.identity);
-        let Some(&index) = known else {
+        let Some(&index) = self.doors[door].by_identity.get(&*message.identity) else {
             return self.turn_away(door, &message).map(Err);
         };
         let header = match decode_header(&message.header) {
@@ -210,15 +227,12 @@ impl Inbound {
             producer.held += 1;
         }
         let (moved, ledger) = (&mut self.moved, producer.ledger.clone());
-        let claimed = message
-            .payloads
-            .and_then(|all| header.claim(all, ledger.as_ref(), moved));
+        let payloads = message.payloads;
+        let claimed = payloads.and_then(|all| header.claim(all, ledger.as_ref(), moved));
         let peer = Peer(index);
         if over {
-            let error = LinkError::Overrun {
-                window: self.window.0,
-            };
-            let of = Some(address);
+            let window = self.window.0;
+            let (error, of) = (LinkError::Overrun { window }, Some(address));
             return Ok(Err(Discarded { error, of }));
         }
         match claimed {
@@ -440,18 +454,19 @@ impl Inbound {
 
     fn grant(&mut self, Peer(index): Peer) -> Result<(), LinkError> {
         let producer = &self.producers[index];
+        let at = &producer.at;
         let grant = Grant {
-            connection: producer.at.number,
+            connection: at.number,
             credits: producer.owed,
             returned: Vec::new(),
         };
-        let at = &producer.at;
         let socket = &mut self.doors[at.socket].socket;
         if socket.send_to(&at.identity, &grant.encode())? == Some(true) {
             self.producers[index].owed = 0;
         }
         Ok(())
     }
+
     /// Tells producers of slots that were let go since the last time.
     fn give_back(&mut self) -> Result<(), LinkError> {
         if !self.bell.silence() && !self.unreturned {

@@ -4,7 +4,7 @@
 //! A producer says who it is ([`Hello`]) on every connection it makes, and is let in ([`Welcome`]) or not ([`Refusal`]): both
 //! ends must run the same configuration ([`Party`]). Envelopes flow one way, credits ([`Grant`]) the other way on the
 //! same pair of sockets. A producer sends a tensor envelope only for a credit, and a consumer grants as many as its
-//! window, then one more for each envelope it takes off its queue; so at most `window` envelopes of one producer wait
+//! window, then one more for each envelope it takes off its queue, several at a time; so at most `window` envelopes of one producer wait
 //! at one consumer, however often it connects. Other messages need no credit: they carry no tensors and must not wait
 //! behind them.
 //!
@@ -12,8 +12,9 @@
 //! message and freed by the message's own free function, so a message that libzmq discards leaks nothing. No payload
 //! byte is copied. Between processes of one host it lies in memory of the producer that the consumer maps ([`Arena`]), and what
 //! travels is where. Where there is no such memory, no room in it, or too little to be worth it, its bytes travel, from where they lie into the kernel, and out of it into the message
-//! that the received tensor then lies in ([`Form`]). To another host they may travel narrowed or compressed, where the
-//! configuration asks for it of an edge.
+//! that the received tensor then lies in ([`Form`]). Elements travel in the order in which they are stored, which is told with
+//! them. To another host they may travel narrowed or compressed, where the configuration asks for it of an edge; these are
+//! row-major.
 //!
 //! A connection between processes may break at any time. The producer hears of it ([`Polled::lost`]), says which requests may
 //! have been in transit, connects again and goes on with what waits. A process that was started again is told apart by

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use crate::types::{DType, Encoding, HostMemory, Shape, Tensor, TensorError};
+use crate::types::{AlignedBytes, DType, Encoding, HostMemory, Order, Shape, Tensor, TensorError};
 
 use super::envelope::Description;
 use super::frame::Reader;
@@ -15,9 +15,9 @@ use super::{LinkError, SlotId, SlotRange};
 pub enum Form {
     /// A frame that is a reference to the tensor; within one process only.
     Handle,
-    /// A frame of the elements, row-major.
+    /// A frame of the elements, in the order that goes with it.
     Bytes,
-    /// No frame: the elements lie in the producer's arena; within one host only.
+    /// No frame: the elements lie in the producer's arena, in the order that goes with it; within one host only.
     Slot(SlotRange),
     /// A frame of the elements, row-major, in an encoding other than the plain one; between hosts.
     Encoded(Encoding),
@@ -117,7 +117,11 @@ impl Payload {
         moved: &mut Moved,
     ) -> Result<Tensor, LinkError> {
         let Description {
-            dtype, shape, form, ..
+            dtype,
+            shape,
+            order,
+            form,
+            ..
         } = is;
         let seen = match (&self, form) {
             (Self::Handle(_), _) => Form::Handle,
@@ -160,7 +164,7 @@ impl Payload {
                         moved.framed += bytes;
                     }
                 }
-                over(memory, dtype, shape, moved).map_err(wrong)
+                over(memory, dtype, shape, order, moved).map_err(wrong)
             }
         }
     }
@@ -171,14 +175,20 @@ fn over(
     memory: Arc<dyn HostMemory>,
     dtype: DType,
     shape: Shape,
+    order: Option<Order>,
     moved: &mut Moved,
 ) -> Result<Tensor, TensorError> {
-    let tensor = Tensor::new(dtype, shape.clone(), memory)?;
-    if !lies_across(tensor.bytes(), dtype) {
-        return Ok(tensor);
+    let mut memory = memory;
+    if lies_across(memory.bytes(), dtype) {
+        // Not before the length is checked.
+        Tensor::new(dtype, shape.clone(), memory.clone())?;
+        moved.copied += memory.byte_count() as u64;
+        memory = Arc::new(AlignedBytes::copy_of(memory.bytes()));
     }
-    moved.copied += tensor.byte_count() as u64;
-    Tensor::copy_of(dtype, shape, tensor.bytes())
+    match order {
+        Some(order) => Tensor::in_order(dtype, shape, order, memory),
+        None => Tensor::new(dtype, shape, memory),
+    }
 }
 
 /// Tells whether elements of the dtype cannot be read where the bytes lie.

@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::fmt;
 
+use super::Ordered;
+
 /// Alignment, in bytes, of memory that this program allocates for tensors: a cache line, and what AVX-512 loads want.
 pub const MEMORY_ALIGNMENT: usize = 64;
 
 /// Host memory that somebody owns and nobody writes any more.
 ///
-/// The slice must stay valid, unchanged and at one address until the owner is dropped. An engine may keep elements in an
-/// order of its own, which it knows again by the owner's type, and put them in row-major order when somebody first asks.
+/// The slice must stay valid, unchanged and at one address until the owner is dropped.
 pub trait HostMemory: Any + Send + Sync + fmt::Debug {
     /// Returns the elements in row-major order.
     fn bytes(&self) -> &[u8];
@@ -17,6 +18,11 @@ pub trait HostMemory: Any + Send + Sync + fmt::Debug {
     /// Returns the number of bytes, whatever the order.
     fn byte_count(&self) -> usize {
         self.bytes().len()
+    }
+
+    /// Returns this, if it holds the elements in another order, in which it can be had without rearranging them.
+    fn ordered(&self) -> Option<&Ordered> {
+        None
     }
 }
 

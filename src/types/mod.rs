@@ -12,8 +12,10 @@ mod ids;
 mod key;
 mod memory;
 mod nearest;
+mod order;
 mod passes;
 mod problem;
+mod rooms;
 mod shape;
 mod signature;
 mod spec;
@@ -28,8 +30,10 @@ pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use key::{KeyParseError, PublicKey, decode_key, encode_key};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
+pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
+pub use rooms::{Heap, Room, Rooms, room_or_heap};
 pub use shape::{
     Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,
 };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::shape::{byte_count, element_count};
-use super::{AlignedBytes, DType, Device, HostMemory, Shape, ShapeError};
+use super::{AlignedBytes, DType, Device, HostMemory, Order, Ordered, Shape, ShapeError};
 
 /// A tensor over shared memory, row-major to whoever asks for its bytes. Cloning copies no payload.
 #[derive(Clone)]
@@ -37,6 +37,14 @@ pub enum TensorError {
         expected: usize,
         seen: usize,
         bytes: usize,
+    },
+    #[error(
+        "{dtype} tensor of shape {shape:?} cannot lie in the order {order:?} of its dimensions"
+    )]
+    Order {
+        dtype: DType,
+        shape: Shape,
+        order: Order,
     },
     #[error("rows {rows:?} lie outside of shape {shape:?}")]
     Rows { rows: Range<usize>, shape: Shape },
@@ -87,6 +95,31 @@ impl Tensor {
         })
     }
 
+    /// Wraps memory that holds exactly the elements, little-endian, densely in another order of the dimensions.
+    pub fn in_order(
+        dtype: DType,
+        shape: Shape,
+        order: Order,
+        memory: Arc<dyn HostMemory>,
+    ) -> Result<Self, TensorError> {
+        if dtype.size().is_none() || order.rank() != shape.len() {
+            return Err(TensorError::Order {
+                dtype,
+                shape,
+                order,
+            });
+        }
+        let checked = Self::new(dtype, shape, memory)?;
+        if checked.length == 0 {
+            return Ok(checked);
+        }
+        let memory = Ordered::new(checked.memory, checked.shape.clone(), order);
+        Ok(Self {
+            memory: Arc::new(memory),
+            ..checked
+        })
+    }
+
     /// Copies bytes into aligned memory of its own.
     pub fn copy_of(dtype: DType, shape: Shape, bytes: &[u8]) -> Result<Self, TensorError> {
         Self::new(dtype, shape, Arc::new(AlignedBytes::copy_of(bytes)))
@@ -126,17 +159,28 @@ impl Tensor {
         &self.memory.bytes()[self.offset..self.offset + self.length]
     }
 
+    /// Returns the elements, little-endian, densely as they lie, and the order of the dimensions there; none is row-major.
+    pub fn stored(&self) -> (&[u8], Option<&Order>) {
+        let fits = |ordered: &&Ordered| {
+            let tails = (self.shape.get(1..), ordered.shape().get(1..));
+            self.shape == ordered.shape()
+                || (ordered.order().keeps_rows() && self.length > 0 && tails.0 == tails.1)
+        };
+        match self.memory.ordered().filter(fits) {
+            Some(ordered) => {
+                let bytes = &ordered.memory().bytes()[self.offset..][..self.length];
+                (bytes, Some(ordered.order()))
+            }
+            None => (self.bytes(), None),
+        }
+    }
+
     /// Returns the size of [`Tensor::bytes`] without asking for them.
     pub fn byte_count(&self) -> usize {
         self.length
     }
 
-    /// Tells whether the tensor is all of its memory.
-    pub fn covers_memory(&self) -> bool {
-        self.offset == 0 && self.length == self.memory.byte_count()
-    }
-
-    /// Returns the owner of the memory that [`Tensor::bytes`] lies in.
+    /// Returns the owner of the memory that [`Tensor::bytes`] and [`Tensor::stored`] lie in.
     pub fn memory(&self) -> &Arc<dyn HostMemory> {
         &self.memory
     }
@@ -179,7 +223,8 @@ impl Tensor {
         })
     }
 
-    /// Joins tensors of equal dtype and trailing shape along the first dimension; one tensor is returned as it is.
+    /// Joins tensors of equal dtype and trailing shape along the first dimension, in the order of their dimensions if that is one;
+    /// one tensor is returned as it is.
     pub fn join_rows(parts: &[&Self]) -> Result<Self, TensorError> {
         let [first, rest @ ..] = parts else {
             return Err(TensorError::Join {
@@ -202,13 +247,21 @@ impl Tensor {
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(|part| part.rows()).sum();
         let mut joined = AlignedBytes::zeroed(byte_count(first.dtype, &shape)?);
+        let order = first.stored().1.filter(|order| order.keeps_rows());
+        let order = order.filter(|_| rest.iter().all(|part| part.stored().1 == order));
         let mut target = joined.as_mut_slice();
         for part in parts {
             let (head, rest) = target.split_at_mut(part.length);
-            head.copy_from_slice(part.bytes());
+            head.copy_from_slice(match order {
+                Some(_) => part.stored().0,
+                None => part.bytes(),
+            });
             target = rest;
         }
-        Self::new(first.dtype, shape, Arc::new(joined))
+        match order {
+            Some(order) => Self::in_order(first.dtype, shape, order.clone(), Arc::new(joined)),
+            None => Self::new(first.dtype, shape, Arc::new(joined)),
+        }
     }
 }
 

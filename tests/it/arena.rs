@@ -3,7 +3,7 @@
 use blockflow::tensormq::{
     ARENA_BYTES, Arena, Body, Context, INLINE_BYTES_MAX, LinkError, Received,
 };
-use blockflow::types::{DType, Tensor};
+use blockflow::types::{DType, Order, Tensor};
 
 use crate::links_support::{
     Carrier, Consumer, Link, Place, Producer, WATCHDOG, envelope, party, requests, tensors, until,
@@ -121,6 +121,50 @@ fn a_tensor_that_was_written_in_the_arena_is_not_copied() {
     assert!(arena.allocate(DType::Bytes, vec![1]).is_none());
     assert!(arena.allocate(DType::U8, vec![usize::MAX, 2]).is_none());
     assert!(arena.allocate(DType::U8, vec![ARENA_BYTES]).is_none());
+}
+
+#[test]
+fn a_result_that_was_written_in_a_room_of_the_arena_is_not_copied_in_whatever_order_it_lies() {
+    let arena = arena();
+    let mut link = link(&arena, 4);
+    let content: Vec<u8> = (0..120_000).map(|byte| byte as u8).collect();
+    let mut room = arena.room(content.len()).unwrap();
+    room.as_mut_slice().copy_from_slice(&content);
+    let (shape, order) = (vec![4, 3, 100, 100], Order::channels_last(4).unwrap());
+    let whole = Tensor::in_order(DType::U8, shape, order, room.into_memory()).unwrap();
+    let rows = whole.slice_rows(1..3).unwrap();
+    // Read row-major, it lies there all the same.
+    let expected = whole.bytes().to_vec();
+    let sent = vec![(0, whole.clone()), (1, rows.clone())];
+    link.producer.send(envelope(1, Body::Tensors(sent)));
+    let received = link.arrive(1);
+    let Body::Tensors(arrived) = &received[0].envelope.body else {
+        panic!("no tensors")
+    };
+    for (arrived, sent) in arrived.iter().zip([&whole, &rows]) {
+        assert!(arrived.1.stored() == sent.stored(), "{arrived:?}");
+        assert!(arrived.1.bytes() == sent.bytes(), "{arrived:?}");
+    }
+    assert!(arrived[0].1.bytes() == expected);
+    let out = link.producer.outbound.moved();
+    assert_eq!((out.bytes, out.lent, out.copied), (0, 180_000, 0));
+    drop((whole, rows));
+    assert_eq!(arena.slots(), 1);
+    drop(received);
+    link.until("slots are back", |link| {
+        link.producer.outbound.leases() == 0
+    });
+    assert_eq!(arena.slots(), 0);
+    let small = Arena::new(ARENA_BYTES, INLINE_BYTES_MAX).unwrap();
+    assert!(small.room(INLINE_BYTES_MAX).is_none() && small.room(ARENA_BYTES).is_none());
+    assert_eq!(
+        small
+            .room(INLINE_BYTES_MAX + 1)
+            .unwrap()
+            .as_mut_slice()
+            .len(),
+        INLINE_BYTES_MAX + 1
+    );
 }
 
 #[test]

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use blockflow::engine::Prepared;
+use blockflow::engine::{Prepared, torch};
 use blockflow::graph::{Activation, AutoPad, Binary, Conv, FusedConv, Graph, Op, Unary, ValueId};
-use blockflow::types::{DType, Dim, GraphEngine, ShapeSpec, Signature, Tensor, TensorSpec};
+use blockflow::types::{
+    AlignedBytes, DType, Dim, GraphEngine, Order, ShapeSpec, Signature, Tensor, TensorSpec,
+};
 
+use crate::engine_rooms::Rented;
 use crate::engine_support::{Builder, f32s, noise, prepare_with, values_f32};
 use crate::passes_support::OFF;
 
@@ -409,6 +412,55 @@ fn a_result_read_by_another_session_or_by_many_threads_is_the_same() {
     let after = next.run(&[copy]).remove(0);
     assert!(before.bytes() == after.bytes(), "results differ");
     assert!(next.run(&[result]).remove(0).bytes() == after.bytes());
+}
+
+#[test]
+fn a_result_keeps_its_channels_innermost_in_parts_and_copies_of_what_is_stored() {
+    let result = same_size(true).run(&[data_of(&[2, 16, 9, 9], 5)]).remove(0);
+    let order = Order::channels_last(4);
+    let (stored, seen) = result.stored();
+    assert_eq!(seen, order.as_ref());
+    let next = same_size(false);
+    let expected = next.run(std::slice::from_ref(&result)).remove(0);
+    // As it comes from another process.
+    let memory = Arc::new(AlignedBytes::copy_of(stored));
+    let shape = result.shape().to_vec();
+    let come = Tensor::in_order(DType::F32, shape, order.clone().unwrap(), memory).unwrap();
+    assert!(come.bytes() == result.bytes(), "the order is told wrong");
+    let rows = [0..1, 1..2].map(|rows| result.slice_rows(rows).unwrap());
+    for row in &rows {
+        assert_eq!(row.stored().1, order.as_ref());
+    }
+    let joined = Tensor::join_rows(&[&rows[0], &rows[1]]).unwrap();
+    assert_eq!(joined.stored(), result.stored());
+    let copy = Tensor::copy_of(DType::F32, rows[1].shape().to_vec(), rows[1].bytes()).unwrap();
+    let mixed = Tensor::join_rows(&[&rows[0], &copy]).unwrap();
+    assert_eq!(mixed.stored(), (result.bytes(), None));
+    for input in [come, joined, mixed] {
+        let seen = next.run(&[input]).remove(0);
+        assert!(seen.bytes() == expected.bytes(), "results differ");
+    }
+    // An order that no session leaves behind is read as any other.
+    let order = Order::new([3, 0, 1, 2]).unwrap();
+    let memory = Arc::new(AlignedBytes::copy_of(stored));
+    let odd = Tensor::in_order(DType::F32, result.shape().to_vec(), order, memory).unwrap();
+    let plain = Tensor::copy_of(DType::F32, odd.shape().to_vec(), odd.bytes()).unwrap();
+    let [odd, plain] = [odd, plain].map(|input| next.run(&[input]).remove(0));
+    assert!(odd.bytes() == plain.bytes(), "results differ");
+}
+
+#[test]
+fn a_result_in_a_room_has_its_channels_innermost_too() {
+    torch::tune_allocator();
+    let model = same_size(true);
+    let input = [data_of(&[2, 16, 9, 9], 5)];
+    let expected = model.run(&input).remove(0);
+    let rooms = Rented::default();
+    let mut session = model.prepare().session().unwrap();
+    let output = session.run_in(&input, &rooms).unwrap().remove(0);
+    assert!(rooms.has(&output), "{rooms:?}");
+    assert_eq!(output.stored(), expected.stored());
+    assert_eq!(output.stored().1, Order::channels_last(4).as_ref());
 }
 
 #[test]

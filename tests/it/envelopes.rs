@@ -9,7 +9,7 @@ use blockflow::tensormq::{
     Refusal, SlotId, SlotRange, VERSION, Welcome, decode, encode,
 };
 use blockflow::types::{
-    DType, Epoch, Failure, FailureKind, HostMemory, PipelineId, RANK_MAX, RequestId, StepId,
+    DType, Epoch, Failure, FailureKind, HostMemory, Order, PipelineId, RANK_MAX, RequestId, StepId,
     TENSORS_MAX, Tensor, byte_count,
 };
 use proptest::prelude::*;
@@ -39,7 +39,13 @@ fn tensors() -> impl Strategy<Value = Tensor> {
     let shapes = prop::collection::vec(0_usize..4, 0..5);
     (prop::sample::select(dtypes), shapes).prop_map(|(dtype, shape)| {
         let bytes = vec![1_u8; byte_count(dtype, &shape).unwrap()];
-        Tensor::copy_of(dtype, shape, &bytes).unwrap()
+        // Some of them lie in another order.
+        match Order::new((0..shape.len() as u8).rev().collect::<Vec<_>>()) {
+            Some(order) if shape[0] % 2 == 1 => {
+                Tensor::in_order(dtype, shape, order, Arc::new(bytes)).unwrap()
+            }
+            _ => Tensor::copy_of(dtype, shape, &bytes).unwrap(),
+        }
     })
 }
 
@@ -109,7 +115,7 @@ fn carried(body: &Body, form: Form) -> Vec<Payload> {
     let payload = |(_, tensor): &(u16, Tensor)| match form {
         Form::Handle => Payload::Handle(tensor.clone()),
         Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
-            Payload::Bytes(Arc::new(tensor.bytes().to_vec()))
+            Payload::Bytes(Arc::new(tensor.stored().0.to_vec()))
         }
     };
     match body {
@@ -333,6 +339,75 @@ fn frames_are_laid_out_as_documented() {
     assert_eq!(header[44..48], [2, 0, 0, 0]);
     assert_eq!(header[48..64], tensor[8..]);
     assert_eq!(header[64..], [4096, 3, 64, 6].map(number).concat());
+}
+
+/// The envelope of [`one_tensor`], whose columns lie outermost.
+fn ordered() -> Envelope {
+    let order = Order::new([1, 0]).unwrap();
+    let memory = Arc::new((0..6).collect::<Vec<u8>>());
+    let tensor = Tensor::in_order(DType::U8, vec![2, 3], order, memory).unwrap();
+    Envelope {
+        address: address(),
+        body: Body::Tensors(vec![(0, tensor)]),
+    }
+}
+
+#[test]
+fn an_order_stands_behind_the_sizes_unless_the_tensor_is_a_handle() {
+    let envelope = ordered();
+    let header = encode(&envelope, 5, Form::Bytes).unwrap();
+    assert_eq!(header[44..48], [1, 0, 0, 1]);
+    assert_eq!(header[64..], [1, 0]);
+    let (back, _) = decode(&header, carried(&envelope.body, Form::Bytes)).unwrap();
+    let Body::Tensors(tensors) = back.body else {
+        panic!("no tensors")
+    };
+    assert_eq!(tensors[0].1.bytes(), [0, 2, 4, 1, 3, 5]);
+    assert_eq!(tensors[0].1.stored().0, [0, 1, 2, 3, 4, 5]);
+    let range = SlotRange {
+        slot: SlotId {
+            offset: 4096,
+            generation: 3,
+        },
+        start: 0,
+        length: 6,
+    };
+    let header = encode(&envelope, 5, Form::Slot(range)).unwrap();
+    assert_eq!((&header[44..48], header.len()), (&[2, 0, 0, 1][..], 98));
+    assert_eq!(header[64..66], [1, 0]);
+    let header = encode(&envelope, 5, Form::Handle).unwrap();
+    assert_eq!((&header[44..48], header.len()), (&[0; 4][..], 64));
+}
+
+#[test]
+fn an_order_that_is_none_is_refused() {
+    let envelope = ordered();
+    let sound = encode(&envelope, 5, Form::Bytes).unwrap();
+    for order in [[0, 1], [1, 1], [0, 0], [1, 2], [255, 0]] {
+        let mut header = sound.clone();
+        header[64..].copy_from_slice(&order);
+        let error = decode(&header, carried(&envelope.body, Form::Bytes)).unwrap_err();
+        assert!(
+            matches!(&error, LinkError::Order { seen } if *seen == order),
+            "{error}"
+        );
+    }
+    for (at, code) in [(47, 2), (47, 255), (44, 0), (45, 1), (46, 1)] {
+        let mut header = sound.clone();
+        header[at] = code;
+        let error = decode(&header, carried(&envelope.body, Form::Bytes)).unwrap_err();
+        assert!(matches!(error, LinkError::Field { .. }), "{error}");
+    }
+    let error = decode(&sound[..65], carried(&envelope.body, Form::Bytes)).unwrap_err();
+    assert!(matches!(error, LinkError::HeaderLength { .. }), "{error}");
+    // BYTES have no elements of one size to put in order.
+    let mut texts = sound;
+    texts[42] = DType::ALL
+        .iter()
+        .position(|&dtype| dtype == DType::Bytes)
+        .unwrap() as u8;
+    let error = decode(&texts, carried(&envelope.body, Form::Bytes)).unwrap_err();
+    assert!(matches!(error, LinkError::Payload { .. }), "{error}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use blockflow::tensormq::{
     Outbound, Window,
 };
 use blockflow::types::{
-    DType, Failure, FailureKind, HostMemory, RequestId, TENSORS_MAX, Tensor, byte_count,
+    DType, Failure, FailureKind, HostMemory, Order, RequestId, TENSORS_MAX, Tensor, byte_count,
 };
 
 use crate::links_support::{
@@ -26,6 +26,7 @@ conformance! {
         a_forgotten_request_is_not_sent_any_more,
         tensors_of_every_dtype_and_shape_arrive_as_they_were,
         tensors_in_an_order_of_their_own_and_parts_of_tensors_arrive_row_major,
+        tensors_in_any_order_keep_it_and_arrive_as_they_were,
         the_most_tensors_that_are_allowed_travel_in_one_envelope,
         one_tensor_more_is_refused_by_the_producer,
         a_large_tensor_arrives_as_it_was,
@@ -286,6 +287,43 @@ fn tensors_in_an_order_of_their_own_and_parts_of_tensors_arrive_row_major(carrie
     let arrived = carry(&mut link, &sent);
     assert_same(&sent, &arrived);
     assert_eq!(arrived[0].bytes()[..4], [0, 3, 6, 9]);
+}
+
+/// Every order of up to four dimensions, of every dtype of a fixed size in turn; and rows of such tensors.
+fn tensors_in_any_order_keep_it_and_arrive_as_they_were(carrier: Carrier) {
+    const SIZES: [usize; 4] = [3, 5, 2, 7];
+    let mut link = Link::new(carrier, 2);
+    let mut dtypes = DType::ALL
+        .into_iter()
+        .filter(|dtype| dtype.size().is_some())
+        .cycle();
+    let mut sent = Vec::new();
+    for rank in 2..=4_u32 {
+        for code in 0..rank.pow(rank) {
+            let dims: Vec<u8> = (0..rank)
+                .map(|place| (code / rank.pow(place) % rank) as u8)
+                .collect();
+            let Some(order) = Order::new(dims) else {
+                continue;
+            };
+            let (dtype, shape) = (dtypes.next().unwrap(), SIZES[..rank as usize].to_vec());
+            let bytes = byte_count(dtype, &shape).unwrap();
+            let memory: Vec<u8> = (0..bytes).map(|byte| byte as u8 % 2).collect();
+            let whole = Tensor::in_order(dtype, shape, order, Arc::new(memory)).unwrap();
+            sent.push(whole.slice_rows(1..3).unwrap());
+            sent.push(whole);
+        }
+    }
+    assert_eq!(sent.len(), 2 * (1 + 5 + 23));
+    let arrived = carry(&mut link, &sent);
+    for (sent, arrived) in sent.iter().zip(&arrived) {
+        assert_eq!(sent.stored().1, arrived.stored().1, "{sent:?}");
+        assert!(sent.stored().0 == arrived.stored().0, "{sent:?} differs");
+    }
+    assert_same(&sent, &arrived);
+    let keeps = |tensor: &&Tensor| tensor.stored().1.is_some();
+    // All whole ones, and of parts those whose rows lie outermost.
+    assert_eq!(arrived.iter().filter(keeps).count(), (1 + 5 + 23) + (1 + 5));
 }
 
 fn the_most_tensors_that_are_allowed_travel_in_one_envelope(carrier: Carrier) {

@@ -1,9 +1,11 @@
 //! Peers between processes that are no peers: whatever they send is refused, and disturbs nobody else.
 
+use std::sync::Arc;
+
 use blockflow::tensormq::{
     Body, Form, Grant, Hello, LinkError, LinkState, Refusal, VERSION, Welcome, encode,
 };
-use blockflow::types::{DType, Endpoint, TENSORS_MAX, Tensor};
+use blockflow::types::{DType, Endpoint, Order, TENSORS_MAX, Tensor};
 
 use crate::links_support::{
     Carrier, Link, Place, Producer, conformance, envelope, party, requests, small, tensors, until,
@@ -15,6 +17,7 @@ conformance! {
         a_producer_of_another_version_is_told_so,
         a_handle_is_refused_where_it_may_come_from_elsewhere,
         a_damaged_payload_is_told_with_its_request_and_costs_no_credit,
+        an_order_that_is_none_is_counted_and_disturbs_nobody,
         an_envelope_before_the_hello_is_discarded,
         a_lost_message_is_noticed,
         a_consumer_that_makes_no_sense_is_not_sent_anything,
@@ -288,6 +291,32 @@ fn a_damaged_payload_is_told_with_its_request_and_costs_no_credit(carrier: Carri
         (received.envelope.address.request.0, received.lost),
         (90, 0)
     );
+}
+
+fn an_order_that_is_none_is_counted_and_disturbs_nobody(carrier: Carrier) {
+    let mut link = Link::new(carrier, 4);
+    let raw = Raw::greeted(&mut link, "raw");
+    let order = Order::new([1, 2, 0]).unwrap();
+    let memory = Arc::new(vec![1; 24]);
+    let tensor = Tensor::in_order(DType::U8, vec![2, 3, 4], order, memory).unwrap();
+    let sound = header(0, 0, &tensor, Form::Bytes);
+    for order in [[0, 1, 2], [1, 1, 0], [3, 2, 0]] {
+        let mut damaged = sound.clone();
+        damaged[72..].copy_from_slice(&order);
+        raw.send(&[&damaged, &[1; 24]]);
+    }
+    // One dimension fewer in the order than there are.
+    raw.send(&[&sound[..74], &[1; 24]]);
+    let errors = discarded(&mut link, 4);
+    for error in &errors[..3] {
+        assert!(matches!(error, LinkError::Order { .. }), "{error}");
+    }
+    assert!(
+        matches!(errors[3], LinkError::HeaderLength { .. }),
+        "{errors:?}"
+    );
+    raw.send(&[&header(6, 1, &tensor, Form::Bytes), &[1; 24]]);
+    assert_eq!(requests(&link.arrive(1)), [6]);
 }
 
 fn an_envelope_before_the_hello_is_discarded(carrier: Carrier) {

@@ -36,6 +36,7 @@ mod engine_memory;
 mod engine_operators;
 mod engine_packed;
 mod engine_peak_memory;
+mod engine_rooms;
 mod engine_store;
 mod engine_support;
 mod engine_torchscript;

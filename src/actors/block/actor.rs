@@ -282,7 +282,7 @@ impl BlockActor {
             .iter()
             .map(|item| item.content.inputs.as_slice())
             .collect();
-        let result = session::run(session.as_mut(), signature, &requests);
+        let result = session::run(session.as_mut(), signature, &requests, links.rooms());
         let now = Instant::now();
         let took = now - started;
         trace!(block = %self.name, requests = batch.len(), ?took, "run");

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::board::BlockState;
-use crate::actors::links::{Instances, Looked, Sends, arena, endpoints, ported};
-use crate::plan::{Delivery, Plan, Receiver, Site, Wiring};
+use crate::actors::links::{Instances, Looked, Sends, SharedRooms, arena, endpoints, ported};
+use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
     LostReceiver, Moved, Peer, Received, Window,
 };
-use crate::types::{Epoch, Failure, PipelineId, RequestId, StepId, Tensor};
+use crate::types::{Epoch, Failure, Heap, PipelineId, RequestId, Rooms, StepId, Tensor};
 
 /// All sockets of a block instance.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Links {
     wiring: Arc<Wiring>,
     inbound: Inbound,
     outbound: BTreeMap<Receiver, Instances>,
+    /// Where outputs lie that leave the process for another of its host.
+    rooms: Option<SharedRooms>,
     epoch: Epoch,
     block: usize,
     instance: usize,
@@ -46,6 +48,10 @@ impl Links {
         receivers.insert(Receiver::Gateway);
         let arena = arena(plan, own, receivers.iter().copied());
         let encodings = Arc::new(wiring.encodings.clone());
+        let rooms = arena.as_ref().map(|arena| {
+            let leaves = wiring.outputs_to(plan, block, |to| plan.carrier(own, to) == Carrier::Ipc);
+            SharedRooms::new(arena, leaves)
+        });
         let connect = |receiver| {
             let ends = [own, receiver];
             let sends = Sends {
@@ -63,6 +69,7 @@ impl Links {
             wiring,
             inbound,
             outbound,
+            rooms,
             epoch: plan.epoch,
             block,
             instance,
@@ -175,6 +182,14 @@ impl Links {
         gateway.map_or(Ok(()), |gateway| {
             gateway.send(Envelope { address, body }, false)
         })
+    }
+
+    /// Returns where outputs are to be put.
+    pub(super) fn rooms(&self) -> &dyn Rooms {
+        match &self.rooms {
+            Some(rooms) => rooms,
+            None => &Heap,
+        }
     }
 
     /// Tells whether results of this request could be sent on at once: nothing waits for credit before them.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Prepared, Session, warm};
-use crate::types::{Signature, Tensor};
+use crate::types::{Rooms, Signature, Tensor};
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
@@ -49,15 +49,16 @@ pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, St
     })
 }
 
-/// Runs requests of equal trailing shapes as one batch; returns the outputs of each.
+/// Runs requests of equal trailing shapes as one batch, whose outputs are put where there is room; returns those of each.
 pub(super) fn run(
     session: &mut dyn Session,
     signature: &Signature,
     requests: &[&[Tensor]],
+    rooms: &dyn Rooms,
 ) -> Result<Vec<Vec<Tensor>>, RunError> {
     fence(|| {
         if let [inputs] = requests {
-            return Ok(vec![session.run(inputs)?]);
+            return Ok(vec![session.run_in(inputs, rooms)?]);
         }
         for inputs in requests {
             // Together they could fit where one of them does not.
@@ -72,7 +73,7 @@ pub(super) fn run(
                 Tensor::join_rows(&parts)
             })
             .collect::<Result<_, _>>()?;
-        let outputs = session.run(&joined)?;
+        let outputs = session.run_in(&joined, rooms)?;
         let rows = requests.iter().map(|inputs| rows_of(inputs)).sum();
         check_rows(signature, &outputs, rows)?;
         let mut start = 0;

@@ -8,7 +8,8 @@ use image::{DynamicImage, ImageFormat};
 use crate::engine::image_file::{PIXELS_MAX, decode};
 use crate::engine::{EngineError, Prepared, Session};
 use crate::types::{
-    AlignedBytes, DType, ImageLayout, ImageSpec, ShapeSpec, Signature, Tensor, TensorSpec,
+    DType, HostMemory, ImageLayout, ImageSpec, Rooms, ShapeSpec, Signature, Tensor, TensorSpec,
+    room_or_heap,
 };
 
 /// Formats that are decoded, and what is said of a file in another one.
@@ -119,18 +120,18 @@ struct DecodeSession {
 }
 
 impl Session for DecodeSession {
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
         self.signature.bind(inputs)?;
         let strings = inputs[0].byte_strings();
         let file = strings.first().copied().unwrap_or_default();
         let image = decode(file, Some(FORMATS))
             .map_err(|cause| EngineError::Input(format!("not a usable image: {cause}")))?;
-        let samples = self.step.samples(image);
+        let samples = self.step.samples(image, rooms);
         let shape = self.signature.outputs[0]
             .shape
             .concrete()
             .unwrap_or_default();
-        Ok(vec![Tensor::new(DType::F32, shape, Arc::new(samples))?])
+        Ok(vec![Tensor::new(DType::F32, shape, samples)?])
     }
 
     /// There is no image of zeros.
@@ -141,7 +142,7 @@ impl Session for DecodeSession {
 
 impl Step {
     /// Resizes where the size differs, converts to the channels, and normalises.
-    fn samples(&self, image: DynamicImage) -> AlignedBytes {
+    fn samples(&self, image: DynamicImage, rooms: &dyn Rooms) -> Arc<dyn HostMemory> {
         let bytes = match self.spec.channels {
             1 => self
                 .resized(DynamicImage::ImageLuma8(image.into_luma8()))
@@ -152,7 +153,7 @@ impl Step {
         };
         let channels = self.spec.channels;
         let plane = self.spec.width * self.spec.height;
-        let mut samples = AlignedBytes::zeroed(plane * channels * size_of::<f32>());
+        let mut samples = room_or_heap(rooms, 0, plane * channels * size_of::<f32>());
         let target: &mut [f32] = bytemuck::cast_slice_mut(samples.as_mut_slice());
         for (pixel, values) in bytes.chunks_exact(channels).enumerate() {
             for (channel, &value) in values.iter().enumerate() {
@@ -163,7 +164,7 @@ impl Step {
                 target[place] = self.normalised(value, channel);
             }
         }
-        samples
+        samples.into_memory()
     }
 
     fn resized(&self, image: DynamicImage) -> DynamicImage {

@@ -9,7 +9,7 @@ use ort::session::{Session as Runtime, SessionInputValue};
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
 use crate::engine::{EngineError, Session};
-use crate::types::{Device, Signature, Tensor};
+use crate::types::{Device, Rooms, Signature, Tensor};
 
 use super::library::environment;
 use super::tensor;
@@ -98,7 +98,8 @@ fn first_line(error: &ort::Error) -> String {
 }
 
 impl Session for OnnxRuntimeSession {
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    /// Nothing is written into rooms: `ort` copies every borrowed input of a run whose outputs are given memory.
+    fn run_in(&mut self, inputs: &[Tensor], _: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
         let bindings = self.signature.bind(inputs)?;
         let outputs = self.compute(inputs)?;
         check_outputs(&self.signature, &outputs, &bindings)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
 use crate::engine::{EngineError, Prepared, Session};
-use crate::types::{DType, Device, ShapeSpec, Signature, Tensor, TensorSpec};
+use crate::types::{DType, Device, Rooms, ShapeSpec, Signature, Tensor, TensorSpec};
 
 use super::cause::Cause;
 use super::ffi::{Module, export, is_sole_owner, set_threads, view};
@@ -189,7 +189,8 @@ fn own(tensor: tch::Tensor) -> Result<tch::Tensor, Cause> {
 }
 
 impl Session for TorchScriptSession {
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    /// What a module keeps between runs is not to lie in a room, so nothing does.
+    fn run_in(&mut self, inputs: &[Tensor], _: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
         let bindings = self.shared.signature.bind(inputs)?;
         let outputs = self.compute(inputs).map_err(|cause| self.failed(&cause))?;
         check_outputs(&self.shared.signature, &outputs, &bindings)?;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::tensormq::LinkError;
-use crate::types::{DType, HostMemory, Shape, Tensor, byte_count};
+use crate::types::{DType, HostMemory, Order, Room, Shape, Tensor, byte_count};
 
 use super::extents::Extents;
 use super::region::{ARENA_BYTES_MAX, Announcement, Region, draw};
@@ -112,6 +112,15 @@ impl Arena {
         })
     }
 
+    /// Returns memory for what a tensor of so many bytes is made of. `None` if there is no room, or if it would not travel in a
+    /// slot.
+    pub fn room(&self, bytes: usize) -> Option<Box<dyn Room>> {
+        if bytes <= self.inline_bytes_max {
+            return None;
+        }
+        Some(Box::new(Slot::take(&self.shared, bytes, None)?))
+    }
+
     /// Returns the number of slots that are held, by this process or by consumers.
     pub fn slots(&self) -> usize {
         self.shared.state().slots
@@ -137,8 +146,8 @@ impl Arena {
         if self.range(tensor).is_some() {
             return Some((tensor.clone(), 0));
         }
-        let over = |slot| Tensor::new(tensor.dtype(), tensor.shape().to_vec(), slot).ok();
-        let bytes = tensor.bytes();
+        let (bytes, order) = tensor.stored();
+        let over = |slot| over(tensor, order, slot);
         let owner = Arc::as_ptr(tensor.memory()).cast::<()>().addr();
         let source = (owner, bytes.as_ptr().addr(), length);
         let known = {
@@ -166,12 +175,21 @@ impl Arena {
         if tensor.byte_count() <= self.inline_bytes_max {
             return None;
         }
-        let memory: &dyn Any = tensor.memory().as_ref();
+        let memory = tensor.memory();
+        let memory = memory.ordered().map_or(memory, |ordered| ordered.memory());
+        let memory: &dyn Any = memory.as_ref();
         let slot = memory.downcast_ref::<Slot>()?;
         if !Arc::ptr_eq(&slot.arena, &self.shared) {
             return None;
         }
-        let start = tensor.bytes().as_ptr().addr() - slot.bytes().as_ptr().addr();
+        let bytes = tensor.stored().0;
+        let start = bytes.as_ptr().addr();
+        // Not if somebody has it look otherwise than it lies.
+        let start = start.checked_sub(slot.bytes().as_ptr().addr())?;
+        let end = start.checked_add(bytes.len())?;
+        if end > slot.length {
+            return None;
+        }
         Some(SlotRange {
             slot: SlotId {
                 offset: slot.offset as u64,
@@ -180,6 +198,15 @@ impl Arena {
             start: start as u64,
             length: tensor.byte_count() as u64,
         })
+    }
+}
+
+/// Returns a tensor like another over a slot that holds its elements in that order.
+fn over(tensor: &Tensor, order: Option<&Order>, slot: Arc<Slot>) -> Option<Tensor> {
+    let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+    match order {
+        Some(order) => Tensor::in_order(dtype, shape, order.clone(), slot).ok(),
+        None => Tensor::new(dtype, shape, slot).ok(),
     }
 }
 
@@ -237,6 +264,16 @@ impl Slot {
         // SAFETY: the extent is this slot's, which is borrowed mutably; no consumer has been told of it, as only tensors are
         // sent, and a slot becomes a tensor when writing has ended.
         unsafe { self.arena.region.payload_mut(self.offset, self.length) }
+    }
+}
+
+impl Room for Slot {
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.payload_mut()
+    }
+
+    fn into_memory(self: Box<Self>) -> Arc<dyn HostMemory> {
+        Arc::new(*self)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An actor that sends over ipc has one [`Arena`]: a sealed, sparse memory file of a fixed size, cut into slots. A slot is a
 //! header of 64 bytes (magic, generation, length) and a payload behind it. The producer copies a tensor into a slot, or has
-//! written it there in the first place ([`SlotBuffer`]), and sends where it lies ([`SlotRange`]). The consumer maps the file
+//! written it there in the first place ([`SlotBuffer`], [`Arena::room`]), and sends where it lies ([`SlotRange`]). The consumer maps the file
 //! read-only and has the tensor lie in the mapping.
 //!
 //! ```text

@@ -56,7 +56,7 @@ pub(super) fn send(
     let (data, length): (*mut c_void, usize) = match form {
         Form::Handle => (null_mut(), size_of::<Handle>()),
         Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
-            let bytes = handle.tensor.bytes();
+            let (bytes, _) = handle.tensor.stored();
             if bytes.is_empty() {
                 return patient(|| socket.send(&[][..], flags));
             }

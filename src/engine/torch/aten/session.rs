@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::engine::outputs::check_outputs;
+use crate::engine::outputs::{check_outputs, known_sizes};
 use crate::engine::store::Holding;
 use crate::engine::{EngineError, Session};
-use crate::types::{Signature, Tensor};
+use crate::types::{Rooms, Signature, Tensor};
 
-use super::super::ffi::InferenceMode;
+use super::super::ffi::{InferenceMode, with_rooms};
 use super::datum::Datum;
 use super::frame::Frame;
 use super::plan::Plan;
+use super::storage::is_native;
 
 /// Takes tensors in, runs the plan, gives tensors out.
 #[derive(Debug)]
@@ -59,9 +60,12 @@ impl AtenSession {
 }
 
 impl Session for AtenSession {
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+    fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
         let bindings = self.signature.bind(inputs)?;
-        let outputs = self.compute(inputs)?;
+        let mut wanted = known_sizes(&self.signature, &bindings, rooms);
+        // Of the others the memory is not what leaves.
+        wanted.retain(|&(output, _)| is_native(self.signature.outputs[output].dtype));
+        let outputs = with_rooms(rooms, &wanted, || self.compute(inputs))?;
         check_outputs(&self.signature, &outputs, &bindings)?;
         Ok(outputs)
     }

@@ -11,6 +11,9 @@ use super::super::cause::Cause;
 /// Gives the owner of viewed memory back.
 pub(super) type Release = extern "C" fn(*mut c_void);
 
+/// Returns memory of so many bytes and sets its owner, or returns null.
+pub(super) type Lend = extern "C" fn(*mut c_void, usize, *mut *mut c_void) -> *mut c_void;
+
 /// A bound operator of `boxed.cpp`.
 #[repr(C)]
 pub(super) struct RawCall {
@@ -51,6 +54,7 @@ unsafe extern "C" {
     pub(super) fn blockflow_view(
         data: *mut c_void,
         sizes: *const i64,
+        strides: *const i64,
         rank: usize,
         scalar_type: i8,
         owner: *mut c_void,
@@ -68,6 +72,8 @@ unsafe extern "C" {
     pub(super) fn blockflow_inference_enter() -> *mut Guard;
     pub(super) fn blockflow_inference_leave(guard: *mut Guard);
     pub(super) fn blockflow_set_threads(threads: c_int, error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_lend(context: *mut c_void, lend: Option<Lend>, release: Release);
+    pub(super) fn blockflow_lent(tensor: *const C_tensor) -> *mut c_void;
     pub(super) fn blockflow_set_allocator();
     pub(super) fn blockflow_threads() -> c_int;
     pub(super) fn blockflow_version() -> *mut c_char;

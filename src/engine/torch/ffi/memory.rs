@@ -2,70 +2,85 @@
 //!
 //! Elements are copied only where memory is not aligned to [`MEMORY_ALIGNMENT`] (a kernel may choose another order of
 //! summation then, and results would depend on how a tensor arrived), where a result is a strided view of something
-//! larger, and where somebody asks for the bytes of a result whose channels are innermost. Such a result keeps its order
-//! on the way to another session of libtorch: two rearrangements at every cut would cost as much as all else of a hop.
+//! larger, and where somebody asks for the row-major bytes of a result whose channels are innermost. Such a result keeps its
+//! order on the way to another session of libtorch, in whatever process that is: two rearrangements at every cut would cost
+//! as much as all else of a hop.
 
 #![expect(unsafe_code, reason = "foreign memory enters and leaves libtorch here")]
 
-use std::alloc::{Layout, handle_alloc_error};
-use std::any::Any;
 use std::ffi::c_void;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use crate::types::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT, Tensor};
+use crate::types::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT, Order, Tensor};
 
 use super::super::cause::Cause;
 use super::super::dtype::{dtype_of, scalar_type};
 use super::bindings::{
     blockflow_data, blockflow_is_channels_last, blockflow_sole_owner, blockflow_view, take_message,
 };
+use super::lent::memory_of;
 
-/// Makes a libtorch tensor over the memory of `tensor`, in whichever order a session of libtorch left its elements. It
-/// must only be read.
+/// Makes a libtorch tensor over the memory of `tensor`, channels innermost if they lie so, else row-major. It must only be
+/// read.
 pub(crate) fn view_as_left(tensor: &Tensor) -> Result<tch::Tensor, Cause> {
-    let memory: &dyn Any = &**tensor.memory();
-    match memory.downcast_ref::<TorchMemory>() {
-        Some(memory) if tensor.covers_memory() && memory.is_of(tensor) => {
-            Ok(memory.tensor.handle())
-        }
+    match tensor.stored() {
+        (bytes, Some(order)) if is_of_libtorch(order) => view_aligned(tensor, bytes, Some(order)),
         _ => view(tensor),
     }
 }
 
 /// Makes a row-major libtorch tensor over the memory of `tensor`. It must only be read.
 pub(crate) fn view(tensor: &Tensor) -> Result<tch::Tensor, Cause> {
-    let scalar_type = scalar_type(tensor.dtype())?;
-    let bytes = tensor.bytes();
-    if !bytes.is_empty() && bytes.as_ptr().align_offset(MEMORY_ALIGNMENT) != 0 {
-        let copy: Arc<dyn HostMemory> = Arc::new(AlignedBytes::copy_of(bytes));
-        return view_of(&copy, copy.bytes(), tensor.shape(), scalar_type);
-    }
-    view_of(tensor.memory(), bytes, tensor.shape(), scalar_type)
+    view_aligned(tensor, tensor.bytes(), None)
 }
 
-/// `bytes` lie in `owner` and are exactly the elements of a tensor of `shape` and `scalar_type`.
+/// Tells whether an order is one that results leave a session in.
+fn is_of_libtorch(order: &Order) -> bool {
+    [4, 5].contains(&order.rank()) && Order::channels_last(order.rank()).as_ref() == Some(order)
+}
+
+/// Makes a view of `bytes`, which are those of `tensor` in some order, or of a copy where they are not aligned.
+fn view_aligned(
+    tensor: &Tensor,
+    bytes: &[u8],
+    order: Option<&Order>,
+) -> Result<tch::Tensor, Cause> {
+    if !bytes.is_empty() && bytes.as_ptr().align_offset(MEMORY_ALIGNMENT) != 0 {
+        let copy: Arc<dyn HostMemory> = Arc::new(AlignedBytes::copy_of(bytes));
+        return view_of(&copy, copy.bytes(), tensor, order);
+    }
+    view_of(tensor.memory(), bytes, tensor, order)
+}
+
+/// `bytes` lie in `owner` and are exactly the elements of `tensor`, in an order of its rank.
 fn view_of(
     owner: &Arc<dyn HostMemory>,
     bytes: &[u8],
-    shape: &[usize],
-    scalar_type: i8,
+    tensor: &Tensor,
+    order: Option<&Order>,
 ) -> Result<tch::Tensor, Cause> {
-    let sizes: Vec<i64> = shape
-        .iter()
-        .map(|&size| i64::try_from(size).map_err(|_| Cause::new("a dimension is too large")))
-        .collect::<Result<_, _>>()?;
+    let scalar_type = scalar_type(tensor.dtype())?;
+    let signed = |sizes: &[usize]| -> Result<Vec<i64>, Cause> {
+        let signed = sizes.iter().map(|&size| i64::try_from(size));
+        let signed = signed.collect::<Result<_, _>>();
+        signed.map_err(|_| Cause::new("a dimension is too large"))
+    };
+    let sizes = signed(tensor.shape())?;
+    let strides = order.map(|order| signed(&order.strides(tensor.shape())));
+    let strides = strides.transpose()?;
     let owner = Box::into_raw(Box::new(owner.clone()));
     let mut error = std::ptr::null_mut();
     // SAFETY: `bytes` is memory that `owner` keeps valid and in place until `release` drops it, which happens after
     // the last tensor that sees it is gone (the storage's deleter); it holds the elements that `sizes` and the scalar
-    // type claim, which `types::Tensor` has checked, and its address is aligned (or it is empty). `sizes` outlives the
-    // call. The memory is not written to: `is_sole_owner` denies it to in-place kernels. The shim consumes `owner` on
+    // type claim, which `types::Tensor` has checked, densely in the order that `strides` says (null: row-major), and its
+    // address is aligned (or it is empty). `sizes` and `strides`, which has as many, outlive the call. The memory is not written to: `is_sole_owner` denies it to in-place kernels. The shim consumes `owner` on
     // every path, so it is released exactly once.
     let tensor = unsafe {
         blockflow_view(
             bytes.as_ptr().cast_mut().cast(),
             sizes.as_ptr(),
+            strides.as_ref().map_or(std::ptr::null(), Vec::as_ptr),
             sizes.len(),
             scalar_type,
             owner.cast(),
@@ -111,11 +126,24 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
         .into_iter()
         .map(|size| usize::try_from(size).map_err(|_| Cause::new("result has a negative size")))
         .collect::<Result<_, _>>()?;
-    let ordered = if is_channels_last(&tensor) {
+    let order = is_channels_last(&tensor)
+        .then(|| Order::channels_last(shape.len()))
+        .flatten();
+    let ordered = if order.is_some() {
         tensor
     } else {
         tensor.f_contiguous()?
     };
+    let put = |memory| {
+        let tensor = match order.clone() {
+            Some(order) => Tensor::in_order(dtype, shape.clone(), order, memory),
+            None => Tensor::new(dtype, shape.clone(), memory),
+        };
+        tensor.map_err(|error| Cause::new(error.to_string()))
+    };
+    if let Some(memory) = memory_of(&ordered) {
+        return put(memory);
+    }
     let mut memory = TorchMemory::new(ordered)?;
     if memory.length > 0 && memory.data.align_offset(MEMORY_ALIGNMENT) != 0 {
         let unaligned = memory.tensor.handle();
@@ -128,7 +156,7 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
     } else {
         Arc::new(AlignedBytes::zeroed(0))
     };
-    Tensor::new(dtype, shape, memory).map_err(|error| Cause::new(error.to_string()))
+    put(memory)
 }
 
 /// Memory of a dense CPU tensor of libtorch.
@@ -136,8 +164,6 @@ struct TorchMemory {
     tensor: SharedTensor,
     data: *const u8,
     length: usize,
-    /// The elements in row-major order, once somebody asked for them, where that is not how they lie.
-    row_major: OnceLock<Box<Self>>,
 }
 
 // SAFETY: `data` points into the storage that `tensor` keeps alive, which any thread may free and, as nobody writes to
@@ -153,19 +179,12 @@ impl TorchMemory {
             tensor: SharedTensor::new(tensor),
             data,
             length,
-            row_major: OnceLock::new(),
         })
     }
+}
 
-    /// Tells whether `tensor`, which lies in this memory, has the shape and dtype of the tensor that left it.
-    fn is_of(&self, tensor: &Tensor) -> bool {
-        let shape = self.tensor.0.size();
-        let shape = shape.iter().map(|&size| usize::try_from(size).ok());
-        shape.eq(tensor.shape().iter().map(|&size| Some(size)))
-            && self.tensor.0.f_kind().ok().and_then(dtype_of) == Some(tensor.dtype())
-    }
-
-    fn dense(&self) -> &[u8] {
+impl HostMemory for TorchMemory {
+    fn bytes(&self) -> &[u8] {
         if self.length == 0 || self.data.is_null() {
             return &[];
         }
@@ -173,25 +192,6 @@ impl TorchMemory {
         // address, initialised by the kernel that computed it. Nobody writes to them while this lives: `export`
         // took the tensor over, and in-place kernels ask `is_sole_owner`, which is false while `self.tensor` lives.
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
-    }
-
-    fn rearranged(&self) -> Result<Box<Self>, Cause> {
-        Ok(Box::new(Self::new(self.tensor.0.f_contiguous()?)?))
-    }
-}
-
-impl HostMemory for TorchMemory {
-    fn bytes(&self) -> &[u8] {
-        if !is_channels_last(&self.tensor.0) {
-            return self.dense();
-        }
-        let row_major = self.row_major.get_or_init(|| {
-            // Rearranging what is dense fails for want of memory only.
-            self.rearranged().unwrap_or_else(|_| {
-                handle_alloc_error(Layout::array::<u8>(self.length).unwrap_or(Layout::new::<u8>()))
-            })
-        });
-        row_major.dense()
     }
 
     fn byte_count(&self) -> usize {

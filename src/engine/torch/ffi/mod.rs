@@ -6,12 +6,14 @@
 
 mod bindings;
 pub(crate) mod boxed;
+mod lent;
 mod memory;
 mod module;
 pub(crate) mod scalar;
 mod threads;
 mod version;
 
+pub(crate) use lent::with_rooms;
 pub(crate) use memory::{
     SharedTensor, export, is_channels_last, is_sole_owner, view, view_as_left,
 };

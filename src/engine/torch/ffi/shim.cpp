@@ -11,11 +11,14 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/headeronly/version.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <string>
+#include <unordered_map>
 
 namespace torch::jit {
 // Exported by libtorch_cpu; its own header is one of the Python bindings.
@@ -27,11 +30,71 @@ namespace {
 // Memory of libtorch's CPU tensors: plain `malloc`, aligned by hand. glibc's `posix_memalign` asks for more than it
 // keeps and gives the rest back; a small allocation settles there, and the hole that the tensor leaves is too small for
 // the next tensor of that size. So the heap would grow with every block a tensor passes through.
+//
+// A thread may have somebody else lend memory instead (`blockflow_lend`). Whoever frees memory knows its address and nothing
+// else (so does oneDNN), hence the table of what is lent.
+struct Lender {
+  void *context = nullptr;
+  void *(*lend)(void *context, size_t bytes, void **owner) = nullptr;
+  void (*release)(void *owner) = nullptr;
+};
+thread_local Lender lender;
+
+class Lent {
+public:
+  struct Owner {
+    void *owner = nullptr;
+    void (*release)(void *) = nullptr;
+  };
+
+  // Never destroyed: threads may free memory while the process ends.
+  static Lent &all() {
+    static Lent *all = new Lent;
+    return *all;
+  }
+
+  void add(void *data, Owner owner) {
+    std::lock_guard<std::mutex> guard(lock_);
+    owners_.emplace(data, owner);
+    count_.store(owners_.size(), std::memory_order_relaxed);
+  }
+
+  Owner find(void *data, bool take) {
+    // Whoever holds memory that is lent has seen the count since.
+    if (count_.load(std::memory_order_relaxed) == 0) {
+      return {};
+    }
+    std::lock_guard<std::mutex> guard(lock_);
+    auto found = owners_.find(data);
+    if (found == owners_.end()) {
+      return {};
+    }
+    Owner owner = found->second;
+    if (take) {
+      owners_.erase(found);
+      count_.store(owners_.size(), std::memory_order_relaxed);
+    }
+    return owner;
+  }
+
+private:
+  std::mutex lock_;
+  std::unordered_map<void *, Owner> owners_;
+  std::atomic<size_t> count_{0};
+};
+
 class Allocator final : public c10::Allocator {
 public:
   at::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) {
       return {nullptr, nullptr, &release, at::Device(at::kCPU)};
+    }
+    if (lender.lend != nullptr) {
+      void *owner = nullptr;
+      if (void *data = lender.lend(lender.context, bytes, &owner)) {
+        Lent::all().add(data, {owner, lender.release});
+        return {data, data, &release, at::Device(at::kCPU)};
+      }
     }
     TORCH_CHECK(bytes <= SIZE_MAX - kAlignment - kAlignment, "cannot allocate ", bytes, " bytes");
     void *base = std::malloc(bytes + kAlignment + sizeof(void *));
@@ -50,7 +113,12 @@ private:
   static constexpr size_t kAlignment = 64;
 
   static void release(void *data) {
-    if (data != nullptr) {
+    if (data == nullptr) {
+      return;
+    }
+    if (Lent::Owner lent = Lent::all().find(data, /*take=*/true); lent.release != nullptr) {
+      lent.release(lent.owner);
+    } else {
       std::free(static_cast<void **>(data)[-1]);
     }
   }
@@ -60,12 +128,16 @@ private:
 
 extern "C" {
 
-// A CPU tensor over memory of `owner`, which is consumed in any case: `release(owner)` runs once, on any thread.
-at::Tensor *blockflow_view(void *data, const int64_t *sizes, size_t rank, int8_t scalar_type, void *owner,
-                           void (*release)(void *), char **error) noexcept {
+// A CPU tensor over memory of `owner`, row-major where `strides` is null, which is consumed in any case: `release(owner)`
+// runs once, on any thread.
+at::Tensor *blockflow_view(void *data, const int64_t *sizes, const int64_t *strides, size_t rank, int8_t scalar_type,
+                           void *owner, void (*release)(void *), char **error) noexcept {
   return guarded<at::Tensor *>(error, nullptr, [&] {
     auto maker = at::for_blob(data, at::IntArrayRef(sizes, rank));
     maker.context(owner, release);
+    if (strides != nullptr) {
+      maker.strides(at::IntArrayRef(strides, rank));
+    }
     maker.options(at::TensorOptions().dtype(static_cast<at::ScalarType>(scalar_type)).device(at::kCPU));
     return new at::Tensor(maker.make_tensor());
   });
@@ -103,6 +175,26 @@ bool blockflow_is_channels_last(const at::Tensor *tensor) noexcept {
             tensor->is_contiguous(at::MemoryFormat::ChannelsLast3d));
   } catch (...) {
     return false;
+  }
+}
+
+// Has `lend(context, bytes, &owner)` asked first for memory of this thread's tensors, where it is not null; what it returns
+// lives until `release(owner)` is called, once, on any thread.
+void blockflow_lend(void *context, void *(*lend)(void *, size_t, void **), void (*release)(void *)) noexcept {
+  lender = {context, lend, release};
+}
+
+// The owner of a dense tensor's memory if it was lent and the tensor is all of it; else null.
+void *blockflow_lent(const at::Tensor *tensor) noexcept {
+  try {
+    if (!tensor->defined() || !tensor->has_storage() || !tensor->is_non_overlapping_and_dense()) {
+      return nullptr;
+    }
+    void *data = const_cast<void *>(tensor->storage().data());
+    bool all = tensor->const_data_ptr() == data && tensor->nbytes() == tensor->storage().nbytes();
+    return all ? Lent::all().find(data, /*take=*/false).owner : nullptr;
+  } catch (...) {
+    return nullptr;
   }
 }
 
