@@ -134,7 +134,14 @@ impl Inbound {
     pub fn try_receive(&mut self) -> Result<Option<Result<Received, Discarded>>, LinkError> {
         self.give_back()?;
         let mut empty = 0;
-        while empty < self.doors.len() {
+        loop {
+            // A send may take note of what has just come, for which there is no edge then: all doors are asked again.
+            if empty == self.doors.len() && self.grant_owed()? {
+                empty = 0;
+            }
+            if empty == self.doors.len() {
+                return Ok(None);
+            }
             let door = self.turn;
             if self.doors[door].socket.rekey()? != Rekeyed::Same {
                 self.expel(door)?;
@@ -159,8 +166,6 @@ impl Inbound {
                 }
             }
         }
-        self.grant_owed()?;
-        Ok(None)
     }
 
     /// Gives a producer back the credit of one envelope that left this consumer's queue: with slots that it is told of, when
@@ -178,15 +183,19 @@ impl Inbound {
         Ok(())
     }
 
-    /// Grants what is owed. Few grants wake producers less often; small ones keep their picture of this consumer true.
-    fn grant_owed(&mut self) -> Result<(), LinkError> {
+    /// Grants what is owed; tells whether that was anything. Few grants wake producers less often; small ones keep their
+    /// picture of this consumer true.
+    fn grant_owed(&mut self) -> Result<bool, LinkError> {
         if !std::mem::take(&mut self.owing) {
-            return Ok(());
+            return Ok(false);
         }
         let least = self.window.0.div_ceil(GRANTS_PER_WINDOW);
         let owed = |peer: &usize| self.producers[*peer].owed >= least;
         let all: Vec<_> = (0..self.producers.len()).filter(owed).collect();
-        all.into_iter().try_for_each(|peer| self.grant(Peer(peer)))
+        let any = !all.is_empty();
+        all.into_iter()
+            .try_for_each(|peer| self.grant(Peer(peer)))?;
+        Ok(any)
     }
 
     /// Returns the edges to wait for: drain the link, then wait for the next. Must be called within a tokio runtime.
