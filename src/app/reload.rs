@@ -20,6 +20,7 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -31,7 +32,7 @@ use tracing::{debug, error, warn};
 use super::epoch::Serving;
 use super::runtime::{Keys, Known};
 use super::worker::renew;
-use super::{Loaded, Part, Runtime};
+use super::{Loaded, Part, Runtime, StopReport};
 use crate::plan::{Diff, Plan};
 use crate::telemetry::{self, EpochApplied, EpochRejected, EpochRetired, Event};
 use crate::types::{Epoch, HostSpec};
@@ -51,7 +52,7 @@ pub trait Source: Send + 'static {
     /// Reads its hosts alone.
     fn hosts(&self) -> Result<Vec<HostSpec>, String>;
 
-    /// Returns its own files; those of models are known from what was read.
+    /// Returns the files that it now depends on, those of models included, as far as it can be read.
     fn files(&self) -> Vec<PathBuf>;
 }
 
@@ -89,10 +90,19 @@ pub(super) struct Reloads(SyncSender<Order>);
 /// What is served and can be stopped; `None` once it is being stopped.
 type Running = Arc<Mutex<Option<Runtime>>>;
 
+/// An epoch whose last requests are not over yet.
+#[derive(Debug)]
+struct Retiring {
+    thread: JoinHandle<StopReport>,
+    /// Its requests are not waited for any longer.
+    now: Arc<AtomicBool>,
+}
+
 /// The life of a served configuration: reloads on a thread of its own, and the stop.
 pub(super) struct Lifecycle {
     reloads: Reloads,
     running: Running,
+    retiring: Arc<Mutex<Option<Retiring>>>,
     front: Option<watch::Receiver<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -105,7 +115,7 @@ struct Reloader<S> {
     /// Where the gateway lives here.
     front: Option<watch::Sender<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
-    retiring: Option<JoinHandle<()>>,
+    retiring: Arc<Mutex<Option<Retiring>>>,
 }
 
 impl Reloads {
@@ -147,6 +157,7 @@ impl Lifecycle {
         files.extend(runtime.files().iter().cloned());
         let files = Arc::new(Mutex::new(files));
         let running = Arc::new(Mutex::new(Some(runtime)));
+        let retiring = Arc::new(Mutex::new(None));
         let reloader = Reloader {
             source,
             part,
@@ -154,7 +165,7 @@ impl Lifecycle {
             running: running.clone(),
             front: sender,
             files: files.clone(),
-            retiring: None,
+            retiring: retiring.clone(),
         };
         telemetry::metrics::lifecycle().epoch.set(1);
         thread::Builder::new()
@@ -163,6 +174,7 @@ impl Lifecycle {
         Ok(Self {
             reloads: Reloads(orders),
             running,
+            retiring,
             front: receiver,
             files,
         })
@@ -186,12 +198,40 @@ impl Lifecycle {
     pub(super) fn take(&self) -> Option<Runtime> {
         lock(&self.running).take()
     }
+
+    /// Waits for the requests of an epoch that was replaced. Blocks the calling thread.
+    pub(super) fn wait_retired(&self, deadline: Instant) {
+        let is_over = || {
+            let retiring = lock(&self.retiring);
+            let thread = retiring.as_ref().map(|retiring| &retiring.thread);
+            thread.is_none_or(JoinHandle::is_finished)
+        };
+        while !is_over() && Instant::now() < deadline {
+            thread::sleep(RETIRE_POLL);
+        }
+    }
+
+    /// Ends an epoch that was replaced; what is left of its requests is answered with a refusal. Blocks the calling thread.
+    pub(super) fn end_retired(&self) -> StopReport {
+        let Some(Retiring { thread, now }) = lock(&self.retiring).take() else {
+            return StopReport {
+                threads_ended: true,
+                ..StopReport::default()
+            };
+        };
+        now.store(true, Ordering::Release);
+        thread.join().unwrap_or_default()
+    }
 }
 
 impl<S: Source> Reloader<S> {
     fn run(mut self, ordered: &Receiver<Order>) {
         for Order { trigger, done } in ordered {
-            let outcome = self.reload(trigger);
+            let reloaded = fenced(|| self.reload(trigger));
+            let outcome = reloaded.unwrap_or_else(|panic| {
+                let reasons = vec![format!("the reload panicked: {panic}")];
+                rejected(reasons, Duration::ZERO)
+            });
             if outcome == Outcome::Stopping {
                 return;
             }
@@ -214,26 +254,31 @@ impl<S: Source> Reloader<S> {
             Err(keys) => return self.renew_keys(trigger, &keys),
             Ok(known) => self.apply(&known),
         };
-        match &outcome {
-            Outcome::Applied => {}
+        match outcome {
             Outcome::Unchanged => debug!("what is configured is what is served"),
-            Outcome::Rejected { reasons } => EpochRejected {
-                reasons,
-                took: started.elapsed(),
+            Outcome::Rejected { reasons } => {
+                self.watch_also();
+                return rejected(reasons, started.elapsed());
             }
-            .emit(),
-            Outcome::Stopping => {}
+            Outcome::Applied | Outcome::Stopping => {}
         }
         outcome
+    }
+
+    /// What was rejected may be served once another of its files is there, or whole.
+    fn watch_also(&self) {
+        let mut files = self.source.files();
+        if let Some(runtime) = lock(&self.running).as_ref() {
+            files.extend(runtime.files().iter().cloned());
+        }
+        *lock(&self.files) = files;
     }
 
     /// Where several hosts have to agree, only keys can be replaced.
     fn renew_keys(&self, trigger: Trigger, keys: &Keys) -> Outcome {
         if trigger != Trigger::Hangup {
             let cause = "a configuration of several hosts takes new keys while it runs, and nothing else: start each host again";
-            return Outcome::Rejected {
-                reasons: vec![cause.to_owned()],
-            };
+            return rejected(vec![cause.to_owned()], Duration::ZERO);
         }
         match self.source.hosts() {
             Ok(hosts) => renew(keys, &hosts),
@@ -266,13 +311,15 @@ impl<S: Source> Reloader<S> {
         if let Some(reason) = fixed(&diff) {
             return rejected(reason);
         }
-        if let Some(retiring) = self.retiring.take() {
+        let retiring = lock(&self.retiring).take();
+        if let Some(Retiring { thread, .. }) = retiring {
             // It has told of a panic itself.
-            let _ = retiring.join();
+            let _ = thread.join();
         }
         let epoch = Epoch(self.epoch.0 + 1);
         loaded.plan.epoch = epoch;
         let log = loaded.spec.log.clone();
+        let names = names(&loaded.plan);
         let runtime = match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), known)) {
             Ok(Ok(runtime)) => runtime,
             Ok(Err(error)) => return rejected(error.to_string()),
@@ -294,7 +341,7 @@ impl<S: Source> Reloader<S> {
             prepared,
         }
         .emit();
-        self.retire(old, serving, drain);
+        self.retire(old, serving, drain, names);
         Outcome::Applied
     }
 
@@ -318,17 +365,27 @@ impl<S: Source> Reloader<S> {
         Some((old, serving))
     }
 
-    /// Ends an epoch once its requests are over, in the background.
-    fn retire(&mut self, old: Runtime, serving: Option<Arc<Serving>>, drain: Duration) {
+    /// Ends an epoch once its requests are over, in the background. From then on only `names` are counted.
+    fn retire(
+        &mut self,
+        old: Runtime,
+        serving: Option<Arc<Serving>>,
+        drain: Duration,
+        names: (Vec<String>, Vec<String>),
+    ) {
         let epoch = old.epoch();
-        let names = self.names();
+        let now = Arc::new(AtomicBool::new(false));
+        let stop = now.clone();
         let retire = move || {
             let started = Instant::now();
             let limit = started + drain + RETIRE_MARGIN;
             let busy = |serving: &Arc<Serving>| {
                 Arc::strong_count(serving) > 1 || serving.gateway.in_flight() > 0
             };
-            while serving.as_ref().is_some_and(busy) && Instant::now() < limit {
+            while serving.as_ref().is_some_and(busy)
+                && Instant::now() < limit
+                && !stop.load(Ordering::Acquire)
+            {
                 thread::sleep(RETIRE_POLL);
             }
             let report = old.stop(Duration::ZERO);
@@ -340,29 +397,32 @@ impl<S: Source> Reloader<S> {
                 threads_ended: report.threads_ended,
             }
             .emit();
+            report
         };
         match thread::Builder::new()
             .name("blockflow-retire".into())
             .spawn(retire)
         {
-            Ok(retiring) => self.retiring = Some(retiring),
+            Ok(thread) => *lock(&self.retiring) = Some(Retiring { thread, now }),
             Err(error) => error!(%error, "no thread to wait for the requests of the old epoch"),
         }
     }
+}
 
-    /// Returns the names of blocks and pipelines of the epoch of now.
-    fn names(&self) -> (Vec<String>, Vec<String>) {
-        let running = lock(&self.running);
-        let Some(runtime) = running.as_ref() else {
-            return Default::default();
-        };
-        let Plan {
-            blocks, pipelines, ..
-        } = runtime.side().plan;
-        let blocks = blocks.iter().map(|block| block.spec.name.clone());
-        let pipelines = pipelines.iter().map(|pipeline| pipeline.name.clone());
-        (blocks.collect(), pipelines.collect())
+/// Returns the names of blocks and pipelines.
+fn names(plan: &Plan) -> (Vec<String>, Vec<String>) {
+    let blocks = plan.blocks.iter().map(|block| block.spec.name.clone());
+    let pipelines = plan.pipelines.iter().map(|pipeline| pipeline.name.clone());
+    (blocks.collect(), pipelines.collect())
+}
+
+fn rejected(reasons: Vec<String>, took: Duration) -> Outcome {
+    EpochRejected {
+        reasons: &reasons,
+        took,
     }
+    .emit();
+    Outcome::Rejected { reasons }
 }
 
 /// Says what a running program cannot change.

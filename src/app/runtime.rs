@@ -161,11 +161,9 @@ impl Runtime {
         };
         // The graphs, and with them the mapped model files, are not needed any more.
         let Loaded { plan, .. } = loaded;
-        let devices = count_weights(&plan, &prepared);
         let known = known_now(&configured, &prepared);
-        if plan.has_gateway(&site) {
-            tell_routes(&plan);
-        }
+        let has_gateway = plan.has_gateway(&site);
+        let blocks = prepared.clone();
         let node = Node::start(NodeConfig {
             plan,
             site,
@@ -173,6 +171,11 @@ impl Runtime {
             workers,
             context,
         })?;
+        // Not before it runs: nobody is told of what does not come to be.
+        if has_gateway {
+            tell_routes(&configured.plan);
+        }
+        let devices = count_weights(&configured.plan, &blocks);
         // Now that every session is there: some hold weights of their own.
         let usage = |device| (device, Store::of(device).usage());
         let weights: BTreeMap<_, _> = devices.into_iter().map(usage).collect();

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
@@ -139,7 +140,7 @@ async fn run_blocks(
     });
     let name = signals.next().await;
     info!(signal = name, "stopping");
-    let stop = move || stop_taken(lifecycle.take());
+    let stop = move || stop_all(&lifecycle, lifecycle.take());
     let stopped = tokio::task::spawn_blocking(stop);
     Ok(stopped.await.unwrap_or_default())
 }
@@ -176,14 +177,22 @@ async fn run(
         limit: drain,
     }
     .emit();
-    let idle = tokio::task::spawn_blocking(move || gateway.wait_idle(drain));
+    let lifecycle = Arc::new(lifecycle);
+    let idle = {
+        let lifecycle = lifecycle.clone();
+        tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + drain;
+            gateway.wait_idle(drain);
+            lifecycle.wait_retired(deadline);
+        })
+    };
     tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
         _ = idle => {}
         name = signals.next() => warn!(signal = name, "second signal, not waiting any longer"),
     }
     // Waiting is over, so whatever is still open is a straggler.
-    let stopped = tokio::task::spawn_blocking(move || stop_taken(runtime));
+    let stopped = tokio::task::spawn_blocking(move || stop_all(&lifecycle, runtime));
     let report = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
         report = stopped => report.unwrap_or_default(),
@@ -193,8 +202,13 @@ async fn run(
     Ok(report)
 }
 
-fn stop_taken(runtime: Option<Runtime>) -> StopReport {
-    runtime.map_or_else(StopReport::default, |runtime| runtime.stop(Duration::ZERO))
+/// Ends what runs, and what was replaced and runs still.
+fn stop_all(lifecycle: &Lifecycle, runtime: Option<Runtime>) -> StopReport {
+    let mut report = lifecycle.end_retired();
+    let last = runtime.map_or_else(StopReport::default, |runtime| runtime.stop(Duration::ZERO));
+    report.stragglers.extend(last.stragglers);
+    report.threads_ended &= last.threads_ended;
+    report
 }
 
 fn ended_early(ended: Result<(), ServeError>) -> ServeFailure {

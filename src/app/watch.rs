@@ -26,7 +26,7 @@ type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 /// Begins to watch, for as long as somebody else has `files`.
 pub(super) fn watch(files: &Arc<Mutex<Vec<PathBuf>>>, reloads: Reloads) -> io::Result<()> {
-    let mut watched = Watched::new(stamps(files));
+    let mut watched = Watched::new(stamps(files), Instant::now());
     let files = Arc::downgrade(files);
     thread::Builder::new()
         .name("blockflow-files".into())
@@ -50,10 +50,11 @@ struct Watched {
 }
 
 impl Watched {
-    fn new(seen: BTreeMap<PathBuf, Stamp>) -> Self {
+    /// Begins with something to be looked at: files may have changed since they were read.
+    fn new(seen: BTreeMap<PathBuf, Stamp>, now: Instant) -> Self {
         Self {
             seen,
-            changed: None,
+            changed: Some(now),
         }
     }
 
@@ -106,8 +107,10 @@ mod tests {
     fn a_change_is_told_once_and_not_before_it_has_settled() {
         let start = Instant::now();
         let ms = |ms| start + Duration::from_millis(ms);
-        let mut watched = Watched::new(at(1));
+        let mut watched = Watched::new(at(1), start);
         assert!(!watched.look(at(1), ms(0)));
+        assert!(watched.look(at(1), ms(600)), "it may have changed before");
+        assert!(!watched.look(at(1), ms(900)));
         assert!(!watched.look(at(2), ms(1000)));
         assert!(!watched.look(at(3), ms(1400)), "it is still being written");
         assert!(!watched.look(at(3), ms(1800)));

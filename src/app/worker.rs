@@ -30,6 +30,8 @@ pub struct Orders {
     pub spec: Spec,
     /// Of which addresses are made.
     epoch: u32,
+    /// Digests of what the blocks of the plan compute, as text.
+    contents: Vec<String>,
     host: String,
     process: String,
     directory: PathBuf,
@@ -44,6 +46,10 @@ pub enum WorkFailure {
     Orders(String),
     #[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Problems { problems: Vec<Problem> },
+    #[error(
+        "the model of block {block:?} is another than the one that is served: it was replaced and not reloaded yet"
+    )]
+    Replaced { block: String },
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("cannot start thread: {0}")]
@@ -64,6 +70,7 @@ impl Orders {
         let orders = Self {
             spec: loaded.spec.clone(),
             epoch: loaded.plan.epoch.0,
+            contents: loaded.contents().iter().map(ToString::to_string).collect(),
             host: site.host.clone(),
             process: process.clone(),
             directory: site.directory.clone(),
@@ -132,6 +139,7 @@ pub fn work(
     let Orders {
         spec,
         epoch,
+        contents,
         host,
         process,
         directory,
@@ -140,6 +148,7 @@ pub fn work(
     let mut loaded =
         Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
     loaded.plan.epoch = Epoch(epoch);
+    check_contents(&loaded, &contents)?;
     let site = Site {
         host,
         process,
@@ -162,6 +171,22 @@ pub fn work(
     }
     runtime.stop(Duration::ZERO);
     Ok(())
+}
+
+/// A model that was replaced since the configuration was read is for the next reload, not for a process of this one.
+fn check_contents(loaded: &Loaded, expected: &[String]) -> Result<(), WorkFailure> {
+    let found = loaded.contents().iter().map(ToString::to_string);
+    let blocks = loaded.plan.blocks.iter();
+    let mut changed = blocks
+        .zip(found)
+        .zip(expected)
+        .filter(|((_, found), expected)| found != *expected);
+    match changed.next() {
+        Some(((block, _), _)) => Err(WorkFailure::Replaced {
+            block: block.spec.name.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Whoever signals a whole group of processes means the parent, which tells its workers what is to be done.

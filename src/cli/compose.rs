@@ -8,7 +8,7 @@ use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, HostSpec, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
+use crate::types::{Device, HostSpec, ImageSpec, LogFormat, ModelFormat, SourceSpec, Spec, Tensor};
 
 use super::args::LogArguments;
 use super::error::CliError;
@@ -59,12 +59,24 @@ impl Source for ConfigurationFile {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        vec![self.path.clone()]
+        let mut files = vec![self.path.clone()];
+        if let Ok(read) = read(&self.path) {
+            let sources = read.spec.blocks.iter().map(|block| &block.source);
+            files.extend(sources.filter_map(SourceSpec::path).map(Path::to_owned));
+        }
+        files
     }
 }
 
+/// Reads a configuration that is going to be served, and others after it, which may ask for more threads.
+pub(super) fn read_to_serve(path: &Path) -> Result<Configuration, CliError> {
+    let read = read(path)?;
+    let_threads_sleep(usize::MAX);
+    Ok(read)
+}
+
 /// Reads a configuration whose blocks are going to run in this process.
-pub(super) fn read_to_run(path: &Path) -> Result<Configuration, CliError> {
+fn read_to_run(path: &Path) -> Result<Configuration, CliError> {
     let read = read(path)?;
     let_threads_sleep(most_threads(&read.spec));
     Ok(read)

@@ -39,7 +39,7 @@ pub(super) fn execute(
     arguments: &RunArguments,
     log_arguments: &LogArguments,
 ) -> Result<Exit, CliError> {
-    let mut read = compose::read_to_run(&arguments.source.config)?;
+    let mut read = compose::read_to_serve(&arguments.source.config)?;
     let log = log_arguments.over(&read.spec.log);
     // Workers log in the same way.
     read.spec.log = log.clone();

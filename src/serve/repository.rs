@@ -5,6 +5,7 @@
 //! its own, and what is configured cannot be unloaded: both would serve what no file says.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,13 +23,13 @@ struct IndexJson<'a> {
     reason: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct IndexRequest {
     #[serde(default)]
     ready: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct LoadRequest {
     #[serde(default)]
     parameters: Map<String, Value>,
@@ -41,18 +42,7 @@ pub(super) async fn index<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     let body = body::read(&request, payload, &shared.limits, 0).await?;
-    let ready_only = if body.is_empty() {
-        false
-    } else {
-        let Object(asked) =
-            serde_json::from_slice::<Object<IndexRequest>>(&body).map_err(|cause| {
-                Rejection::Json {
-                    cause: cause.to_string(),
-                    hint: "",
-                }
-            })?;
-        asked.ready
-    };
+    let IndexRequest { ready } = asked(&body)?;
     let backend = shared.front.current();
     let entries: Vec<_> = backend
         .pipelines()
@@ -70,7 +60,7 @@ pub(super) async fn index<F: Front>(
                 reason,
             }
         })
-        .filter(|entry| !ready_only || entry.state == "READY")
+        .filter(|entry| !ready || entry.state == "READY")
         .collect();
     Ok(HttpResponse::Ok().json(entries))
 }
@@ -82,17 +72,9 @@ pub(super) async fn load<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     let body = body::read(&request, payload, &shared.limits, 0).await?;
-    if !body.is_empty() {
-        let Object(asked) =
-            serde_json::from_slice::<Object<LoadRequest>>(&body).map_err(|cause| {
-                Rejection::Json {
-                    cause: cause.to_string(),
-                    hint: "",
-                }
-            })?;
-        if let Some(name) = asked.parameters.keys().next() {
-            return Err(Rejection::LoadParameter { seen: shown(name) });
-        }
+    let LoadRequest { parameters } = asked(&body)?;
+    if let Some(name) = parameters.keys().next() {
+        return Err(Rejection::LoadParameter { seen: shown(name) });
     }
     shared.front.reload().await?;
     metadata::find(&shared.front.current(), &request)?;
@@ -104,4 +86,17 @@ pub(super) async fn unload(request: HttpRequest) -> Result<HttpResponse, Rejecti
     Err(Rejection::Unload {
         pipeline: shown(name),
     })
+}
+
+/// Reads a body; one that is empty asks for nothing in particular.
+fn asked<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    let read = serde_json::from_slice::<Object<T>>(body);
+    read.map(|Object(asked)| asked)
+        .map_err(|cause| Rejection::Json {
+            cause: cause.to_string(),
+            hint: "",
+        })
 }

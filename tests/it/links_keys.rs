@@ -260,6 +260,15 @@ fn both_ends_replace_their_keys_one_after_the_other_and_lose_nothing() {
     ));
 }
 
+/// Sets a flag however a scope ends.
+struct Finally<'a>(&'a AtomicBool);
+
+impl Drop for Finally<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 #[test]
 fn a_port_that_is_taken_while_keys_change_is_waited_for() {
     let mut link = Secured::new("127.0.0.1");
@@ -270,9 +279,11 @@ fn a_port_that_is_taken_while_keys_change_is_waited_for() {
     // Takes the port in the moment in which nobody listens there, which takes a few rounds.
     let (stolen, let_go) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _guard = Finally(&let_go);
         scope.spawn(|| {
-            let thief = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", port)));
-            let thief = thief.flatten().next();
+            let tries = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", port)));
+            let mut tries = tries.take_while(|_| !let_go.load(Ordering::Acquire));
+            let thief = tries.find_map(Result::ok);
             stolen.store(true, Ordering::Release);
             while !let_go.load(Ordering::Acquire) {
                 thread::yield_now();
@@ -293,7 +304,6 @@ fn a_port_that_is_taken_while_keys_change_is_waited_for() {
             link.consumer.step();
             link.producer.step();
         }
-        let_go.store(true, Ordering::Release);
     });
     link.until("the link is up again", |link| {
         matches!(link.producer.outbound.link_state(), LinkState::Up { .. })

@@ -243,7 +243,7 @@ fn a_signal_to_all_processes_is_the_parents_business() {
 fn a_worker_that_is_started_again_knows_the_keys_of_now() {
     let spec = serde_json::to_value(spec(Vec::new(), Vec::new())).unwrap();
     let orders = serde_json::json!({
-        "spec": spec, "epoch": 1, "host": "a", "process": "p", "directory": "/nowhere", "key_file": null
+        "spec": spec, "epoch": 1, "contents": [], "host": "a", "process": "p", "directory": "/nowhere", "key_file": null
     });
     let hosts =
         serde_json::json!([{"name": "a", "address": "127.0.0.1", "port": 5600, "keys": []}]);

@@ -263,6 +263,37 @@ fn processes_are_replaced_too() {
     assert_eq!(steps(&server, 1), Ok(3));
 }
 
+/// Sets a flag however a scope ends.
+struct Finally<'a>(&'a AtomicBool);
+
+impl Drop for Finally<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn a_stop_waits_for_requests_of_a_configuration_that_was_replaced() {
+    let chain = Chain::new(1);
+    let slow = text(1, "").replace("mock = { inputs", "mock = { latency_ms = 3000, inputs");
+    fs::write(chain.path(), slow).unwrap();
+    let server = chain.serve();
+    thread::scope(|scope| {
+        let early = scope.spawn(|| steps(&server, 1));
+        until("a request is in flight", || {
+            let page = server.get("/metrics").text();
+            page.contains("blockflow_requests_in_flight{pipeline=\"p\"} 1")
+        });
+        chain.write(2, "");
+        assert_eq!(server.load("p").status, 200);
+        server.signal("TERM");
+        assert_eq!(early.join().unwrap(), Ok(1));
+    });
+    let mut server = server;
+    let (status, log) = server.wait();
+    assert!(status.success(), "{log}");
+}
+
 #[test]
 fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
     let swaps = std::env::var("SOAK_SWAPS");
@@ -274,6 +305,7 @@ fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
     let valid = AtomicU64::new(1 << 2);
     let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
+        let _guard = Finally(&done);
         for client in 0..CLIENTS {
             let (server, valid, done, asked) = (&server, &valid, &done, &asked);
             scope.spawn(move || {
@@ -303,10 +335,7 @@ fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
             valid.fetch_or(1 << length, Ordering::AcqRel);
             chain.write(length, "");
             let response = server.load("p");
-            if response.status != 200 {
-                done.store(true, Ordering::Release);
-                panic!("{}", response.text());
-            }
+            assert_eq!(response.status, 200, "{}", response.text());
             // Requests that began before may still be answered by the one before.
             assert_eq!(steps(&server, 1), Ok(length));
             let seen = asked.load(Ordering::Relaxed);
@@ -315,7 +344,6 @@ fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
             });
             valid.store(1 << length, Ordering::Release);
         }
-        done.store(true, Ordering::Release);
     });
     println!(
         "{swaps} swaps, {} requests, {resident} KiB resident before and {} after",

@@ -42,9 +42,9 @@ fn threads_of_operators_sleep_while_they_wait() {
 }
 
 #[test]
-fn a_server_of_single_threads_is_started_once() {
+fn a_server_is_ready_for_a_reload_that_asks_for_threads() {
     let (_folder, server) = serve(1);
-    assert_eq!(settings(&server), [""; 0]);
+    assert_eq!(settings(&server), [SPIN_COUNT]);
 }
 
 #[test]

@@ -242,6 +242,8 @@ impl Socket {
         if self.monitor.is_none() {
             if another {
                 self.bind_again()?;
+            } else if lock.again.is_some() {
+                lock.guard.ring.want_wake();
             }
             return Ok(Rekeyed::Changed);
         }
@@ -286,7 +288,7 @@ impl Socket {
                 }
                 Err(zmq::Error::EADDRINUSE) => {
                     warn!(
-                        "somebody else took {endpoint} while keys changed; other hosts wait until it is free"
+                        "{endpoint} is not free again yet since keys changed; other hosts wait until it is"
                     );
                     lock.unbound = Some(endpoint);
                     self.try_again();

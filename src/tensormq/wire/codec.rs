@@ -1,8 +1,8 @@
 //! Payloads, encoded and decoded: elements to bytes on a wire and back.
 //!
 //! Invariants: what an encoding loses is rounding, and that only where it narrows; a payload that somebody else has made is
-//! either exactly the elements that were announced or an error, and no more memory is asked for than [`RATIO_MAX`] times its
-//! own, nor than a frame may have.
+//! either exactly the elements that were announced or an error; unpacked it takes no more than [`RATIO_MAX`] times its own size, nor
+//! more than a frame may have, and widened twice that, which is asked for once it has been unpacked.
 
 use bytemuck::{Pod, Zeroable};
 use half::slice::HalfFloatSliceExt;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::types::{Compress, DType, Encoding, Encodings, PipelineId, StepId, Tensor};
+use crate::types::{DType, Encoding, Encodings, PipelineId, StepId, Tensor};
 
 use super::codec::{self, PayloadEncoder};
 use super::trial::{Trial, pays};
@@ -42,35 +42,24 @@ impl Encoder {
             return None;
         }
         let narrowed = asked.narrow.map(|to| codec::narrow(tensor.bytes(), to));
-        let plain = narrowed.as_deref().unwrap_or_else(|| tensor.bytes());
-        let packed = asked
-            .compress
-            .and_then(|how| compress(&mut self.trials, &mut self.packer, edge, plain, how));
-        let compress = asked.compress.filter(|_| packed.is_some());
+        let bytes = narrowed.as_ref().map_or(tensor.byte_count(), Vec::len);
+        // Settled before the elements are looked at, which may have to be put in their order for that.
+        let due = bytes >= COMPRESS_BYTES_MIN
+            && asked.compress.is_some()
+            && self.trials.entry(edge).or_default().is_due();
+        let compress = asked.compress.filter(|_| due);
+        let packed = compress.and_then(|how| {
+            let plain = narrowed.as_deref().unwrap_or_else(|| tensor.bytes());
+            let packed = self.packer.compress(plain, how);
+            packed.filter(|packed| pays(plain.len(), packed.len()))
+        });
+        if due {
+            self.trials.entry(edge).or_default().learn(packed.is_some());
+        }
+        let compress = compress.filter(|_| packed.is_some());
         let bytes = packed.or(narrowed)?;
         let encoding = Encoding::of(asked.narrow, compress);
         let payload = Tensor::new(DType::U8, vec![bytes.len()], Arc::new(bytes)).ok()?;
         Some((payload, encoding))
     }
-}
-
-/// Returns the bytes compressed if they are clearly fewer then; payloads that are not likely to be are not tried.
-fn compress(
-    trials: &mut HashMap<Edge, Trial>,
-    packer: &mut PayloadEncoder,
-    edge: Edge,
-    plain: &[u8],
-    how: Compress,
-) -> Option<Vec<u8>> {
-    if plain.len() < COMPRESS_BYTES_MIN {
-        return None;
-    }
-    let trial = trials.entry(edge).or_default();
-    if !trial.is_due() {
-        return None;
-    }
-    let packed = packer.compress(plain, how);
-    let packed = packed.filter(|packed| pays(plain.len(), packed.len()));
-    trial.learn(packed.is_some());
-    packed
 }

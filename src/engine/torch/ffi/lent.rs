@@ -57,7 +57,8 @@ pub(super) fn memory_of(tensor: &tch::Tensor) -> Option<Arc<dyn HostMemory>> {
     if owner.is_null() {
         return None;
     }
-    // SAFETY: lent memory has an owner that `lend` made, as nobody else lends, and it lives as long as the tensor.
+    // SAFETY: lent memory has an owner that `lend` made, as nobody else lends, and it lives as long as the tensor, whose own
+    // storage it is.
     Some(unsafe { &*owner.cast::<Arc<dyn HostMemory>>() }.clone())
 }
 

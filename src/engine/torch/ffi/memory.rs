@@ -141,6 +141,8 @@ pub(crate) fn export(tensor: tch::Tensor) -> Result<Tensor, Cause> {
         };
         tensor.map_err(|error| Cause::new(error.to_string()))
     };
+    // No handle of libtorch is kept here, so another one of the same memory would pass for its only one: results are exported
+    // after the last kernel of a run.
     if let Some(memory) = memory_of(&ordered) {
         return put(memory);
     }

@@ -109,9 +109,6 @@ public:
 
   void copy_data(void *to, const void *from, size_t bytes) const override { default_copy_data(to, from, bytes); }
 
-private:
-  static constexpr size_t kAlignment = 64;
-
   static void release(void *data) {
     if (data == nullptr) {
       return;
@@ -122,6 +119,9 @@ private:
       std::free(static_cast<void **>(data)[-1]);
     }
   }
+
+private:
+  static constexpr size_t kAlignment = 64;
 };
 
 } // namespace
@@ -184,14 +184,16 @@ void blockflow_lend(void *context, void *(*lend)(void *, size_t, void **), void 
   lender = {context, lend, release};
 }
 
-// The owner of a dense tensor's memory if it was lent and the tensor is all of it; else null.
+// The owner of a dense tensor's memory if it was lent and the tensor is all of it; else null. A view that somebody else made
+// of the same memory is none: it does not keep the owner.
 void *blockflow_lent(const at::Tensor *tensor) noexcept {
   try {
     if (!tensor->defined() || !tensor->has_storage() || !tensor->is_non_overlapping_and_dense()) {
       return nullptr;
     }
     void *data = const_cast<void *>(tensor->storage().data());
-    bool all = tensor->const_data_ptr() == data && tensor->nbytes() == tensor->storage().nbytes();
+    bool all = tensor->const_data_ptr() == data && tensor->nbytes() == tensor->storage().nbytes() &&
+               tensor->storage().data_ptr().get_deleter() == &Allocator::release;
     return all ? Lent::all().find(data, /*take=*/false).owner : nullptr;
   } catch (...) {
     return nullptr;
