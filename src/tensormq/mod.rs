@@ -31,6 +31,7 @@
 //! modules `frame` and `envelope`.
 
 mod credit;
+mod door;
 mod envelope;
 mod error;
 mod frame;

@@ -1,64 +1,32 @@
 //! The consumer's end of its links: a ROUTER per carrier that all producers connect to.
 
-mod credits;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::types::{Endpoint, PublicKey};
+use crate::types::Endpoint;
 
+use super::credit::RETURNS_MAX;
+use super::door::{Connection, Door, Producer};
 use super::envelope::decode_header;
 use super::frame::{self, HELLO};
 use super::greeting::{Hello, Refusal, Welcome};
 use super::received::{Discarded, Peer, Received};
 use super::shm::{Announcement, Bell, Ledger, Origin};
-use super::socket::{Context, Edges, Message, Rekeyed, Socket};
+use super::socket::{Context, Edges, Message, Rekeyed};
 use super::{Grant, LinkError, Moved, Party, Window};
 
+/// Grants in which a window is handed back at most, by a consumer that has nothing else to do.
+const GRANTS_PER_WINDOW: u32 = 16;
+/// The part of a window, as its divisor, that even a consumer that never rests owes at most.
+const OWED_MAX: u32 = 2;
 /// Control messages that may wait beside a full window.
 const CONTROL_MESSAGES_MAX: u32 = 1 << 14;
 /// Told to a producer that shows no key of the configuration.
 const NO_KEY: &str = "no host of the configuration here has its key";
 /// Producers of one consumer.
 pub const PEERS_MAX: usize = 1024;
-
-/// A producer by its name. It lives on when its connection is replaced, so that the envelopes that a consumer holds of it
-/// are never more than the window, however often it connects.
-#[derive(Debug)]
-struct Producer {
-    name: String,
-    at: Connection,
-    /// Sequence number that comes next.
-    expected: u64,
-    /// Tensor envelopes that were received and not released.
-    held: u32,
-    /// Credits to hand back with the next grant.
-    owed: u32,
-    /// What it has lent, if its arena is mapped here.
-    ledger: Option<Arc<Ledger>>,
-}
-
-#[derive(Debug, Clone)]
-struct Connection {
-    /// Index of the socket.
-    socket: usize,
-    /// What the socket calls it; drawn anew for every connection.
-    identity: Vec<u8>,
-    /// What the producer calls it.
-    number: u32,
-    /// What its host has shown, on a socket where it has to.
-    key: Option<PublicKey>,
-}
-
-#[derive(Debug)]
-struct Door {
-    socket: Socket,
-    /// Where it listens, if all who come are of this host.
-    on_host: Option<String>,
-    by_identity: HashMap<Vec<u8>, usize>,
-}
 
 /// Receives envelopes and grants credits.
 #[derive(Debug)]
@@ -426,5 +394,80 @@ impl Inbound {
         let refusal = Refusal { connection, reason };
         let socket = &mut self.doors[socket].socket;
         socket.send_to(identity, &refusal.encode()).map(drop)
+    }
+
+    /// Gives a producer back the credit of one envelope that left this consumer's queue: with slots that it is told of, when
+    /// [`Inbound::try_receive`] finds nothing more, or now if many are owed.
+    pub fn release(&mut self, peer: Peer) -> Result<(), LinkError> {
+        let Some(producer) = self.producers.get_mut(peer.0) else {
+            return Ok(());
+        };
+        producer.held = producer.held.saturating_sub(1);
+        producer.owed = (producer.owed + 1).min(self.window.0);
+        self.owing = true;
+        if producer.owed >= self.window.0.div_ceil(OWED_MAX) {
+            self.grant(peer)?;
+        }
+        Ok(())
+    }
+
+    /// Grants what is owed; tells whether that was anything. Few grants wake producers less often; small ones keep their
+    /// picture of this consumer true.
+    fn grant_owed(&mut self) -> Result<bool, LinkError> {
+        if !std::mem::take(&mut self.owing) {
+            return Ok(false);
+        }
+        let least = self.window.0.div_ceil(GRANTS_PER_WINDOW);
+        let owed = |peer: &usize| self.producers[*peer].owed >= least;
+        let all: Vec<_> = (0..self.producers.len()).filter(owed).collect();
+        let any = !all.is_empty();
+        all.into_iter()
+            .try_for_each(|peer| self.grant(Peer(peer)))?;
+        Ok(any)
+    }
+
+    fn grant(&mut self, Peer(index): Peer) -> Result<(), LinkError> {
+        let producer = &self.producers[index];
+        let at = &producer.at;
+        let grant = Grant {
+            connection: at.number,
+            credits: producer.owed,
+            returned: Vec::new(),
+        };
+        let socket = &mut self.doors[at.socket].socket;
+        if socket.send_to(&at.identity, &grant.encode())? == Some(true) {
+            self.producers[index].owed = 0;
+        }
+        Ok(())
+    }
+
+    /// Tells producers of slots that were let go since the last time.
+    fn give_back(&mut self) -> Result<(), LinkError> {
+        if !self.bell.silence() && !self.unreturned {
+            return Ok(());
+        }
+        self.unreturned = false;
+        for producer in &mut self.producers {
+            let Some(ledger) = &producer.ledger else {
+                continue;
+            };
+            let (at, owed) = (&producer.at, &mut producer.owed);
+            let socket = &mut self.doors[at.socket].socket;
+            let all = ledger.give_back(RETURNS_MAX, |returned| {
+                let grant = Grant {
+                    connection: at.number,
+                    credits: *owed,
+                    returned,
+                };
+                let sent = socket.send_to(&at.identity, &grant.encode())? == Some(true);
+                if sent {
+                    *owed = 0;
+                }
+                Ok::<_, LinkError>(sent)
+            })?;
+            // A producer that is gone asks for what is held when it comes again.
+            self.unreturned |= !all;
+        }
+        Ok(())
     }
 }
