@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::engine::{BlockSource, builtin, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Plan, PlannedBlock, Side, compile_sound};
+use crate::plan::{Plan, PlannedBlock, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
@@ -19,7 +19,8 @@ pub struct Loaded {
     pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
-    contents: OnceLock<Vec<Digest>>,
+    /// Digests of what blocks compute, as far as somebody has asked.
+    contents: Vec<OnceLock<Digest>>,
 }
 
 impl Loaded {
@@ -65,7 +66,7 @@ impl Loaded {
                 plan,
                 spec: spec.clone(),
                 graphs,
-                contents: OnceLock::new(),
+                contents: vec![OnceLock::new(); spec.blocks.len()],
             }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -75,23 +76,17 @@ impl Loaded {
         }
     }
 
-    /// Returns this configuration as one to be compared with another. The first time, weights are read.
-    pub(super) fn side(&self) -> Side<'_> {
-        Side {
-            plan: &self.plan,
-            log: &self.spec.log,
-            contents: self.contents(),
-        }
+    /// Returns, by block of the plan, a digest of what it computes, wherever the model lies.
+    pub(super) fn contents(&self) -> Vec<Digest> {
+        (0..self.contents.len())
+            .map(|block| self.content(block))
+            .collect()
     }
 
-    /// Returns, by block of the plan, a digest of what it computes, wherever the model lies.
-    pub(super) fn contents(&self) -> &[Digest] {
-        self.contents.get_or_init(|| {
-            let blocks = self.plan.blocks.iter().zip(&self.graphs);
-            blocks
-                .map(|(block, graph)| content(block, graph.as_ref()))
-                .collect()
-        })
+    /// Returns one of [`Loaded::contents`]. The first time, the weights of the block are read.
+    pub(super) fn content(&self, block: usize) -> Digest {
+        let planned = &self.plan.blocks[block];
+        *self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
     }
 
     /// Returns the files of the models.

@@ -16,7 +16,6 @@
 //! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
 //! their keys.
 
-use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -33,9 +32,9 @@ use super::epoch::Serving;
 use super::runtime::{Keys, Known};
 use super::worker::renew;
 use super::{Loaded, Part, Runtime, StopReport};
-use crate::plan::{Diff, Plan};
+use crate::plan::{Diff, Plan, Side};
 use crate::telemetry::{self, EpochApplied, EpochRejected, EpochRetired, Event};
-use crate::types::{Epoch, HostSpec};
+use crate::types::{Epoch, HostSpec, panic_message};
 
 /// How long the requests of an old epoch may go on past the longest deadline.
 const RETIRE_MARGIN: Duration = Duration::from_secs(10);
@@ -98,11 +97,15 @@ struct Retiring {
     now: Arc<AtomicBool>,
 }
 
+/// The epoch before the one of now, if its requests are not over yet.
+#[derive(Debug, Clone, Default)]
+struct LastEpoch(Arc<Mutex<Option<Retiring>>>);
+
 /// The life of a served configuration: reloads on a thread of its own, and the stop.
 pub(super) struct Lifecycle {
     reloads: Reloads,
     running: Running,
-    retiring: Arc<Mutex<Option<Retiring>>>,
+    retiring: LastEpoch,
     front: Option<watch::Receiver<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
 }
@@ -115,7 +118,7 @@ struct Reloader<S> {
     /// Where the gateway lives here.
     front: Option<watch::Sender<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
-    retiring: Arc<Mutex<Option<Retiring>>>,
+    retiring: LastEpoch,
 }
 
 impl Reloads {
@@ -153,11 +156,9 @@ impl Lifecycle {
         let (sender, receiver) = gateway
             .map(|gateway| watch::channel(Arc::new(Serving { gateway })))
             .unzip();
-        let mut files = source.files();
-        files.extend(runtime.files().iter().cloned());
-        let files = Arc::new(Mutex::new(files));
+        let files = Arc::new(Mutex::new(files_of(&source, &runtime)));
         let running = Arc::new(Mutex::new(Some(runtime)));
-        let retiring = Arc::new(Mutex::new(None));
+        let retiring = LastEpoch::default();
         let reloader = Reloader {
             source,
             part,
@@ -201,26 +202,41 @@ impl Lifecycle {
 
     /// Waits for the requests of an epoch that was replaced. Blocks the calling thread.
     pub(super) fn wait_retired(&self, deadline: Instant) {
-        let is_over = || {
-            let retiring = lock(&self.retiring);
-            let thread = retiring.as_ref().map(|retiring| &retiring.thread);
-            thread.is_none_or(JoinHandle::is_finished)
-        };
-        while !is_over() && Instant::now() < deadline {
-            thread::sleep(RETIRE_POLL);
-        }
+        self.retiring.wait(Some(deadline));
     }
 
     /// Ends an epoch that was replaced; what is left of its requests is answered with a refusal. Blocks the calling thread.
     pub(super) fn end_retired(&self) -> StopReport {
-        let Some(Retiring { thread, now }) = lock(&self.retiring).take() else {
-            return StopReport {
-                threads_ended: true,
-                ..StopReport::default()
-            };
+        if let Some(retiring) = lock(&self.retiring.0).as_ref() {
+            retiring.now.store(true, Ordering::Release);
+        }
+        self.retiring.join()
+    }
+}
+
+impl LastEpoch {
+    /// Waits for its requests.
+    fn wait(&self, deadline: Option<Instant>) {
+        let is_over = || {
+            let retiring = lock(&self.0);
+            let thread = retiring.as_ref().map(|retiring| &retiring.thread);
+            thread.is_none_or(JoinHandle::is_finished)
         };
-        now.store(true, Ordering::Release);
-        thread.join().unwrap_or_default()
+        while !is_over() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            thread::sleep(RETIRE_POLL);
+        }
+    }
+
+    /// Waits for its end; one that ended before, or panicked, which it has told of, has nothing to report.
+    fn join(&self) -> StopReport {
+        let retiring = lock(&self.0).take();
+        let nothing = StopReport {
+            threads_ended: true,
+            ..StopReport::default()
+        };
+        retiring.map_or(nothing, |retiring| {
+            retiring.thread.join().unwrap_or_default()
+        })
     }
 }
 
@@ -267,11 +283,9 @@ impl<S: Source> Reloader<S> {
 
     /// What was rejected may be served once another of its files is there, or whole.
     fn watch_also(&self) {
-        let mut files = self.source.files();
         if let Some(runtime) = lock(&self.running).as_ref() {
-            files.extend(runtime.files().iter().cloned());
+            *lock(&self.files) = files_of(&self.source, runtime);
         }
-        *lock(&self.files) = files;
     }
 
     /// Where several hosts have to agree, only keys can be replaced.
@@ -297,12 +311,17 @@ impl<S: Source> Reloader<S> {
             Ok(Err(reasons)) => return Outcome::Rejected { reasons },
             Err(panic) => return rejected(format!("reading the models panicked: {panic}")),
         };
-        let new = loaded.side();
+        let contents = loaded.contents();
+        let new = Side {
+            plan: &loaded.plan,
+            log: &loaded.spec.log,
+            contents: &contents,
+        };
         let (diff, drain) = match lock(&self.running).as_ref() {
             None => return Outcome::Stopping,
             Some(runtime) => {
                 let old = runtime.side();
-                (Diff::between(old, new), longest(old.plan))
+                (Diff::between(old, new), old.plan.deadline_max())
             }
         };
         if diff.is_empty() {
@@ -311,22 +330,21 @@ impl<S: Source> Reloader<S> {
         if let Some(reason) = fixed(&diff) {
             return rejected(reason);
         }
-        let retiring = lock(&self.retiring).take();
-        if let Some(Retiring { thread, .. }) = retiring {
-            // It has told of a panic itself.
-            let _ = thread.join();
-        }
+        // It stays where a stop finds it meanwhile.
+        self.retiring.wait(None);
+        self.retiring.join();
         let epoch = Epoch(self.epoch.0 + 1);
         loaded.plan.epoch = epoch;
         let log = loaded.spec.log.clone();
         let names = names(&loaded.plan);
-        let runtime = match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), known)) {
-            Ok(Ok(runtime)) => runtime,
-            Ok(Err(error)) => return rejected(error.to_string()),
-            Err(panic) => {
-                return rejected(format!("a block panicked while it was prepared: {panic}"));
-            }
-        };
+        let runtime =
+            match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(known))) {
+                Ok(Ok(runtime)) => runtime,
+                Ok(Err(error)) => return rejected(error.to_string()),
+                Err(panic) => {
+                    return rejected(format!("a block panicked while it was prepared: {panic}"));
+                }
+            };
         let prepared = started.elapsed();
         let Some((old, serving)) = self.switch(runtime) else {
             return Outcome::Stopping;
@@ -348,8 +366,7 @@ impl<S: Source> Reloader<S> {
     /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
     /// stopped.
     fn switch(&mut self, runtime: Runtime) -> Option<(Runtime, Option<Arc<Serving>>)> {
-        let mut files = self.source.files();
-        files.extend(runtime.files().iter().cloned());
+        let files = files_of(&self.source, &runtime);
         let gateway = runtime.gateway().cloned();
         let mut running = lock(&self.running);
         let Some(current) = running.as_mut() else {
@@ -403,10 +420,17 @@ impl<S: Source> Reloader<S> {
             .name("blockflow-retire".into())
             .spawn(retire)
         {
-            Ok(thread) => *lock(&self.retiring) = Some(Retiring { thread, now }),
+            Ok(thread) => *lock(&self.retiring.0) = Some(Retiring { thread, now }),
             Err(error) => error!(%error, "no thread to wait for the requests of the old epoch"),
         }
     }
+}
+
+/// Returns the files of what is configured and of what runs.
+fn files_of(source: &impl Source, runtime: &Runtime) -> Vec<PathBuf> {
+    let mut files = source.files();
+    files.extend(runtime.files().iter().cloned());
+    files
 }
 
 /// Returns the names of blocks and pipelines.
@@ -433,21 +457,9 @@ fn fixed(diff: &Diff) -> Option<String> {
         .then(|| format!("cannot be changed while running: {all}; start again for that"))
 }
 
-/// Returns the longest that a request may take.
-fn longest(plan: &Plan) -> Duration {
-    let deadlines = plan.pipelines.iter().map(|pipeline| pipeline.deadline);
-    deadlines.max().unwrap_or_default()
-}
-
 /// Runs something that may panic; returns what it said then.
 fn fenced<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| said(&*panic))
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_message(&*panic).to_owned())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

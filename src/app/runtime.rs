@@ -43,6 +43,7 @@ pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
 struct Configured {
     plan: Plan,
     log: LogSpec,
+    /// By block; none where nobody is going to ask.
     contents: Vec<Digest>,
     files: Vec<PathBuf>,
     /// It names its hosts.
@@ -84,17 +85,18 @@ pub enum StartError {
 }
 
 impl Runtime {
-    /// Starts a configuration beside none.
+    /// Starts a configuration that no other is going to replace.
     pub fn start(loaded: Loaded, part: Part) -> Result<Self, StartError> {
-        Self::start_knowing(loaded, part, &Known::new())
+        Self::start_knowing(loaded, part, None)
     }
 
     /// Prepares and warms every block of the host's main process, has its workers started, then opens the gateway if it is
-    /// to be here. What is `known` is not prepared again. Blocks the calling thread; not for async contexts.
+    /// to be here. What is `known` is not prepared again; `None`: nobody is going to ask what this one knows, for which all
+    /// weights are read once more. Blocks the calling thread; not for async contexts.
     pub(super) fn start_knowing(
         loaded: Loaded,
         part: Part,
-        known: &Known,
+        known: Option<&Known>,
     ) -> Result<Self, StartError> {
         let Part {
             host,
@@ -129,7 +131,15 @@ impl Runtime {
                 .collect::<Result<_, _>>()
                 .map_err(StartError::Orders)?,
         };
-        Self::start_site(loaded, site, prepared, workers, sockets, (context, locks))
+        let contents = known.map(|_| loaded.contents()).unwrap_or_default();
+        Self::start_site(
+            loaded,
+            site,
+            (prepared, contents),
+            workers,
+            sockets,
+            (context, locks),
+        )
     }
 
     /// Starts what lives in a worker process.
@@ -140,14 +150,14 @@ impl Runtime {
     ) -> Result<Self, StartError> {
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
-        let prepared = prepare_all(&loaded, &site, &Known::new())?;
+        let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
         Self::start_site(loaded, site, prepared, Workers::default(), None, opened)
     }
 
     fn start_site(
         loaded: Loaded,
         site: Site,
-        prepared: PreparedBlocks,
+        (prepared, contents): (PreparedBlocks, Vec<Digest>),
         workers: Workers,
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
@@ -155,7 +165,7 @@ impl Runtime {
         let configured = Configured {
             plan: loaded.plan.clone(),
             log: loaded.spec.log.clone(),
-            contents: loaded.contents().to_vec(),
+            contents,
             files: loaded.files(),
             has_hosts: !loaded.spec.hosts.is_empty(),
         };
@@ -282,14 +292,19 @@ fn party_of(plan: &Plan) -> Party {
 type PreparedBlocks = Vec<Option<Arc<dyn Prepared>>>;
 
 /// Prepares the blocks that live in a process, if they are not known yet.
-fn prepare_all(loaded: &Loaded, site: &Site, known: &Known) -> Result<PreparedBlocks, StartError> {
+fn prepare_all(
+    loaded: &Loaded,
+    site: &Site,
+    known: Option<&Known>,
+) -> Result<PreparedBlocks, StartError> {
     let blocks = loaded.plan.blocks.iter().enumerate();
     let prepared = blocks.map(|(index, block)| {
         if !site.has(&block.placement) {
             return Ok(None);
         }
         let spec = &block.spec;
-        if let Some(prepared) = known.get(&identity(spec, loaded.contents()[index])) {
+        let identity = || identity(spec, loaded.content(index));
+        if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
             return Ok(Some(prepared.clone()));
         }
         let prepared = prepare(loaded.source(index), spec.threads, spec.device);

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::epoch::Epochs;
 use super::reload::{Lifecycle, Reloads, Source, Trigger};
+use super::runtime::Known;
 use super::watch::watch;
 use super::{Loaded, Part, Runtime, StartError, StopReport};
 use crate::engine::Usage;
@@ -100,7 +101,7 @@ pub fn serve(
     let hangups = system
         .block_on(async { signal(SignalKind::hangup()) })
         .map_err(ServeFailure::Signals)?;
-    let runtime = Runtime::start(loaded, part.clone())?;
+    let runtime = Runtime::start_knowing(loaded, part.clone(), Some(&Known::new()))?;
     let hosts = runtime.has_hosts();
     let weights = runtime.weights().clone();
     let lifecycle = Lifecycle::start(runtime, part, source).map_err(ServeFailure::Thread)?;

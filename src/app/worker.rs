@@ -30,8 +30,8 @@ pub struct Orders {
     pub spec: Spec,
     /// Of which addresses are made.
     epoch: u32,
-    /// Digests of what the blocks of the plan compute, as text.
-    contents: Vec<String>,
+    /// The blocks that it runs, each with the digest of what it computes.
+    contents: Vec<(usize, String)>,
     host: String,
     process: String,
     directory: PathBuf,
@@ -70,7 +70,10 @@ impl Orders {
         let orders = Self {
             spec: loaded.spec.clone(),
             epoch: loaded.plan.epoch.0,
-            contents: loaded.contents().iter().map(ToString::to_string).collect(),
+            contents: blocks
+                .iter()
+                .map(|&block| (block, loaded.content(block).to_string()))
+                .collect(),
             host: site.host.clone(),
             process: process.clone(),
             directory: site.directory.clone(),
@@ -148,12 +151,12 @@ pub fn work(
     let mut loaded =
         Loaded::from_spec(&spec).map_err(|problems| WorkFailure::Problems { problems })?;
     loaded.plan.epoch = Epoch(epoch);
-    check_contents(&loaded, &contents)?;
     let site = Site {
         host,
         process,
         directory,
     };
+    check_contents(&loaded, &contents)?;
     let runtime = Runtime::start_worker(loaded, site, key_file.as_deref())?;
     loop {
         match told.recv_timeout(REPORT) {
@@ -174,19 +177,17 @@ pub fn work(
 }
 
 /// A model that was replaced since the configuration was read is for the next reload, not for a process of this one.
-fn check_contents(loaded: &Loaded, expected: &[String]) -> Result<(), WorkFailure> {
-    let found = loaded.contents().iter().map(ToString::to_string);
-    let blocks = loaded.plan.blocks.iter();
-    let mut changed = blocks
-        .zip(found)
-        .zip(expected)
-        .filter(|((_, found), expected)| found != *expected);
-    match changed.next() {
-        Some(((block, _), _)) => Err(WorkFailure::Replaced {
-            block: block.spec.name.clone(),
-        }),
-        None => Ok(()),
+fn check_contents(loaded: &Loaded, expected: &[(usize, String)]) -> Result<(), WorkFailure> {
+    for (block, expected) in expected {
+        let Some(planned) = loaded.plan.blocks.get(*block) else {
+            continue;
+        };
+        if loaded.content(*block).to_string() != *expected {
+            let block = planned.spec.name.clone();
+            return Err(WorkFailure::Replaced { block });
+        }
     }
+    Ok(())
 }
 
 /// Whoever signals a whole group of processes means the parent, which tells its workers what is to be done.

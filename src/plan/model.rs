@@ -99,6 +99,20 @@ impl Edge {
     }
 }
 
+impl Plan {
+    /// Returns the longest that a request may take.
+    pub fn deadline_max(&self) -> Duration {
+        let deadlines = self.pipelines.iter().map(|pipeline| pipeline.deadline);
+        deadlines.max().unwrap_or_default()
+    }
+
+    /// Returns how many steps of all pipelines use a block.
+    pub fn uses(&self, block: usize) -> usize {
+        let steps = self.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+        steps.filter(|step| step.block == block).count()
+    }
+}
+
 impl Placement {
     /// The process that the user starts: home of the gateway and of blocks that ask for no other.
     pub const MAIN: &'static str = BlockSpec::MAIN;

@@ -114,9 +114,7 @@ impl Wiring {
             if !reaches[block].contains(&block) {
                 return queue_max;
             }
-            let steps = plan.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
-            let uses = steps.filter(|step| step.block == block).count();
-            queue_max.max(plan.limits.in_flight_max.saturating_mul(uses))
+            queue_max.max(plan.limits.in_flight_max.saturating_mul(plan.uses(block)))
         };
         plan.blocks.iter().enumerate().map(window).collect()
     }

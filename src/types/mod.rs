@@ -25,7 +25,7 @@ pub use device::{Device, DeviceParseError};
 pub use dtype::{DType, DTypeParseError};
 pub use encoding::{Compress, Encoding, Encodings, Narrow};
 pub use endpoint::{Endpoint, EndpointParseError};
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, panic_message};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use key::{KeyParseError, PublicKey, decode_key, encode_key};
 pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};

@@ -51,16 +51,13 @@ impl Queue {
             rows_max: planned.spec.batch.rows_max,
             wait: planned.spec.batch.wait,
         };
-        let steps = plan.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
-        let uses = steps.filter(|step| step.block == block).count();
         let in_flight_max = plan.limits.in_flight_max;
-        let deadlines = plan.pipelines.iter().map(|pipeline| pipeline.deadline);
         Self {
             joiner: Joiner::new(
                 planned.signature.inputs.len(),
-                in_flight_max.saturating_mul(uses),
+                in_flight_max.saturating_mul(plan.uses(block)),
             ),
-            time_left_max: deadlines.max().unwrap_or_default(),
+            time_left_max: plan.deadline_max(),
             batcher: Batcher::new(limits),
             cancelled: Recent::new(in_flight_max.saturating_mul(2)),
         }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Prepared, Session, warm};
-use crate::types::{Rooms, Signature, Tensor};
+use crate::types::{Rooms, Signature, Tensor, panic_message};
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
@@ -17,13 +17,6 @@ pub(super) enum RunError {
     Block(String),
 }
 
-/// What stays of a panic.
-fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message")
-}
-
 fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
@@ -32,7 +25,7 @@ fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError>
         Ok(Err(error)) => Err(RunError::Block(error.to_string())),
         Err(panic) => Err(RunError::Block(format!(
             "panicked: {}",
-            message_of(&*panic)
+            panic_message(&*panic)
         ))),
     }
 }
