@@ -1,0 +1,103 @@
+//! The life of a served configuration, for whoever serves it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::app::epoch::Serving;
+use crate::app::{Part, Runtime, StopReport};
+use crate::telemetry;
+use crate::types::Epoch;
+
+use super::ask::Reloads;
+use super::retired::LastEpoch;
+use super::source::{Source, files_of};
+use super::transaction::Reloader;
+
+/// What is served and can be stopped; `None` once it is being stopped.
+pub(super) type Running = Arc<Mutex<Option<Runtime>>>;
+
+/// The life of a served configuration: reloads on a thread of its own, and the stop.
+pub(in crate::app) struct Lifecycle {
+    reloads: Reloads,
+    running: Running,
+    retiring: LastEpoch,
+    front: Option<watch::Receiver<Arc<Serving>>>,
+    files: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Lifecycle {
+    /// Takes over what runs. From now on it can be replaced.
+    pub(in crate::app) fn start(
+        runtime: Runtime,
+        part: Part,
+        source: impl Source,
+    ) -> io::Result<Self> {
+        let (reloads, ordered) = Reloads::channel();
+        let gateway = runtime.gateway().cloned();
+        let (sender, receiver) = gateway
+            .map(|gateway| watch::channel(Arc::new(Serving { gateway })))
+            .unzip();
+        let files = Arc::new(Mutex::new(files_of(&source, &runtime)));
+        let running = Arc::new(Mutex::new(Some(runtime)));
+        let retiring = LastEpoch::default();
+        let reloader = Reloader {
+            source,
+            part,
+            epoch: Epoch(1),
+            running: running.clone(),
+            front: sender,
+            files: files.clone(),
+            retiring: retiring.clone(),
+        };
+        telemetry::metrics::lifecycle().epoch.set(1);
+        thread::Builder::new()
+            .name("blockflow-reload".into())
+            .spawn(move || reloader.run(&ordered))?;
+        Ok(Self {
+            reloads,
+            running,
+            retiring,
+            front: receiver,
+            files,
+        })
+    }
+
+    pub(in crate::app) fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// Returns what tells the epoch of now, if the gateway lives here.
+    pub(in crate::app) fn front(&self) -> Option<watch::Receiver<Arc<Serving>>> {
+        self.front.clone()
+    }
+
+    /// Returns the files on which what is served depends, as they are at any time.
+    pub(in crate::app) fn files(&self) -> Arc<Mutex<Vec<PathBuf>>> {
+        self.files.clone()
+    }
+
+    /// Takes what runs, to stop it: no reload takes effect any more.
+    pub(in crate::app) fn take(&self) -> Option<Runtime> {
+        lock(&self.running).take()
+    }
+
+    /// Waits for the requests of an epoch that was replaced. Blocks the calling thread.
+    pub(in crate::app) fn wait_retired(&self, deadline: Instant) {
+        self.retiring.wait(Some(deadline));
+    }
+
+    /// Ends an epoch that was replaced; what is left of its requests is answered with a refusal. Blocks the calling thread.
+    pub(in crate::app) fn end_retired(&self) -> StopReport {
+        self.retiring.hurry();
+        self.retiring.join()
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,27 @@
+//! Reload as a transaction: what is configured now is prepared and warmed beside what is served, then takes its place.
+//!
+//! ```text
+//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ switched ─▶ the old epoch drains and is freed
+//!            │         │              │
+//!            ▼         ▼              ▼
+//!        rejected   unchanged      rejected
+//! ```
+//!
+//! An epoch is a whole runtime: its own actors, links and worker processes. So no request can see blocks of two
+//! (`REQ-2`), and whatever goes wrong before the switch leaves what is served untouched (`SWAP-2`). What a block is prepared
+//! into, weights above all, depends on its contents alone and is shared between epochs: a block that stays as it was is
+//! not loaded again, it only gets new sessions. The switch replaces one reference. One reload runs at a time, and at most two
+//! epochs exist: the next waits for the one before the last to be gone.
+//!
+//! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
+//! their keys.
+
+mod ask;
+mod lifecycle;
+mod retired;
+mod source;
+mod transaction;
+
+pub(super) use ask::{Outcome, Reloads, Trigger};
+pub(super) use lifecycle::Lifecycle;
+pub use source::Source;

@@ -1,0 +1,206 @@
+//! One reload after the other: read, compared, prepared, switched.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tracing::{debug, error, warn};
+
+use crate::app::epoch::Serving;
+use crate::app::runtime::{Keys, Known};
+use crate::app::worker::renew;
+use crate::app::{Part, Runtime};
+use crate::plan::{Diff, Plan, Side};
+use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
+use crate::types::{Epoch, panic_message};
+
+use super::ask::{Order, Outcome, Trigger};
+use super::lifecycle::{Running, lock};
+use super::retired::LastEpoch;
+use super::source::{Source, files_of};
+
+pub(super) struct Reloader<S> {
+    pub source: S,
+    pub part: Part,
+    pub epoch: Epoch,
+    pub running: Running,
+    /// Where the gateway lives here.
+    pub front: Option<watch::Sender<Arc<Serving>>>,
+    pub files: Arc<Mutex<Vec<PathBuf>>>,
+    pub retiring: LastEpoch,
+}
+
+impl<S: Source> Reloader<S> {
+    pub(super) fn run(mut self, ordered: &Receiver<Order>) {
+        for Order { trigger, done } in ordered {
+            let reloaded = fenced(|| self.reload(trigger));
+            let outcome = reloaded.unwrap_or_else(|panic| {
+                let reasons = vec![format!("the reload panicked: {panic}")];
+                rejected(reasons, Duration::ZERO)
+            });
+            if outcome == Outcome::Stopping {
+                return;
+            }
+            if let Some(done) = done {
+                // Whoever asked may be gone.
+                let _ = done.send(outcome);
+            }
+        }
+    }
+
+    fn reload(&mut self, trigger: Trigger) -> Outcome {
+        debug!(?trigger, "reload");
+        let started = Instant::now();
+        let applied = match lock(&self.running).as_ref() {
+            None => return Outcome::Stopping,
+            Some(runtime) if runtime.has_hosts() => Err(runtime.keys().clone()),
+            Some(runtime) => Ok(runtime.known().clone()),
+        };
+        let outcome = match applied {
+            Err(keys) => return self.renew_keys(trigger, &keys),
+            Ok(known) => self.apply(&known),
+        };
+        match outcome {
+            Outcome::Unchanged => debug!("what is configured is what is served"),
+            Outcome::Rejected { reasons } => {
+                self.watch_also();
+                return rejected(reasons, started.elapsed());
+            }
+            Outcome::Applied | Outcome::Stopping => {}
+        }
+        outcome
+    }
+
+    /// What was rejected may be served once another of its files is there, or whole.
+    fn watch_also(&self) {
+        if let Some(runtime) = lock(&self.running).as_ref() {
+            *lock(&self.files) = files_of(&self.source, runtime);
+        }
+    }
+
+    /// Where several hosts have to agree, only keys can be replaced.
+    fn renew_keys(&self, trigger: Trigger, keys: &Keys) -> Outcome {
+        if trigger != Trigger::Hangup {
+            let cause = "a configuration of several hosts takes new keys while it runs, and nothing else: start each host again";
+            return rejected(vec![cause.to_owned()], Duration::ZERO);
+        }
+        match self.source.hosts() {
+            Ok(hosts) => renew(keys, &hosts),
+            Err(problems) => error!(problems, "keys stay as they were"),
+        }
+        Outcome::Unchanged
+    }
+
+    fn apply(&mut self, known: &Known) -> Outcome {
+        let started = Instant::now();
+        let rejected = |reason: String| Outcome::Rejected {
+            reasons: vec![reason],
+        };
+        let mut loaded = match fenced(|| self.source.load()) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(reasons)) => return Outcome::Rejected { reasons },
+            Err(panic) => return rejected(format!("reading the models panicked: {panic}")),
+        };
+        let contents = loaded.contents();
+        let new = Side {
+            plan: &loaded.plan,
+            log: &loaded.spec.log,
+            contents: &contents,
+        };
+        let (diff, drain) = match lock(&self.running).as_ref() {
+            None => return Outcome::Stopping,
+            Some(runtime) => {
+                let old = runtime.side();
+                (Diff::between(old, new), old.plan.deadline_max())
+            }
+        };
+        if diff.is_empty() {
+            return Outcome::Unchanged;
+        }
+        if let Some(reason) = fixed(&diff) {
+            return rejected(reason);
+        }
+        // It stays where a stop finds it meanwhile.
+        self.retiring.wait(None);
+        self.retiring.join();
+        let epoch = Epoch(self.epoch.0 + 1);
+        loaded.plan.epoch = epoch;
+        let log = loaded.spec.log.clone();
+        let names = names(&loaded.plan);
+        let runtime =
+            match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(known))) {
+                Ok(Ok(runtime)) => runtime,
+                Ok(Err(error)) => return rejected(error.to_string()),
+                Err(panic) => {
+                    return rejected(format!("a block panicked while it was prepared: {panic}"));
+                }
+            };
+        let prepared = started.elapsed();
+        let Some((old, serving)) = self.switch(runtime) else {
+            return Outcome::Stopping;
+        };
+        self.epoch = epoch;
+        if let Err(error) = telemetry::set_filter(&log.filter) {
+            warn!(%error, "the log stays as it was");
+        }
+        EpochApplied {
+            epoch,
+            changes: &diff.to_string(),
+            prepared,
+        }
+        .emit();
+        self.retiring.retire(old, serving, drain, names);
+        Outcome::Applied
+    }
+
+    /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
+    /// stopped.
+    fn switch(&mut self, runtime: Runtime) -> Option<(Runtime, Option<Arc<Serving>>)> {
+        let files = files_of(&self.source, &runtime);
+        let gateway = runtime.gateway().cloned();
+        let mut running = lock(&self.running);
+        let Some(current) = running.as_mut() else {
+            drop(running);
+            runtime.stop(Duration::ZERO);
+            return None;
+        };
+        let old = std::mem::replace(current, runtime);
+        let now = gateway.zip(self.front.as_ref());
+        let serving = now.map(|(gateway, front)| front.send_replace(Arc::new(Serving { gateway })));
+        drop(running);
+        *lock(&self.files) = files;
+        Some((old, serving))
+    }
+}
+
+/// Returns the names of blocks and pipelines.
+fn names(plan: &Plan) -> (Vec<String>, Vec<String>) {
+    let blocks = plan.blocks.iter().map(|block| block.spec.name.clone());
+    let pipelines = plan.pipelines.iter().map(|pipeline| pipeline.name.clone());
+    (blocks.collect(), pipelines.collect())
+}
+
+fn rejected(reasons: Vec<String>, took: Duration) -> Outcome {
+    EpochRejected {
+        reasons: &reasons,
+        took,
+    }
+    .emit();
+    Outcome::Rejected { reasons }
+}
+
+/// Says what a running program cannot change.
+fn fixed(diff: &Diff) -> Option<String> {
+    let values: Vec<_> = diff.fixed.iter().map(ToString::to_string).collect();
+    let all = values.join(", ");
+    (!values.is_empty())
+        .then(|| format!("cannot be changed while running: {all}; start again for that"))
+}
+
+/// Runs something that may panic; returns what it said then.
+fn fenced<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_message(&*panic).to_owned())
+}
