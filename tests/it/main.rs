@@ -92,6 +92,7 @@ mod processes;
 mod program_file;
 mod program_hostile;
 mod programs;
+mod proofs;
 mod reloads;
 mod reloads_files;
 mod requests;
