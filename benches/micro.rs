@@ -14,8 +14,8 @@ use blockflow::tensormq::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockSpec, PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature,
-    SourceSpec, Spec, StepId, Tensor, TensorSpec,
+    MockSpec, PipelineId, PipelineSpec, ProofSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec,
+    Signature, SourceSpec, Spec, StepId, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -247,6 +247,7 @@ fn idle_pipeline() -> Spec {
             backoff_min: second,
             backoff_max: second,
         },
+        proof: ProofSpec::default(),
         queue_max: 8,
     };
     Spec {

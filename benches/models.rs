@@ -16,8 +16,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blockflow::cli::read_npy;
-use blockflow::engine::{BlockSource, Prepared, Session, prepare};
+use blockflow::engine::{BlockSource, Prepared, Session, prepare, read_npy};
 use blockflow::graph::Graph;
 use blockflow::types::{Device, GraphEngine, Optimize, Passes, Tensor};
 use serde_json::{Map, Value, json};

@@ -23,7 +23,7 @@ use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
-    Passes, PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
+    Passes, PipelineSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -102,6 +102,7 @@ fn block(model: &Path, index: usize, apart: bool) -> BlockSpec {
             backoff_min: second,
             backoff_max: second,
         },
+        proof: ProofSpec::default(),
         queue_max: IN_FLIGHT,
     }
 }

@@ -12,6 +12,8 @@ use crate::plan::{Plan, PlannedBlock, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
+use super::golden;
+
 /// A configuration that passed every static check, with the models it names read and cut.
 #[derive(Debug)]
 pub struct Loaded {
@@ -52,7 +54,10 @@ impl Loaded {
                 ));
             }
             let (graph, signature) = match examine(block, &mut files) {
-                Ok((graph, signature)) => (graph, Some(signature)),
+                Ok((graph, signature)) => {
+                    problems.extend(golden::problems(block, &signature));
+                    (graph, Some(signature))
+                }
                 Err(problem) => {
                     problems.push(problem);
                     (None, None)
@@ -89,11 +94,11 @@ impl Loaded {
         *self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
     }
 
-    /// Returns the files of the models.
+    /// Returns the files of the models and of golden cases.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let sources = self.spec.blocks.iter().map(|block| &block.source);
-        sources
-            .filter_map(SourceSpec::path)
+        let blocks = self.spec.blocks.iter();
+        blocks
+            .flat_map(BlockSpec::files)
             .map(Path::to_owned)
             .collect()
     }

@@ -1,6 +1,7 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
 mod epoch;
+mod golden;
 mod keys;
 mod load;
 mod reload;

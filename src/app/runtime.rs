@@ -238,7 +238,7 @@ impl Runtime {
         self.configured.plan.server.drain
     }
 
-    /// Returns the files of the models.
+    /// Returns the files of the models and of golden cases.
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.configured.files
     }

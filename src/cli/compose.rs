@@ -8,7 +8,7 @@ use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{Device, HostSpec, ImageSpec, LogFormat, ModelFormat, SourceSpec, Spec, Tensor};
+use crate::types::{BlockSpec, Device, HostSpec, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
 
 use super::args::LogArguments;
 use super::error::CliError;
@@ -61,8 +61,8 @@ impl Source for ConfigurationFile {
     fn files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.path.clone()];
         if let Ok(read) = read(&self.path) {
-            let sources = read.spec.blocks.iter().map(|block| &block.source);
-            files.extend(sources.filter_map(SourceSpec::path).map(Path::to_owned));
+            let blocks = read.spec.blocks.iter();
+            files.extend(blocks.flat_map(BlockSpec::files).map(Path::to_owned));
         }
         files
     }

@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use crate::app::{KeyError, ServeFailure, StartError, WorkFailure};
 use crate::config::Located;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, NpyError};
 use crate::graph::GraphError;
 use crate::telemetry::LogError;
 use crate::types::{Failure, Signature, TensorError, TensorSpec};
 
 use super::exit::Exit;
-use super::npy::NpyError;
 
 /// Failure of a command.
 #[derive(Debug, thiserror::Error)]

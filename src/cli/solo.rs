@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::types::{
-    BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, RestartSpec,
-    ServerSpec, SourceSpec, Spec,
+    BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, ProofSpec,
+    RestartSpec, ServerSpec, SourceSpec, Spec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -33,6 +33,10 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
             window: Duration::from_secs(1),
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(1),
+        },
+        proof: ProofSpec {
+            finite: false,
+            ..ProofSpec::default()
         },
         queue_max: IN_FLIGHT_MAX,
     }

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::engine::read_npy;
 use crate::types::{DType, Dim, Shape, Signature, Tensor, TensorSpec};
 
 use super::error::CliError;
 use super::image::{self, ImageFlags};
-use super::npy;
 
 /// `NAME=FILE` of a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(super) fn load(
     }
     let bytes = read()?;
     if !image::is_image(&bytes) {
-        return Ok(npy::read_npy(path)?);
+        return Ok(read_npy(path)?);
     }
     let step = image::step_for(spec, flags).map_err(unusable)?;
     image::decode(spec, step, &bytes)

@@ -6,7 +6,7 @@ use crate::types::{BatchSpec, BlockSpec, RestartSpec};
 
 use super::defaults;
 use super::reader::{Section, Unit};
-use super::{place, source};
+use super::{place, proof, source};
 
 const THREADS_MAX: u64 = 256;
 const INSTANCES_MAX: u64 = 64;
@@ -33,6 +33,7 @@ pub(super) fn block(
     let instances = section.size("instances", 1..=INSTANCES_MAX);
     let batch = section.section("batch").and_then(batch);
     let restart = section.section("restart").and_then(restart);
+    let proof = proof::proof(&mut section, directory);
     let queue_max = section.size("queue_max", 1..=QUEUE_MAX);
     let noun = source.as_ref().map_or("a block", source::noun);
     section.finish(noun);
@@ -48,6 +49,7 @@ pub(super) fn block(
         instances: instances?,
         batch: batch?,
         restart: restart?,
+        proof: proof?,
         queue_max: queue_max?,
     };
     Some((spec, alone))

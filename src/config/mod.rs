@@ -22,6 +22,7 @@ mod located;
 mod locator;
 mod pipeline;
 mod place;
+mod proof;
 mod reader;
 mod sections;
 mod source;

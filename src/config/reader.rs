@@ -170,6 +170,25 @@ impl<'a> Section<'a> {
         usize::try_from(self.number(name, range)?).ok()
     }
 
+    /// Reads a number, whole or with a fraction.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding is what f32 means"
+    )]
+    pub(super) fn fraction(&mut self, name: &str, range: RangeInclusive<f32>) -> Option<f32> {
+        let (least, most) = (range.start(), range.end());
+        let expected = format!("expected a number from {least} to {most}");
+        let read = |value: &Value| {
+            let number = decimal(value).map(|number| number as f32);
+            number.filter(|number| range.contains(number))
+        };
+        let value = typed(self.required(name, &expected)?);
+        read(&value).or_else(|| {
+            self.wrong(name, show(&value), expected);
+            read(self.default(name)?)
+        })
+    }
+
     /// Reads a duration, whole or with a fraction; the range counts in the unit.
     pub(super) fn duration(
         &mut self,

@@ -324,7 +324,7 @@ fn mock(section: Section<'_>) -> Option<MockSpec> {
 }
 
 fn failure(mut section: Section<'_>) -> Option<MockFailure> {
-    let given: Vec<_> = ["panic_every", "error_every", "hang_every"]
+    let given: Vec<_> = ["panic_every", "error_every", "hang_every", "nan_every"]
         .into_iter()
         .filter(|kind| section.has(kind))
         .collect();
@@ -335,6 +335,9 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
         ["error_every"] => section
             .number("error_every", 1..=EVERY_MAX)
             .map(|every| MockFailure::Error { every }),
+        ["nan_every"] => section
+            .number("nan_every", 1..=EVERY_MAX)
+            .map(|every| MockFailure::NotANumber { every }),
         ["hang_every"] => {
             section = section.with_defaults(defaults::table("failure"));
             let every = section.number("hang_every", 1..=EVERY_MAX);
@@ -349,7 +352,8 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
                 [] => "does not say what fails".to_owned(),
                 several => format!("has {}", several.join(" and ")),
             };
-            let expected = "expected exactly one of panic_every, error_every and hang_every";
+            let expected =
+                "expected exactly one of panic_every, error_every, hang_every and nan_every";
             section.problems().add(section.path(), seen, expected);
             None
         }

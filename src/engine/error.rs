@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::types::{Device, SignatureError, TensorError};
+use crate::types::{Device, Shape, SignatureError, TensorError};
+
+use super::GoldenError;
 
 /// Failure of an engine. [`EngineError::is_callers`] tells a bad request from a fault of the block.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,22 @@ pub enum EngineError {
         seen: String,
         expected: String,
     },
+    /// A run before traffic failed.
+    #[error("it failed on zeros of {inputs}: {cause}")]
+    Warm { inputs: String, cause: Box<Self> },
+    #[error(
+        "output {output:?} is {value} at {index:?} on zeros of {inputs}: its weights may be broken; \
+         if it cannot take zeros, set finite = false"
+    )]
+    NotFinite {
+        output: String,
+        value: f64,
+        index: Shape,
+        inputs: String,
+    },
+    /// An output is not what a golden case says, or the case cannot be used.
+    #[error("golden {0}")]
+    Golden(Box<GoldenError>),
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
     #[error("engine {engine} is not available: {cause}")]
@@ -53,7 +71,10 @@ impl EngineError {
             | Self::Tensor(_)
             | Self::Operator { .. }
             | Self::Run(_)
-            | Self::Output { .. } => true,
+            | Self::Output { .. }
+            | Self::NotFinite { .. }
+            | Self::Golden(_) => true,
+            Self::Warm { cause, .. } => cause.keeps_session(),
             Self::Load { .. } | Self::Device { .. } | Self::NoEngine { .. } | Self::Fault(_) => {
                 false
             }
@@ -63,5 +84,11 @@ impl EngineError {
     /// Tells whether the request is at fault.
     pub fn is_callers(&self) -> bool {
         matches!(self, Self::Input(_) | Self::Signature(_))
+    }
+}
+
+impl From<GoldenError> for EngineError {
+    fn from(error: GoldenError) -> Self {
+        Self::Golden(Box::new(error))
     }
 }

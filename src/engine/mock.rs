@@ -81,6 +81,7 @@ impl Session for MockSession {
             _ => {}
         }
         pass(time);
+        let is_nan = matches!(spec.failure, Some(MockFailure::NotANumber { every }) if due(every));
         let content: Vec<u8> = inputs
             .iter()
             .flat_map(content_of)
@@ -90,7 +91,12 @@ impl Session for MockSession {
             .outputs
             .iter()
             .enumerate()
-            .map(|(place, output)| output_of(output, &bindings, &content, (rooms, place)))
+            .map(|(place, output)| {
+                let nan = Some(output.dtype).filter(|_| is_nan).and_then(nan_of);
+                let tail = nan.unwrap_or(&[0]);
+                let content = if nan.is_some() { &[] } else { &content[..] };
+                output_of(output, &bindings, (content, tail), (rooms, place))
+            })
             .collect()
     }
 
@@ -114,12 +120,23 @@ fn content_of(tensor: &Tensor) -> Vec<u8> {
     }
 }
 
-/// Makes one output: `content`, cut or padded with zero bytes. BYTES get all of it as their first element, and BOOL
-/// only the lowest bit of each byte, for other values are none.
+/// Returns the bytes of NaN, where the type has one that arithmetic knows.
+const fn nan_of(dtype: DType) -> Option<&'static [u8]> {
+    Some(match dtype {
+        DType::F16 => &[0, 0x7e],
+        DType::BF16 => &[0xc0, 0x7f],
+        DType::F32 => &[0, 0, 0xc0, 0x7f],
+        DType::F64 => &[0, 0, 0, 0, 0, 0, 0xf8, 0x7f],
+        _ => return None,
+    })
+}
+
+/// Makes one output: `content`, cut or padded with the bytes of `tail` over and over. BYTES get all of it as their first
+/// element, and BOOL only the lowest bit of each byte, for other values are none.
 fn output_of(
     spec: &TensorSpec,
     bindings: &Bindings,
-    content: &[u8],
+    (content, tail): (&[u8], &[u8]),
     (rooms, place): (&dyn Rooms, usize),
 ) -> Result<Tensor, EngineError> {
     let shape: Shape = spec
@@ -141,7 +158,7 @@ fn output_of(
     }
     let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
     let mut memory = room_or_heap(rooms, place, length);
-    let padded = content.iter().copied().chain(std::iter::repeat(0));
+    let padded = content.iter().chain(tail.iter().cycle()).copied();
     for (target, byte) in memory.as_mut_slice().iter_mut().zip(padded) {
         *target = if spec.dtype == DType::Bool {
             byte & 1

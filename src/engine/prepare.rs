@@ -4,17 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::types::{
-    AlignedBytes, DType, Device, GraphEngine, ImageSpec, MockSpec, Passes, Shape, Signature,
-    Tensor, TensorError, TensorSpec, byte_count,
-};
+use crate::types::{Device, GraphEngine, ImageSpec, MockSpec, Passes, Signature};
 
 use super::builtin::DecodeImage;
 use super::cuda::presence;
 use super::graphs::graph_engine;
 use super::mock::MockPrepared;
 use super::torch::TorchScriptPrepared;
-use super::{EngineError, Prepared, Session};
+use super::{EngineError, Prepared};
 
 /// What a block runs.
 #[derive(Debug, Clone)]
@@ -69,38 +66,4 @@ pub fn prepare(
         BlockSource::DecodeImage(spec) => Arc::new(DecodeImage::new(spec)?),
         BlockSource::Mock(spec) => Arc::new(MockPrepared::new(spec.clone())),
     })
-}
-
-/// Runs a session once on zeros, so that the first request does not pay for lazy initialisation, and a block whose
-/// results contradict its signature is found out before traffic. Symbolic dimensions are 1.
-///
-/// An operator may refuse that size where it is a guess, as a convolution does an image smaller than its kernel, so then
-/// its failure is none of the block. A first dimension counts rows, of which one has to do.
-///
-/// Does nothing for a session that does not want it, or that takes BYTES, of which there is no zero.
-pub fn warm(session: &mut dyn Session, signature: &Signature) -> Result<(), EngineError> {
-    let inputs = &signature.inputs;
-    if !session.wants_warming() || inputs.iter().any(|spec| spec.dtype == DType::Bytes) {
-        return Ok(());
-    }
-    let zeros = inputs.iter().map(zeros).collect::<Result<Vec<_>, _>>()?;
-    let guessed = inputs
-        .iter()
-        .any(|spec| spec.shape.0.iter().skip(1).any(|dim| dim.fixed().is_none()));
-    match session.run(&zeros) {
-        Err(error @ EngineError::Operator { .. }) if guessed => {
-            tracing::debug!(%error, "warming on guessed sizes failed");
-            Ok(())
-        }
-        result => result.map(drop),
-    }
-}
-
-/// Returns zeros of a declared shape, symbolic sizes being 1.
-pub(super) fn zeros(spec: &TensorSpec) -> Result<Tensor, EngineError> {
-    let dims = spec.shape.0.iter();
-    let shape: Shape = dims.map(|dim| dim.fixed().unwrap_or(1)).collect();
-    let length = byte_count(spec.dtype, &shape).map_err(TensorError::from)?;
-    let memory = Arc::new(AlignedBytes::zeroed(length));
-    Ok(Tensor::new(spec.dtype, shape, memory)?)
 }

@@ -8,7 +8,7 @@ use super::draft::{Blocks, Draft};
 use super::place::Places;
 use super::{
     Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, digest,
-    graph, limits, order, place, wire,
+    graph, limits, order, place, proof, wire,
 };
 
 /// Ids of pipelines, steps and blocks are 16 bits wide on the wire.
@@ -37,6 +37,7 @@ pub fn compile_sound(
     let mut problems = Vec::new();
     check_names(spec, unsound, &mut problems);
     check_batches(spec, blocks, &mut problems);
+    proof::check(spec, blocks, &mut problems);
     let places = Places::of(spec);
     place::check(spec, &places, &unsound.hosts, &mut problems);
     let planned = plan_blocks(spec, blocks, &places);

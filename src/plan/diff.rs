@@ -9,7 +9,7 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use crate::graph::Digest;
-use crate::types::{BatchSpec, BlockSpec, LogSpec, RestartSpec, ServerSpec, SourceSpec};
+use crate::types::{BatchSpec, BlockSpec, LogSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec};
 
 use super::{Placement, Plan, PlannedBlock, PlannedPipeline};
 
@@ -260,6 +260,11 @@ fn compare_blocks(
                 backoff_min,
                 backoff_max,
             },
+        proof: ProofSpec {
+            warm,
+            finite,
+            golden,
+        },
         queue_max,
     } = &old.spec;
     let (spec, mut rebuilt, mut retuned) = (&new.spec, Vec::new(), Vec::new());
@@ -335,6 +340,10 @@ fn compare_blocks(
         backoff,
         milliseconds,
     );
+    let proof = &spec.proof;
+    compare(&mut retuned, "warm", [warm, &proof.warm], debug);
+    compare(&mut retuned, "finite", [*finite, proof.finite], shown);
+    compare(&mut retuned, "golden", [golden, &proof.golden], debug);
     compare(
         &mut retuned,
         "queue_max",

@@ -20,6 +20,7 @@ mod model;
 mod names;
 mod order;
 mod place;
+mod proof;
 mod route;
 mod site;
 mod wire;

@@ -15,6 +15,7 @@ mod nearest;
 mod order;
 mod passes;
 mod problem;
+mod proof;
 mod rooms;
 mod shape;
 mod signature;
@@ -33,6 +34,7 @@ pub use nearest::nearest;
 pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
+pub use proof::{GoldenCase, GoldenSpec, ProofSpec, Tolerance};
 pub use rooms::{Heap, Room, Rooms, room_or_heap};
 pub use shape::{
     Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,

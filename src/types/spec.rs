@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Encoding, Passes, PublicKey, Signature};
+use super::{Device, Encoding, Passes, ProofSpec, PublicKey, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,6 +85,7 @@ pub struct BlockSpec {
     pub instances: usize,
     pub batch: BatchSpec,
     pub restart: RestartSpec,
+    pub proof: ProofSpec,
     /// Envelopes one producer may have waiting at one instance (its credit window).
     pub queue_max: usize,
 }
@@ -201,6 +202,8 @@ pub enum MockFailure {
     Error { every: u64 },
     /// The run takes this much longer.
     Hang { every: u64, time: Duration },
+    /// Floating outputs of the run hold nothing but NaN.
+    NotANumber { every: u64 },
 }
 
 /// One pipeline.
@@ -265,6 +268,13 @@ impl HostSpec {
 impl BlockSpec {
     /// Name of the process that the user starts; no worker has it.
     pub const MAIN: &'static str = "main";
+
+    /// Returns the files that it is made from and compared with: of the model, and of golden cases.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let cases = self.proof.golden.iter().flat_map(|golden| &golden.cases);
+        let golden = cases.flat_map(|case| [case.inputs.as_path(), &case.outputs]);
+        self.source.path().into_iter().chain(golden)
+    }
 }
 
 impl SourceSpec {

@@ -90,7 +90,7 @@ fn onnx_tensor(file: &[u8]) -> Result<(), String> {
 
 fn npy(file: &[u8]) -> Result<(), String> {
     in_folder("array.npy", file, |path| {
-        let read = blockflow::cli::read_npy(path).map_err(|error| error.to_string());
+        let read = blockflow::engine::read_npy(path).map_err(|error| error.to_string());
         read.map(drop)
     })
 }

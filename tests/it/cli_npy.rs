@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use blockflow::cli::{NpyError, read_npy, write_npy};
+use blockflow::engine::{NpyError, read_npy, write_npy};
 use blockflow::types::{DType, Tensor};
 use proptest::prelude::*;
 

@@ -325,6 +325,48 @@ fn block_cases() -> Vec<Case> {
             &["blocks.a.restart.budget: is -1; expected a whole number from 0 to 1000"],
         ),
         block(
+            "warm = 3\n",
+            &[":3: blocks.a.warm: is 3; expected a list of tables such as"],
+        ),
+        block(
+            "warm = [3]\n",
+            &[":3: blocks.a.warm[0]: is 3; expected a table"],
+        ),
+        block(
+            "warm = [{ x = [4, 0] }, { y = [\"n\"] }, { z = 4 }]\n",
+            &[
+                ":3: blocks.a.warm[0].x: holds a size that is 0; expected a list of at most 32 sizes from 1",
+                ":3: blocks.a.warm[1].y: holds a size that is \"n\"; expected a list",
+                ":3: blocks.a.warm[2].z: is 4; expected a list of at most 32 sizes",
+            ],
+        ),
+        block(
+            "finite = 1\n",
+            &[":3: blocks.a.finite: is 1; expected true or false"],
+        ),
+        block(
+            "golden = \"x.npz\"\n",
+            &[":3: blocks.a.golden: is \"x.npz\"; expected a table"],
+        ),
+        block(
+            "golden = { tolerance.relative = 0.1 }\n",
+            &[":3: blocks.a.golden.cases: is missing; expected a list of files"],
+        ),
+        block(
+            "golden = { cases = [\"x.npz\", { inputs = \"x.npz\" }, 3] }\n",
+            &[
+                ":3: blocks.a.golden.cases[1].outputs: is missing; expected the path of an .npz or .npy file",
+                ":3: blocks.a.golden.cases[2]: is 3; expected a table",
+            ],
+        ),
+        block(
+            "golden = { cases = [\"x.npz\"], tolerance = { relative = -1, absolute = nan } }\n",
+            &[
+                ":3: blocks.a.golden.tolerance.absolute: is NaN; expected a number from 0 to 1000000000000",
+                ":3: blocks.a.golden.tolerance.relative: is -1; expected a number from 0",
+            ],
+        ),
+        block(
             "restart.window_s = 0\n",
             &["blocks.a.restart.window_s: is 0; expected seconds from 1 to 86400"],
         ),

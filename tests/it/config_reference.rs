@@ -148,6 +148,10 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
             "restart = { budget = 5, window_s = 60, backoff_min_ms = 100, backoff_max_ms = 10000 }",
             "restart.budget = 5\nrestart.window_s = 60\nrestart.backoff_min_ms = 100\n\
              restart.backoff_max_ms = 10000",
+        )
+        .replace(
+            "tolerance = { relative = 0.001, absolute = 0.00001 }",
+            "tolerance.relative = 0.001\ntolerance.absolute = 0.00001",
         );
     assert!(
         !flat.contains('{'),
@@ -159,6 +163,7 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
         let key = match section {
             "host" => format!("hosts.edge.{name}"),
             "block" => format!("blocks.a_segment.{name}"),
+            "golden" => format!("blocks.a_script.golden.{name}"),
             "image" => format!("blocks.a_step.image.{name}"),
             "mock" => format!("blocks.a_mock.mock.{name}"),
             "failure" => format!("blocks.a_failing_mock.mock.failure.{name}"),
@@ -181,6 +186,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
          [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
          [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
+         golden = {{ cases = [{{ inputs = 'x', outputs = 'y', ODD = 1 }}], ODD = 1, tolerance = {{ ODD = 1 }} }}\n\
          [blocks.b]\nmodel = 'b.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}\n\
          [blocks.c]\nstep = 'decode-image'\nODD = 1\nimage = {{ width = 1, height = 1, ODD = 1 }}\n\
          [blocks.d.mock]\ninputs = {tensors}\noutputs = {tensors}\nODD = 1\n\

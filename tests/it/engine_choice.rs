@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use blockflow::cli::{read_npy, write_npy};
-use blockflow::engine::graph_engine;
+use blockflow::engine::{graph_engine, read_npy, write_npy};
 use blockflow::graph::Graph;
 use blockflow::types::{GraphEngine, Passes, Tensor};
 

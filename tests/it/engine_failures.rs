@@ -172,7 +172,7 @@ fn head(signature: Signature, path: &str) -> Result<(), EngineError> {
     };
     let prepared = prepare(source, 1, Device::Cpu)?;
     let mut session = prepared.session()?;
-    warm(session.as_mut(), &signature)
+    warm(session.as_mut(), &signature).map(drop)
 }
 
 fn head_signature(outputs: &[(DType, &[Dim])]) -> Signature {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blockflow::cli::{read_npy, write_npy};
+use blockflow::engine::{read_npy, write_npy};
 use blockflow::graph::{Graph, WriteOptions};
 use blockflow::types::{DType, Tensor};
 

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use blockflow::cli::{read_npy, write_npy};
-use blockflow::engine::{BlockSource, prepare};
+use blockflow::engine::{BlockSource, prepare, read_npy, write_npy};
 use blockflow::types::{DType, Device, Tensor};
 use tempfile::TempDir;
 

@@ -94,6 +94,7 @@ mod processes;
 mod program_file;
 mod program_hostile;
 mod programs;
+mod proofs;
 mod reload_matrix;
 mod reloads;
 mod reloads_files;

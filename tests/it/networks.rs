@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blockflow::cli::read_npy;
+use blockflow::engine::read_npy;
 use blockflow::graph::{Graph, ValueOrigin};
 use blockflow::types::{GraphEngine, Passes, SourceSpec, Tensor};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
-use blockflow::types::{Epoch, HostSpec, LogFormat, SourceSpec, Spec};
+use blockflow::types::{Epoch, GoldenSpec, HostSpec, LogFormat, SourceSpec, Spec, Tolerance};
 use proptest::prelude::*;
 
 use crate::plan::{chain, graph, mock, signature, spec};
@@ -69,7 +69,7 @@ fn diff(from: Edit, to: Edit) -> Diff {
 type Edit = fn(&mut Spec);
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 19] = [
+const TUNES: [(Edit, &str); 22] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -109,6 +109,26 @@ const TUNES: [(Edit, &str); 19] = [
     (
         |spec| spec.blocks[0].restart.backoff_max = Duration::from_secs(1),
         "block first: retuned (restart.backoff_max_ms: 1 → 1000)",
+    ),
+    (
+        |spec| spec.blocks[0].proof.warm = vec![[("x".to_owned(), vec![2, 4])].into()],
+        "block first: retuned (warm: [] → [{\"x\": [2, 4]}])",
+    ),
+    (
+        |spec| spec.blocks[0].proof.finite = false,
+        "block first: retuned (finite: true → false)",
+    ),
+    (
+        |spec| {
+            spec.blocks[0].proof.golden = Some(GoldenSpec {
+                cases: Vec::new(),
+                tolerance: Tolerance {
+                    relative: 0.5,
+                    absolute: 0.0,
+                },
+            });
+        },
+        "block first: retuned (golden: None → Some(",
     ),
     (
         |spec| spec.blocks[0].queue_max = 4,

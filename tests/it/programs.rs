@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use blockflow::cli::{read_npy, write_npy};
+use blockflow::engine::{read_npy, write_npy};
 use blockflow::graph::{Graph, ValueOrigin};
 use blockflow::types::{DType, Dim, Passes, Tensor};
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use blockflow::config::load;
 use blockflow::types::{
-    DType, Dim, Encoding, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec,
-    Optimize, Pass, Passes, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
-    WireSpec,
+    DType, Dim, Encoding, GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec,
+    MockFailure, MockSpec, Optimize, Pass, Passes, ProofSpec, PublicKey, ShapeSpec, Signature,
+    SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
 };
 use proptest::prelude::*;
 
@@ -72,6 +72,7 @@ fn sources() -> impl Strategy<Value = SourceSpec> {
         any::<u64>().prop_map(|every| MockFailure::Panic { every }),
         any::<u64>().prop_map(|every| MockFailure::Error { every }),
         (any::<u64>(), durations()).prop_map(|(every, time)| MockFailure::Hang { every, time }),
+        any::<u64>().prop_map(|every| MockFailure::NotANumber { every }),
     ];
     let mock = (signatures(), durations(), prop::option::of(failure)).prop_map(
         |(signature, latency, failure)| {
@@ -85,9 +86,27 @@ fn sources() -> impl Strategy<Value = SourceSpec> {
     prop_oneof![graph, script, image, mock]
 }
 
+fn proofs() -> impl Strategy<Value = ProofSpec> {
+    let shape = prop::collection::vec(any::<usize>(), 0..3);
+    let shapes = prop::collection::btree_map(".{0,6}", shape, 0..3);
+    let path = ".{0,12}".prop_map(PathBuf::from);
+    let case = (path.clone(), path).prop_map(|(inputs, outputs)| GoldenCase { inputs, outputs });
+    let tolerance = (0.0..1e9_f32, 0.0..1e9_f32)
+        .prop_map(|(relative, absolute)| Tolerance { relative, absolute });
+    let golden = (prop::collection::vec(case, 0..3), tolerance)
+        .prop_map(|(cases, tolerance)| GoldenSpec { cases, tolerance });
+    let warm = prop::collection::vec(shapes, 0..3);
+    (warm, any::<bool>(), prop::option::of(golden)).prop_map(|(warm, finite, golden)| ProofSpec {
+        warm,
+        finite,
+        golden,
+    })
+}
+
 fn specs() -> impl Strategy<Value = Spec> {
     let text = prop::option::of(".{0,6}");
-    let blocks = prop::collection::vec((sources(), text.clone(), text.clone()), 0..4);
+    let block = (sources(), text.clone(), text.clone(), proofs());
+    let blocks = prop::collection::vec(block, 0..4);
     let keys = prop::collection::vec(any::<[u8; 32]>().prop_map(PublicKey), 0..3);
     let place = (any::<[u8; 16]>(), any::<bool>(), any::<u16>());
     let host = (".{0,6}", place, keys).prop_map(|(name, (address, six, port), keys)| HostSpec {
@@ -114,8 +133,9 @@ fn specs() -> impl Strategy<Value = Spec> {
             .map(|_| ("a", "x FP32 n => y FP32 n"))
             .collect();
         let (mut spec, _) = spec(&named, flows);
-        for (block, (source, host, process)) in spec.blocks.iter_mut().zip(blocks) {
+        for (block, (source, host, process, proof)) in spec.blocks.iter_mut().zip(blocks) {
             (block.source, block.host, block.process) = (source, host, process);
+            block.proof = proof;
         }
         spec.hosts = hosts;
         spec.pipelines[0].wire = wire;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use blockflow::cli::read_npy;
+use blockflow::engine::read_npy;
 use blockflow::graph::Graph;
 use blockflow::types::{DType, GraphEngine, Passes, Tensor};
 

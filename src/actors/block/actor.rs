@@ -74,6 +74,8 @@ pub(in crate::actors) struct BlockActor {
     links: Option<Links>,
     queue: Queue,
     state: State,
+    /// A session of it has given golden outputs.
+    proven: bool,
     run_time: Duration,
     metrics: Arc<BlockMetrics>,
     /// What this instance added to the gauge of waiting requests.
@@ -96,6 +98,7 @@ impl BlockActor {
             queue,
             links: None,
             state: State::Rebuilding,
+            proven: false,
             run_time: Duration::ZERO,
             queued: 0,
             moved: Moved::default(),
@@ -126,8 +129,10 @@ impl BlockActor {
 
     fn rebuild(&mut self) {
         let started = Instant::now();
-        match session::build(&self.config.prepared) {
+        let proof = &self.config.plan.blocks[self.config.block].spec.proof;
+        match session::build(&self.config.prepared, proof, !self.proven) {
             Ok(session) => {
+                self.proven = true;
                 self.state = State::Serving(session);
                 let BlockConfig {
                     block,

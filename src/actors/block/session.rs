@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::engine::{EngineError, Prepared, Session, warm};
-use crate::types::{Rooms, Signature, Tensor, panic_message};
+use crate::engine::{EngineError, Prepared, Session, prove, warm_up};
+use crate::types::{ProofSpec, Rooms, Signature, Tensor, panic_message};
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
@@ -30,11 +30,19 @@ fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError>
     }
 }
 
-/// Makes a session on this thread and runs it once, so that the first request finds it warm.
-pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, String> {
+/// Makes a session on this thread and runs it on every shape that is declared, so that the first request finds it warm.
+/// The `first` one of an instance also has to give golden outputs.
+pub(super) fn build(
+    prepared: &Arc<dyn Prepared>,
+    proof: &ProofSpec,
+    first: bool,
+) -> Result<Box<dyn Session>, String> {
     let built = fence(|| {
         let mut session = prepared.session()?;
-        warm(session.as_mut(), prepared.signature())?;
+        warm_up(session.as_mut(), prepared.signature(), proof)?;
+        if first {
+            prove(session.as_mut(), prepared.signature(), proof)?;
+        }
         Ok(session)
     });
     built.map_err(|error| match error {

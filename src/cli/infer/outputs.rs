@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::error::CliError;
-use crate::cli::{npy, output};
+use crate::cli::output;
+use crate::engine::write_npy;
 use crate::types::Tensor;
 
 use super::runner::OutputNames;
@@ -48,7 +49,7 @@ pub(super) fn write(
     let mut written = Vec::with_capacity(names.len());
     for ((name, file), tensor) in names.iter().zip(file_names(&names)).zip(tensors) {
         let file = folder.join(file);
-        npy::write_npy(&file, tensor)?;
+        write_npy(&file, tensor)?;
         written.push(Written {
             name: name.clone(),
             datatype: tensor.dtype().name(),

@@ -8,8 +8,8 @@ use crate::cli::error::CliError;
 use crate::cli::histogram::Histogram;
 use crate::cli::request::{self, OwnPipeline};
 use crate::cli::restart::let_threads_sleep;
-use crate::cli::{compose, npy, tensors};
-use crate::engine::{BlockSource, Session};
+use crate::cli::{compose, tensors};
+use crate::engine::{BlockSource, Session, read_npy};
 use crate::graph::Graph;
 use crate::types::{ModelFormat, Signature, Tensor};
 
@@ -165,7 +165,7 @@ fn open_torchscript(arguments: &InferArguments, path: &Path) -> Result<Opened, C
     let files = arguments.inputs.iter();
     let inputs = files
         .clone()
-        .map(|file| npy::read_npy(&file.path))
+        .map(|file| read_npy(&file.path))
         .collect::<Result<Vec<_>, _>>()?;
     let named: Vec<_> = files
         .map(|file| file.name.clone())

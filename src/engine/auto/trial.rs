@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::prepare::{warm, zeros};
-use crate::engine::{EngineError, Session};
+use crate::engine::proof::zeros;
+use crate::engine::{EngineError, Session, warm};
 use crate::types::{Signature, Tensor};
 
 /// Rounds of a trial at most, and those after which it may end early.

@@ -12,8 +12,8 @@ use blockflow::engine::Usage;
 use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
-    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, RestartSpec,
-    ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
+    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, ProofSpec,
+    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -62,6 +62,7 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
             backoff_min: Duration::from_millis(1),
             backoff_max: Duration::from_millis(2),
         },
+        proof: ProofSpec::default(),
         queue_max: 8,
     }
 }

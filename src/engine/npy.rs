@@ -14,7 +14,7 @@ use crate::types::{DType, Shape, Tensor, TensorError, byte_count};
 /// Bytes of the longest fixed part in front of the header's text: magic, version, length.
 const PREAMBLE_BYTES: usize = 12;
 
-/// A file that holds no usable array, or a tensor that fits no such file.
+/// A file that holds no usable array, or an archive of none, or a tensor that fits no such file.
 #[derive(Debug, thiserror::Error)]
 pub enum NpyError {
     #[error("cannot read {path}: {source}", path = path.display())]
@@ -46,6 +46,10 @@ pub enum NpyError {
     Tensor { path: PathBuf, source: TensorError },
     #[error("cannot write {path}: NumPy has no element type for {dtype}", path = path.display())]
     Unwritable { path: PathBuf, dtype: DType },
+    #[error("{path} is no usable .npz file: {cause}", path = path.display())]
+    Archive { path: PathBuf, cause: String },
+    #[error("{path} takes more than {bytes_max} bytes", path = path.display())]
+    TooLarge { path: PathBuf, bytes_max: u64 },
 }
 
 /// Reads an array; big-endian and Fortran-ordered ones are converted.
@@ -82,7 +86,8 @@ pub fn write_npy(path: &Path, tensor: &Tensor) -> Result<(), NpyError> {
     })
 }
 
-fn decode(path: &Path, file: &[u8]) -> Result<Tensor, NpyError> {
+/// Reads an array from the bytes of a file, which errors name by `path`.
+pub(super) fn decode(path: &Path, file: &[u8]) -> Result<Tensor, NpyError> {
     let header_error = |cause: String| NpyError::Header {
         path: path.to_owned(),
         cause,
