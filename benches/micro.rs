@@ -201,6 +201,7 @@ fn idle_pipeline() -> Spec {
         source: SourceSpec::Mock(MockSpec {
             signature,
             latency: Duration::ZERO,
+            weight_bytes: 0,
             failure: None,
         }),
         host: None,

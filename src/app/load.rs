@@ -6,11 +6,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::engine::{BlockSource, builtin, graph_engine};
+use crate::engine::{BlockSource, builtin, check_device, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
 use crate::plan::{Plan, PlannedBlock, compile_sound};
 use crate::telemetry::check_filter;
-use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
+use crate::types::{BlockSpec, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
 /// A configuration that passed every static check, with the models it names read and cut.
 #[derive(Debug)]
@@ -44,11 +44,11 @@ impl Loaded {
         let mut graphs = Vec::new();
         let mut signatures = Vec::new();
         for block in &spec.blocks {
-            if block.device != Device::Cpu {
+            if check_device(block.device).is_err() {
                 problems.push(Problem::new(
                     format!("blocks.{}.device", block.name),
                     format!("is \"{}\"", block.device),
-                    "this version runs blocks on \"cpu\" only",
+                    "this version runs blocks on \"cpu\" and \"sim:N\" only",
                 ));
             }
             let (graph, signature) = match examine(block, &mut files) {

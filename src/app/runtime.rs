@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::actors::{
     Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
 };
-use crate::engine::{EngineError, Prepared, Store, Usage, prepare};
+use crate::engine::{EngineError, Prepared, Seat, Store, Usage, prepare_for, set_devices};
 use crate::graph::Digest;
 use crate::plan::{Placement, Plan, PlannedBlock, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
@@ -109,6 +109,7 @@ impl Runtime {
             process: Placement::MAIN.to_owned(),
             directory: PathBuf::new(),
         };
+        set_devices(&loaded.plan.devices);
         let party = party_of(&loaded.plan);
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
@@ -148,6 +149,7 @@ impl Runtime {
         site: Site,
         key_file: Option<&Path>,
     ) -> Result<Self, StartError> {
+        set_devices(&loaded.plan.devices);
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
         let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
@@ -307,7 +309,12 @@ fn prepare_all(
         if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
             return Ok(Some(prepared.clone()));
         }
-        let prepared = prepare(loaded.source(index), spec.threads, spec.device);
+        let seat = Seat {
+            block: &spec.name,
+            device: spec.device,
+            rows_max: spec.batch.rows_max,
+        };
+        let prepared = prepare_for(loaded.source(index), spec.threads, seat);
         prepared.map(Some).map_err(|cause| StartError::Prepare {
             block: spec.name.clone(),
             cause,
@@ -332,7 +339,9 @@ fn identity(spec: &BlockSpec, content: Digest) -> Digest {
         SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
         SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
     };
-    let parts = (content.bytes(), how, spec.threads, spec.device);
+    // Its memory, faults and counts bear its name.
+    let seat = (&spec.name, spec.device, spec.batch.rows_max);
+    let parts = (content.bytes(), how, spec.threads, seat);
     let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
     Digest::of("prepared", &text)
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::types::{Device, SignatureError, TensorError};
 
+use super::OutOfMemory;
+
 /// Failure of an engine. [`EngineError::is_callers`] tells a bad request from a fault of the block.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -33,6 +35,14 @@ pub enum EngineError {
     },
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
+    /// The device has too little memory left. What the call took of it is free again.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    /// The device fails in every call, until the process is another one.
+    #[error(
+        "device {device} is lost, and nothing runs there until this process is started again: {cause}"
+    )]
+    DeviceLost { device: Device, cause: String },
     #[error("engine {engine} is not available: {cause}")]
     NoEngine { engine: &'static str, cause: String },
     #[error("{0}")]
@@ -53,10 +63,13 @@ impl EngineError {
             | Self::Tensor(_)
             | Self::Operator { .. }
             | Self::Run(_)
-            | Self::Output { .. } => true,
-            Self::Load { .. } | Self::Device { .. } | Self::NoEngine { .. } | Self::Fault(_) => {
-                false
-            }
+            | Self::Output { .. }
+            | Self::OutOfMemory(_) => true,
+            Self::Load { .. }
+            | Self::Device { .. }
+            | Self::DeviceLost { .. }
+            | Self::NoEngine { .. }
+            | Self::Fault(_) => false,
         }
     }
 

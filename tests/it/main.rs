@@ -85,6 +85,7 @@ mod plan;
 mod plan_addresses;
 mod plan_diff;
 mod plan_digest;
+mod plan_fit;
 mod plan_random;
 mod plan_routes;
 mod plan_wire;
@@ -103,6 +104,8 @@ mod serve_malformed;
 mod serve_protocol;
 mod serve_roundtrip;
 mod serve_support;
+
+mod sim;
 mod spec_json;
 mod support;
 mod telemetry;

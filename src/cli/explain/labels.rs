@@ -114,6 +114,7 @@ pub(super) fn source(source: &SourceSpec) -> String {
                 None => String::new(),
                 Some(MockFailure::Panic { every }) => format!(", panics every {every} runs"),
                 Some(MockFailure::Error { every }) => format!(", fails every {every} runs"),
+                Some(MockFailure::Leak { every }) => format!(", leaks every {every} runs"),
                 Some(MockFailure::Hang { every, time }) => {
                     format!(", hangs {} every {every} runs", duration(time))
                 }

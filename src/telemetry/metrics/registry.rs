@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::types::FailureKind;
 
+use super::devices::{self, DeviceMetrics};
 use super::text::Page;
 use super::{Counter, Gauge, Histogram};
 
@@ -66,13 +67,6 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
-}
-
-/// Counts of one device.
-#[derive(Debug, Default)]
-pub struct DeviceMetrics {
-    /// Bytes of the weights of all blocks, those that several use counted once.
-    pub weight_bytes: Gauge,
 }
 
 /// Counts of one pipeline.
@@ -240,7 +234,7 @@ impl Registry {
         let mut page = Page::default();
         self.render_pipelines(&mut page);
         self.render_blocks(&mut page);
-        self.render_devices(&mut page);
+        devices::render(&mut page, &self.devices());
         self.render_processes(&mut page);
         self.render_edges(&mut page);
         self.render_links(&mut page);
@@ -377,15 +371,6 @@ impl Registry {
         );
         for (block, metrics) in blocks.iter() {
             page.histogram(("block", block), &metrics.run_time);
-        }
-    }
-
-    fn render_devices(&self, page: &mut Page) {
-        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
-        let help = "Bytes of weights held, shared ones counted once.";
-        page.family("blockflow_device_weight_bytes", "gauge", help);
-        for (device, metrics) in devices.iter() {
-            page.sample(&[("device", device)], metrics.weight_bytes.get());
         }
     }
 
