@@ -234,6 +234,7 @@ fn idle_pipeline() -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {

@@ -1,8 +1,10 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
 mod epoch;
+mod hold;
 mod keys;
 mod load;
+mod memory;
 mod reload;
 mod runtime;
 mod serve;

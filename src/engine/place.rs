@@ -46,8 +46,16 @@ struct Placed {
     /// A simulated one.
     sim: Option<Arc<SimDevice>>,
     workspace_bytes: u64,
-    lease: Arc<Lease>,
+    uses: Arc<Uses>,
     took: Duration,
+}
+
+/// What is told of a block for as long as it or a session of it lives.
+#[derive(Debug)]
+struct Uses {
+    lease: Arc<Lease>,
+    metrics: Arc<BlockMetrics>,
+    weight_bytes: i64,
 }
 
 #[derive(Debug)]
@@ -59,8 +67,7 @@ struct PlacedSession {
     workspace_bytes: u64,
     /// What inputs and outputs of a run take, as declared.
     _workspace: Option<Charge>,
-    lease: Arc<Lease>,
-    metrics: Arc<BlockMetrics>,
+    uses: Arc<Uses>,
 }
 
 /// Makes a block on the host.
@@ -116,6 +123,11 @@ pub fn workspace_bytes(signature: &Signature, rows: usize) -> u64 {
 }
 
 impl Staged {
+    /// Returns the name of the block.
+    pub fn block(&self) -> &str {
+        &self.block
+    }
+
     /// Returns what it holds.
     pub fn held(&self) -> Held {
         self.inner.held()
@@ -140,8 +152,8 @@ impl Staged {
             sim.transfer(bytes);
         }
         ledger.check()?;
-        let lease = ledger.lease(&block, inner.weight_bytes() as u64);
-        inner.settle(&lease);
+        let uses = Arc::new(Uses::new(&block, &ledger, inner.weight_bytes() as u64));
+        inner.settle(&uses.lease);
         let workspace_bytes = match &sim {
             Some(_) => workspace_bytes(inner.signature(), rows_max),
             None => 0,
@@ -153,7 +165,7 @@ impl Staged {
             at: Mutex::new(device),
             sim,
             workspace_bytes,
-            lease,
+            uses,
             took: took + started.elapsed(),
         }))
     }
@@ -186,7 +198,7 @@ impl Prepared for Placed {
     }
 
     fn tenant(&self) -> Option<u64> {
-        Some(self.lease.id())
+        Some(self.uses.lease.id())
     }
 
     fn load_time(&self) -> Duration {
@@ -194,26 +206,48 @@ impl Prepared for Placed {
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
-        let Self {
-            sim, lease, block, ..
-        } = self;
+        let Self { sim, uses, .. } = self;
         let workspace = match sim {
             Some(sim) => {
                 sim.check()?;
-                Some(lease.workspace_within(self.workspace_bytes)?)
+                Some(uses.lease.workspace_within(self.workspace_bytes)?)
             }
             None => None,
         };
         Ok(Box::new(PlacedSession {
             inner: self.inner.session()?,
-            block: block.clone(),
+            block: self.block.clone(),
             device: self.device,
             sim: sim.clone(),
             workspace_bytes: self.workspace_bytes,
             _workspace: workspace,
-            lease: lease.clone(),
-            metrics: metrics::block(block),
+            uses: uses.clone(),
         }))
+    }
+}
+
+impl Uses {
+    /// `weights` are the bytes of the weights that the block uses. One without a name is told of to nobody.
+    fn new(block: &str, ledger: &Arc<Ledger>, weights: u64) -> Self {
+        let metrics = match block {
+            "" => Arc::default(),
+            named => metrics::block(named),
+        };
+        let weight_bytes = i64::try_from(weights).unwrap_or(i64::MAX);
+        // Added and not set: blocks of another configuration, or in another process, may bear the name.
+        metrics.weight_bytes.add(weight_bytes);
+        Self {
+            lease: ledger.lease(block, weights),
+            metrics,
+            weight_bytes,
+        }
+    }
+}
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        self.metrics.weight_bytes.sub(self.weight_bytes);
+        self.lease.forget_weights();
     }
 }
 
@@ -230,15 +264,15 @@ impl PlacedSession {
         // Beyond what is declared, as where sizes are the request's to choose.
         let beyond = taken.saturating_sub(self.workspace_bytes);
         let _inputs = self.more(beyond)?;
-        let inputs = bring(inputs, self.device, &self.metrics);
+        let inputs = bring(inputs, self.device, &self.uses.metrics);
         let outputs = self.inner.run_in(&inputs, &Heap)?;
         let all = taken.saturating_add(bytes_of(&outputs));
         let _outputs = self.more(all.saturating_sub(self.workspace_bytes) - beyond)?;
-        leave(outputs, self.device, rooms, &self.metrics)
+        leave(outputs, self.device, rooms, &self.uses.metrics)
     }
 
     fn more(&self, bytes: u64) -> Result<Option<Charge>, EngineError> {
-        let charge = (bytes > 0).then(|| self.lease.workspace_within(bytes));
+        let charge = (bytes > 0).then(|| self.uses.lease.workspace_within(bytes));
         Ok(charge.transpose()?)
     }
 }
@@ -251,7 +285,7 @@ impl Session for PlacedSession {
         if inputs.iter().all(|tensor| tensor.device() == self.device) {
             return self.inner.run_in(inputs, rooms);
         }
-        let inputs = bring(inputs, self.device, &self.metrics);
+        let inputs = bring(inputs, self.device, &self.uses.metrics);
         self.inner.run_in(&inputs, rooms)
     }
 

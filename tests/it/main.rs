@@ -97,6 +97,7 @@ mod reloads;
 mod reloads_files;
 mod requests;
 mod restarts;
+mod room;
 mod sequences;
 mod serve_disconnect;
 mod serve_limits;

@@ -70,8 +70,7 @@ pub fn set_devices(specs: &[DeviceSpec]) {
     for spec in specs {
         Ledger::of(spec.device);
     }
-    let ledgers: Vec<_> = lock(&LEDGERS).values().cloned().collect();
-    for ledger in ledgers {
+    for ledger in Ledger::all() {
         let said = specs.iter().find(|spec| spec.device == ledger.device);
         ledger.set_limit(said.and_then(|spec| spec.memory_bytes));
     }
@@ -89,6 +88,15 @@ impl Ledger {
             })
         };
         lock(&LEDGERS).entry(device).or_insert_with(make).clone()
+    }
+
+    /// Returns the ledgers of all devices that something was asked of.
+    pub fn all() -> Vec<Arc<Self>> {
+        lock(&LEDGERS).values().cloned().collect()
+    }
+
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// Returns what is held at this moment.
@@ -168,6 +176,12 @@ impl Ledger {
 
     pub(super) fn end_lease(&self, id: u64) {
         self.state().tenants.remove(&id);
+    }
+
+    pub(super) fn forget_weights(&self, id: u64) {
+        if let Some(tenant) = self.state().tenants.get_mut(&id) {
+            tenant.weights = 0;
+        }
     }
 
     /// Notes what a tenant has more, or less, of its own.

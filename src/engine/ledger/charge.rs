@@ -55,6 +55,11 @@ impl Lease {
         self.own(self.ledger.charge(MemoryKind::Workspace, bytes))
     }
 
+    /// The block uses no weights any more.
+    pub(in crate::engine) fn forget_weights(&self) {
+        self.ledger.forget_weights(self.id);
+    }
+
     fn own(self: &Arc<Self>, mut charge: Charge) -> Charge {
         let bytes = charge.bytes;
         self.ledger

@@ -67,6 +67,12 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
+    /// Reloads after which what was served before had to be loaded again.
+    pub rolled_back: Counter,
+    /// Requests that waited while configurations changed places.
+    pub held: Counter,
+    /// Microseconds of the last such wait.
+    pause_us: Gauge,
 }
 
 /// Counts of one pipeline.
@@ -172,6 +178,14 @@ impl BlockMetrics {
     }
 }
 
+impl LifecycleMetrics {
+    /// Takes down how long requests had to wait.
+    pub fn paused(&self, pause: Duration) {
+        self.pause_us
+            .set(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
+    }
+}
+
 impl PipelineMetrics {
     /// Counts a request that got its result.
     pub fn succeeded(&self, latency: Duration) {
@@ -247,6 +261,9 @@ impl Registry {
             epoch,
             applied,
             rejected,
+            rolled_back,
+            held,
+            pause_us,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -261,6 +278,14 @@ impl Registry {
         );
         page.sample(&[("outcome", "applied")], applied.get());
         page.sample(&[("outcome", "rejected")], rejected.get());
+        page.sample(&[("outcome", "rolled_back")], rolled_back.get());
+        let help = "How long requests waited in the last reload that had them wait.";
+        page.family("blockflow_reload_pause_seconds", "gauge", help);
+        let pause = u64::try_from(pause_us.get()).unwrap_or_default();
+        page.sample(&[], Duration::from_micros(pause).as_secs_f64());
+        let help = "Requests that waited in reloads.";
+        page.family("blockflow_requests_held_total", "counter", help);
+        page.sample(&[], held.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {
