@@ -230,6 +230,7 @@ fn idle_pipeline() -> Spec {
         source: SourceSpec::Mock(MockSpec {
             signature,
             latency: Duration::ZERO,
+            weight_bytes: 0,
             failure: None,
         }),
         host: None,
@@ -263,6 +264,7 @@ fn idle_pipeline() -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {

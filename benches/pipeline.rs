@@ -128,6 +128,7 @@ fn split_spec(model: &Path, apart: bool) -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![PipelineSpec {

@@ -186,7 +186,8 @@ impl Node {
         self.end(drain)
     }
 
-    fn end(&mut self, drain: Duration) -> StopReport {
+    /// As [`Node::stop`]; nothing is left to be ended twice.
+    pub fn end(&mut self, drain: Duration) -> StopReport {
         let Some(thread) = self.thread.take() else {
             return StopReport::default();
         };

@@ -3,12 +3,14 @@
 //! Whoever begins a request takes the [`Serving`] of now and keeps it until it has its answer. An epoch that was replaced is over
 //! once nobody has its [`Serving`] any more; nobody can take it again.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
 
+use super::hold::Hold;
 use super::reload::{Outcome, Reloads, Trigger};
 use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 use crate::serve::{Backend, Front};
@@ -18,6 +20,8 @@ use crate::types::{Failure, FailureKind};
 #[derive(Debug)]
 pub(super) struct Serving {
     pub gateway: Gateway,
+    /// Where requests wait while epochs change places.
+    pub hold: Hold,
 }
 
 /// Finds the epoch of now. Cheap to clone.
@@ -27,11 +31,23 @@ pub(super) struct Epochs {
     reloads: Reloads,
 }
 
-/// A request in flight, and the epoch that it keeps.
+/// A request in flight.
 #[derive(Debug)]
-pub(super) struct Admitted {
-    ticket: Ticket,
-    _serving: Arc<Serving>,
+pub(super) struct Admitted(Flight);
+
+enum Flight {
+    /// With the epoch that it keeps.
+    Begun(Ticket, #[expect(dead_code, reason = "kept")] Arc<Serving>),
+    Waiting(Waiting),
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<InferReply, Failure>>>>;
+
+impl Admitted {
+    /// Returns a request that waits for an epoch to begin in.
+    pub(super) fn waiting(waiting: Waiting) -> Self {
+        Self(Flight::Waiting(waiting))
+    }
 }
 
 impl Epochs {
@@ -51,7 +67,16 @@ impl Epochs {
                     // Nobody can replace it any more.
                     return gateway.closed().await;
                 },
-                failure = gateway.closed() => return failure,
+                failure = gateway.closed() => {
+                    let hold = now.borrow().hold.clone();
+                    if !hold.is_held() {
+                        return failure;
+                    }
+                    // It ends because another comes, which is there once nobody has to wait for it any more.
+                    if let Some(failure) = hold.ended().await {
+                        return failure;
+                    }
+                }
             }
         }
     }
@@ -69,7 +94,7 @@ impl Front for Epochs {
         async move {
             match reloads.wait(Trigger::Request).await {
                 Outcome::Applied | Outcome::Unchanged => Ok(()),
-                Outcome::Rejected { reasons } => {
+                Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
                     Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
                 }
                 Outcome::Stopping => {
@@ -89,13 +114,31 @@ impl Backend for Arc<Serving> {
     }
 
     fn state(&self, pipeline: usize) -> PipelineState {
+        // Whoever asks may send requests, which wait.
+        if self.hold.is_held() && pipeline < self.pipelines().len() {
+            return PipelineState::Ready;
+        }
         self.gateway.state(pipeline)
     }
 
     fn submit(&self, request: InferRequest) -> Result<Admitted, Failure> {
-        Ok(Admitted {
-            ticket: self.gateway.submit(request)?,
-            _serving: self.clone(),
+        let submit = |request| {
+            let ticket = self.gateway.submit(request)?;
+            Ok(Admitted(Flight::Begun(ticket, self.clone())))
+        };
+        match self.pipelines().get(request.pipeline) {
+            Some(pipeline) => self.hold.submit(request, pipeline, submit),
+            // Which is refused.
+            None => submit(request),
+        }
+    }
+}
+
+impl fmt::Debug for Flight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Begun(..) => "Begun",
+            Self::Waiting(_) => "Waiting",
         })
     }
 }
@@ -104,6 +147,9 @@ impl Future for Admitted {
     type Output = Result<InferReply, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.ticket).poll(ctx)
+        match &mut self.0 {
+            Flight::Begun(ticket, _) => Pin::new(ticket).poll(ctx),
+            Flight::Waiting(waiting) => waiting.as_mut().poll(ctx),
+        }
     }
 }

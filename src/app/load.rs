@@ -6,13 +6,13 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::engine::{BlockSource, builtin, graph_engine};
+use crate::engine::{BlockSource, Held, builtin, check_device, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Plan, PlannedBlock, compile_sound};
+use crate::plan::{Placement, Plan, PlannedBlock, compile_sound};
 use crate::telemetry::check_filter;
-use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
+use crate::types::{BlockSpec, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
-use super::golden;
+use super::{golden, memory};
 
 /// A configuration that passed every static check, with the models it names read and cut.
 #[derive(Debug)]
@@ -46,11 +46,11 @@ impl Loaded {
         let mut graphs = Vec::new();
         let mut signatures = Vec::new();
         for block in &spec.blocks {
-            if block.device != Device::Cpu {
+            if check_device(block.device).is_err() {
                 problems.push(Problem::new(
                     format!("blocks.{}.device", block.name),
                     format!("is \"{}\"", block.device),
-                    "this version runs blocks on \"cpu\" only",
+                    "this version runs blocks on \"cpu\" and \"sim:N\" only",
                 ));
             }
             let (graph, signature) = match examine(block, &mut files) {
@@ -92,6 +92,28 @@ impl Loaded {
     pub(super) fn content(&self, block: usize) -> Digest {
         let planned = &self.plan.blocks[block];
         *self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
+    }
+
+    /// Returns what was loaded before, with the digests of then. Blocks have models only if they were `read` again; the others
+    /// must be known.
+    pub(super) fn known(plan: Plan, spec: Spec, contents: &[Digest], read: Option<Self>) -> Self {
+        let none = || spec.blocks.iter().map(|_| None).collect();
+        Self {
+            graphs: read.map_or_else(none, |read| read.graphs),
+            contents: contents
+                .iter()
+                .map(|content| OnceLock::from(*content))
+                .collect(),
+            plan,
+            spec,
+        }
+    }
+
+    /// Returns what a block is going to hold, as far as its model tells.
+    pub(super) fn estimate(&self, block: usize) -> Held {
+        let planned = &self.plan.blocks[block];
+        let shares = planned.placement.process == Placement::MAIN;
+        memory::estimate(planned, self.graphs[block].as_ref(), shares)
     }
 
     /// Returns the files of the models and of golden cases.

@@ -2,8 +2,10 @@
 
 mod epoch;
 mod golden;
+mod hold;
 mod keys;
 mod load;
+mod memory;
 mod reload;
 mod runtime;
 mod serve;

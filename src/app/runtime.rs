@@ -11,15 +11,16 @@ use tempfile::TempDir;
 use crate::actors::{
     Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
 };
-use crate::engine::{EngineError, Prepared, Store, Usage, prepare};
+use crate::engine::{EngineError, Held, Prepared, Seat, Store, Usage, prepare_for, set_devices};
 use crate::graph::Digest;
-use crate::plan::{Placement, Plan, PlannedBlock, Side, Site};
+use crate::plan::{Misfit, Need, Placement, Plan, PlannedBlock, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
 use crate::telemetry::{Event, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
-use crate::types::{BlockSpec, Device, Epoch, HostSpec, LogSpec, SourceSpec};
+use crate::types::{BlockSpec, Device, DeviceSpec, Epoch, HostSpec, SourceSpec, Spec};
 
 use super::keys::{KeyError, Locks};
+use super::memory::{self, Tenants, needs};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
 
@@ -31,6 +32,8 @@ pub struct Runtime {
     keys: Keys,
     configured: Box<Configured>,
     known: Known,
+    /// The blocks of this process that have memory.
+    tenants: Tenants,
     /// Of the sockets between the processes of this host; goes with the runtime.
     _sockets: Option<TempDir>,
 }
@@ -42,7 +45,9 @@ pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
 #[derive(Debug)]
 struct Configured {
     plan: Plan,
-    log: LogSpec,
+    spec: Spec,
+    /// What blocks of workers hold, as far as their models tell; by block.
+    estimates: Vec<Held>,
     /// By block; none where nobody is going to ask.
     contents: Vec<Digest>,
     files: Vec<PathBuf>,
@@ -72,6 +77,8 @@ pub struct Part {
 pub enum StartError {
     #[error("block {block:?} could not be prepared: {cause}")]
     Prepare { block: String, cause: EngineError },
+    #[error("{}", misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoRoom { misfits: Vec<Misfit> },
     #[error("no folder for sockets could be made: {0}")]
     Sockets(io::Error),
     #[error("there is no host {seen:?}, expected one of: {known}", known = known.join(", "))]
@@ -104,11 +111,15 @@ impl Runtime {
             worker,
         } = part;
         let host = known_host(&loaded.plan, host)?;
+        if known.is_none_or(Known::is_empty) {
+            memory::check_room(&loaded).map_err(|misfits| StartError::NoRoom { misfits })?;
+        }
         let mut site = Site {
             host,
             process: Placement::MAIN.to_owned(),
             directory: PathBuf::new(),
         };
+        set_devices(&loaded.plan.devices);
         let party = party_of(&loaded.plan);
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
@@ -148,6 +159,7 @@ impl Runtime {
         site: Site,
         key_file: Option<&Path>,
     ) -> Result<Self, StartError> {
+        set_devices(&loaded.plan.devices);
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
         let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
@@ -164,7 +176,8 @@ impl Runtime {
     ) -> Result<Self, StartError> {
         let configured = Configured {
             plan: loaded.plan.clone(),
-            log: loaded.spec.log.clone(),
+            spec: loaded.spec.clone(),
+            estimates: estimates(&loaded),
             contents,
             files: loaded.files(),
             has_hosts: !loaded.spec.hosts.is_empty(),
@@ -185,7 +198,7 @@ impl Runtime {
         if has_gateway {
             tell_routes(&configured.plan);
         }
-        let devices = count_weights(&configured.plan, &blocks);
+        let (devices, tenants) = placed(&configured.plan, &blocks);
         // Now that every session is there: some hold weights of their own.
         let usage = |device| (device, Store::of(device).usage());
         let weights: BTreeMap<_, _> = devices.into_iter().map(usage).collect();
@@ -207,6 +220,7 @@ impl Runtime {
             weights,
             configured: Box::new(configured),
             known,
+            tenants,
             _sockets: sockets,
         })
     }
@@ -252,15 +266,56 @@ impl Runtime {
     pub(super) fn side(&self) -> Side<'_> {
         let Configured {
             plan,
-            log,
+            spec,
             contents,
             ..
         } = &*self.configured;
         Side {
             plan,
-            log,
+            log: &spec.log,
             contents,
         }
+    }
+
+    /// Returns what it was started from, with the digests of its blocks.
+    pub(super) fn configuration(&self) -> (Plan, Spec, Vec<Digest>) {
+        let Configured {
+            plan,
+            spec,
+            contents,
+            ..
+        } = &*self.configured;
+        (plan.clone(), spec.clone(), contents.clone())
+    }
+
+    /// Returns what is said of devices.
+    pub(super) fn devices(&self) -> &[DeviceSpec] {
+        &self.configured.plan.devices
+    }
+
+    /// Returns the blocks of this process that have memory.
+    pub(super) fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// Returns what its blocks need of devices.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let Configured {
+            plan,
+            contents,
+            estimates,
+            ..
+        } = &*self.configured;
+        needs(plan, contents, &self.known, |block| {
+            estimates[block].clone()
+        })
+    }
+
+    /// Ends every actor, and lets go of all that blocks hold. What is left of requests is answered with a refusal.
+    pub(super) fn end(&mut self) -> StopReport {
+        self.known.clear();
+        self.tenants.clear();
+        self.node.end(Duration::ZERO)
     }
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
@@ -307,7 +362,12 @@ fn prepare_all(
         if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
             return Ok(Some(prepared.clone()));
         }
-        let prepared = prepare(loaded.source(index), spec.threads, spec.device);
+        let seat = Seat {
+            block: &spec.name,
+            device: spec.device,
+            rows_max: spec.batch.rows_max,
+        };
+        let prepared = prepare_for(loaded.source(index), spec.threads, seat);
         prepared.map(Some).map_err(|cause| StartError::Prepare {
             block: spec.name.clone(),
             cause,
@@ -327,25 +387,44 @@ fn known_now(configured: &Configured, prepared: &[Option<Arc<dyn Prepared>>]) ->
 }
 
 /// Returns the digest of all that what a block is prepared into depends on.
-fn identity(spec: &BlockSpec, content: Digest) -> Digest {
+pub(super) fn identity(spec: &BlockSpec, content: Digest) -> Digest {
     let how = match &spec.source {
         SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
         SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
     };
-    let parts = (content.bytes(), how, spec.threads, spec.device);
+    // Its memory, faults and counts bear its name.
+    let seat = (&spec.name, spec.device, spec.batch.rows_max);
+    let parts = (content.bytes(), how, spec.threads, seat);
     let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
     Digest::of("prepared", &text)
 }
 
-/// Tells metrics what each block uses. Returns the devices.
-fn count_weights(plan: &Plan, prepared: &[Option<Arc<dyn Prepared>>]) -> Vec<Device> {
+/// Returns the devices that blocks of this process are on, and by which numbers the ledgers there know them.
+fn placed(plan: &Plan, prepared: &[Option<Arc<dyn Prepared>>]) -> (Vec<Device>, Tenants) {
     let blocks = plan.blocks.iter().zip(prepared);
-    let count = |(block, prepared): (&PlannedBlock, &Option<Arc<dyn Prepared>>)| {
-        let bytes = i64::try_from(prepared.as_ref()?.weight_bytes()).unwrap_or(i64::MAX);
-        metrics::block(&block.spec.name).weight_bytes.set(bytes);
-        Some(block.spec.device)
+    let place = |(block, prepared): (&PlannedBlock, &Option<Arc<dyn Prepared>>)| {
+        Some((block.spec.device, prepared.as_ref()?.tenant()))
     };
-    blocks.filter_map(count).collect()
+    let places: Vec<_> = blocks.filter_map(place).collect();
+    let devices = places.iter().map(|(device, _)| *device).collect();
+    let tenants = places
+        .into_iter()
+        .filter_map(|(device, tenant)| Some((device, tenant?)));
+    (devices, tenants.collect())
+}
+
+/// Those of the main process are known exactly.
+fn estimates(loaded: &Loaded) -> Vec<Held> {
+    let blocks = loaded.plan.blocks.iter().enumerate();
+    let estimate = |(index, block): (usize, &PlannedBlock)| {
+        let main = block.placement.process == Placement::MAIN;
+        if main {
+            Held::default()
+        } else {
+            loaded.estimate(index)
+        }
+    };
+    blocks.map(estimate).collect()
 }
 
 /// Tells metrics how every edge goes.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use clap::Args;
 
 use crate::app::{self, Announcement, Part};
-use crate::engine::Usage;
+use crate::engine::{Ledger, Memory, Usage};
 use crate::plan::Plan;
 use crate::telemetry;
 use crate::types::Device;
@@ -72,7 +72,11 @@ pub(super) fn execute(
             };
             // A closed stdout must not stop a server.
             let weights: String = announcement.weights.iter().map(weights_line).collect();
-            let _ = output::print(&format!("{first}{served}{weights}"));
+            let devices = announcement.weights.keys();
+            let memory: String = devices
+                .map(|device| memory_line(*device, Ledger::of(*device).memory()))
+                .collect();
+            let _ = output::print(&format!("{first}{served}{weights}{memory}"));
         },
     )?;
     if report.stragglers.is_empty() {
@@ -113,9 +117,47 @@ fn weights_line((device, usage): (&Device, &Usage)) -> String {
     }
 }
 
+/// Says what is held of a device, where it is bounded or sessions hold some.
+fn memory_line(device: Device, memory: Memory) -> String {
+    let held = quantity::bytes(memory.held());
+    let workspace = match memory.workspace {
+        0 => String::new(),
+        bytes => format!(", {} of it for sessions", quantity::bytes(bytes)),
+    };
+    match memory.limit {
+        Some(limit) => {
+            let limit = quantity::bytes(limit);
+            format!("memory of {device}: {held} of {limit}{workspace}\n")
+        }
+        None if memory.workspace > 0 => format!("memory of {device}: {held}{workspace}\n"),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_told_where_it_is_bounded_or_more_than_weights() {
+        let line = |weights, workspace, limit| {
+            let memory = Memory {
+                weights,
+                workspace,
+                limit,
+            };
+            memory_line(Device::Sim(0), memory)
+        };
+        assert_eq!(line(5, 0, None), "");
+        assert_eq!(
+            line(5_000_000, 1_000_000, None),
+            "memory of sim:0: 6.00 MB, 1.00 MB of it for sessions\n"
+        );
+        assert_eq!(
+            line(5_000_000, 0, Some(64_000_000)),
+            "memory of sim:0: 5.00 MB of 64.0 MB\n"
+        );
+    }
 
     #[test]
     fn weights_are_told_where_there_are_any() {

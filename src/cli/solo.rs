@@ -59,6 +59,7 @@ pub(super) fn spec(blocks: Vec<BlockSpec>, pipeline: PipelineSpec) -> Spec {
             filter: String::new(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![pipeline],

@@ -17,7 +17,7 @@ const PREFIX: &str = "BLOCKFLOW_";
 const OTHER: &str = "BLOCKFLOW_REQUIRE_GPU";
 
 /// Sections whose tables bear names of the user's.
-const NAMED: [&str; 3] = ["hosts", "blocks", "pipelines"];
+const NAMED: [&str; 4] = ["devices", "hosts", "blocks", "pipelines"];
 
 /// Reads the variables with our prefix, one layer for each, in the order of their names. Tells the locator which
 /// variable sets which key, and records those that name nothing.
@@ -56,6 +56,11 @@ pub(super) fn layers(
     layers
 }
 
+/// Returns how a name of the file is spelled in a variable, but for capitals.
+fn spelled(name: &str) -> String {
+    name.to_lowercase().replace(['-', ':'], "_")
+}
+
 /// Turns `blocks__backbone__batch__max` into the key's parts, the block spelled as in the file.
 fn resolve(rest: &str, locator: &Locator) -> Result<Vec<String>, Problem> {
     let mut parts = rest.split("__");
@@ -75,7 +80,7 @@ fn resolve(rest: &str, locator: &Locator) -> Result<Vec<String>, Problem> {
     let fitting: Vec<(&String, &str)> = names
         .iter()
         .filter_map(|name| {
-            let key = tail.strip_prefix(&name.to_lowercase().replace('-', "_"))?;
+            let key = tail.strip_prefix(&spelled(name))?;
             Some((name, key.strip_prefix("__")?))
         })
         .collect();
@@ -126,11 +131,7 @@ fn unknown_name(section: &str, tail: &str, names: &[String]) -> Problem {
     let noun = section.trim_end_matches('s');
     let (name, key) = tail.split_once("__").unwrap_or((tail, ""));
     let path = format!("{section}.{name}");
-    if names
-        .iter()
-        .any(|known| known.to_lowercase().replace('-', "_") == name)
-        && key.is_empty()
-    {
+    if names.iter().any(|known| spelled(known) == name) && key.is_empty() {
         return Problem::new(
             path,
             format!("names a {noun}, not a key"),

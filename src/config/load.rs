@@ -6,11 +6,11 @@ use std::path::Path;
 
 use config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 
-use crate::types::{Problem, Spec, Unsound, nearest};
+use crate::types::{DeviceSpec, Problem, Spec, Unsound, nearest};
 
 use super::defaults::{self, SECTIONS};
 use super::reader::{Problems, Section};
-use super::{ConfigError, Locator, block, environment, host, pipeline, place, sections};
+use super::{ConfigError, Locator, block, device, environment, host, pipeline, place, sections};
 
 /// What a configuration says, all that is wrong with its form, and where each of its keys stands.
 ///
@@ -44,6 +44,7 @@ pub fn load(
     let problems = Problems::of(found);
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut root = Section::root(values, defaults::all(), &problems);
+    let devices = devices(&mut root, &locator);
     let (hosts, unsound_hosts) = named(&mut root, "hosts", &locator, host::host);
     let (blocks, unsound_blocks) = named(&mut root, "blocks", &locator, |name, section| {
         block::block(name, section, directory)
@@ -55,6 +56,7 @@ pub fn load(
         server: once(&mut root, "server", sections::server),
         limits: once(&mut root, "limits", sections::limits),
         log: once(&mut root, "log", sections::log),
+        devices,
         hosts,
         blocks: blocks.into_iter().map(|(block, _)| block).collect(),
         pipelines,
@@ -117,6 +119,20 @@ fn once<T>(
 ) -> T {
     let read = root.section(name).and_then(read);
     read.expect("each of its keys has a sound default")
+}
+
+/// Reads every table of `devices`, in the order of the file. One that is unsound is reported, and nothing is said of it.
+fn devices(root: &mut Section<'_>, locator: &Locator) -> Vec<DeviceSpec> {
+    let mut all = root
+        .has("devices")
+        .then(|| root.section("devices"))
+        .flatten();
+    let names = locator.names("devices").iter();
+    let read = names.filter_map(|name| {
+        let section = all.as_mut()?.section(name)?;
+        device::device(name, section)
+    });
+    read.collect()
 }
 
 /// Reads every table of `hosts`, `blocks` or `pipelines`, in the order of the file. Returns them and the names of unsound ones.

@@ -5,7 +5,8 @@
 //! seen and what would be right. Nothing here reads the environment itself or touches a model file.
 //!
 //! A variable is named like its key, in capitals, with two underscores for each dot: `BLOCKFLOW_SERVER__HTTP`,
-//! `BLOCKFLOW_BLOCKS__BACKBONE__BATCH__MAX`. A `-` in the name of a block, pipeline or host is written `_`. Lists and tables are written
+//! `BLOCKFLOW_BLOCKS__BACKBONE__BATCH__MAX`. A `-` in the name of a block, pipeline or host, and the `:` in that of a
+//! device, is written `_`. Lists and tables are written
 //! as in TOML.
 //!
 //! Invariants: what [`load()`] returns has every default applied and every bound kept, a default standing for what was
@@ -13,6 +14,7 @@
 
 mod block;
 mod defaults;
+mod device;
 mod edge;
 mod environment;
 mod error;

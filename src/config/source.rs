@@ -17,6 +17,8 @@ use super::value::{quoted, show, typed};
 const SIDE_MAX: u64 = 16_384;
 const LATENCY_MS_MAX: u32 = 600_000;
 const EVERY_MAX: u64 = 1_000_000_000;
+const WEIGHTS_MB_MAX: u64 = 1_000_000_000;
+const BYTES_PER_MEGABYTE: u64 = 1_000_000;
 /// Keys of blocks with a model of one format or another.
 const MODEL_KEYS: [&str; 6] = [
     "inputs",
@@ -310,6 +312,7 @@ fn mock(section: Section<'_>) -> Option<MockSpec> {
     let mut section = section.with_defaults(defaults::table("mock"));
     let signature = signature(&mut section);
     let latency = section.duration("latency_ms", Unit::Milliseconds, 0..=LATENCY_MS_MAX);
+    let weights = section.number("weights_mb", 0..=WEIGHTS_MB_MAX);
     let failure = if section.has("failure") {
         section.section("failure").and_then(failure).map(Some)
     } else {
@@ -319,15 +322,22 @@ fn mock(section: Section<'_>) -> Option<MockSpec> {
     Some(MockSpec {
         signature: signature?,
         latency: latency?,
+        weight_bytes: weights? * BYTES_PER_MEGABYTE,
         failure: failure?,
     })
 }
 
 fn failure(mut section: Section<'_>) -> Option<MockFailure> {
-    let given: Vec<_> = ["panic_every", "error_every", "hang_every", "nan_every"]
-        .into_iter()
-        .filter(|kind| section.has(kind))
-        .collect();
+    let given: Vec<_> = [
+        "panic_every",
+        "error_every",
+        "hang_every",
+        "nan_every",
+        "leak_every",
+    ]
+    .into_iter()
+    .filter(|kind| section.has(kind))
+    .collect();
     let failure = match given.as_slice() {
         ["panic_every"] => section
             .number("panic_every", 1..=EVERY_MAX)
@@ -338,6 +348,9 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
         ["nan_every"] => section
             .number("nan_every", 1..=EVERY_MAX)
             .map(|every| MockFailure::NotANumber { every }),
+        ["leak_every"] => section
+            .number("leak_every", 1..=EVERY_MAX)
+            .map(|every| MockFailure::Leak { every }),
         ["hang_every"] => {
             section = section.with_defaults(defaults::table("failure"));
             let every = section.number("hang_every", 1..=EVERY_MAX);
@@ -352,8 +365,7 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
                 [] => "does not say what fails".to_owned(),
                 several => format!("has {}", several.join(" and ")),
             };
-            let expected =
-                "expected exactly one of panic_every, error_every, hang_every and nan_every";
+            let expected = "expected exactly one of panic_every, error_every, hang_every, nan_every and leak_every";
             section.problems().add(section.path(), seen, expected);
             None
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::types::{Device, Shape, SignatureError, TensorError};
 
-use super::GoldenError;
+use super::{GoldenError, OutOfMemory};
 
 /// Failure of an engine. [`EngineError::is_callers`] tells a bad request from a fault of the block.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,14 @@ pub enum EngineError {
     Golden(Box<GoldenError>),
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
+    /// The device has too little memory left. What the call took of it is free again.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    /// The device fails in every call, until the process is another one.
+    #[error(
+        "device {device} is lost, and nothing runs there until this process is started again: {cause}"
+    )]
+    DeviceLost { device: Device, cause: String },
     #[error("engine {engine} is not available: {cause}")]
     NoEngine { engine: &'static str, cause: String },
     #[error("{0}")]
@@ -73,11 +81,14 @@ impl EngineError {
             | Self::Run(_)
             | Self::Output { .. }
             | Self::NotFinite { .. }
-            | Self::Golden(_) => true,
+            | Self::Golden(_)
+            | Self::OutOfMemory(_) => true,
             Self::Warm { cause, .. } => cause.keeps_session(),
-            Self::Load { .. } | Self::Device { .. } | Self::NoEngine { .. } | Self::Fault(_) => {
-                false
-            }
+            Self::Load { .. }
+            | Self::Device { .. }
+            | Self::DeviceLost { .. }
+            | Self::NoEngine { .. }
+            | Self::Fault(_) => false,
         }
     }
 

@@ -2,16 +2,17 @@
 //!
 //! Runs are counted for the block, over all its sessions, so that "every third run" holds while sessions are rebuilt.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use crate::types::{
-    Bindings, DType, Dim, MockFailure, MockSpec, Rooms, Shape, Signature, Tensor, TensorError,
-    TensorSpec, byte_count, element_count, room_or_heap,
+    Bindings, DType, Device, Dim, MockFailure, MockSpec, Rooms, Shape, Signature, Tensor,
+    TensorError, TensorSpec, byte_count, element_count, room_or_heap,
 };
 
-use super::{EngineError, Prepared, Session};
+use super::store::Holding;
+use super::{EngineError, Held, Lease, Prepared, Session};
 
 /// A block of the `mock` engine.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub struct MockPrepared {
 struct Shared {
     spec: MockSpec,
     runs: AtomicU64,
+    holding: Holding,
+    /// Under which it leaks.
+    lease: OnceLock<Weak<Lease>>,
 }
 
 #[derive(Debug)]
@@ -32,11 +36,27 @@ struct MockSession {
 
 impl MockPrepared {
     pub fn new(spec: MockSpec) -> Self {
+        let mut holding = Holding::new(Device::Cpu);
+        if spec.weight_bytes > 0 {
+            holding.add_own(usize::try_from(spec.weight_bytes).unwrap_or(usize::MAX));
+        }
         Self {
             shared: Arc::new(Shared {
                 spec,
                 runs: AtomicU64::new(0),
+                holding,
+                lease: OnceLock::new(),
             }),
+        }
+    }
+}
+
+impl Shared {
+    /// Holds on to as much as the inputs of a run, whatever becomes of the block.
+    fn leak(&self, inputs: &[Tensor]) {
+        let bytes = inputs.iter().map(|input| input.byte_count() as u64).sum();
+        if let Some(lease) = self.lease.get().and_then(Weak::upgrade) {
+            std::mem::forget(lease.workspace(bytes));
         }
     }
 }
@@ -47,7 +67,20 @@ impl Prepared for MockPrepared {
     }
 
     fn weight_bytes(&self) -> usize {
-        0
+        self.shared.holding.bytes()
+    }
+
+    fn held(&self) -> Held {
+        self.shared.holding.held()
+    }
+
+    fn move_to(&self, device: Device) -> Result<(), EngineError> {
+        Ok(self.shared.holding.move_to(device)?)
+    }
+
+    fn settle(&self, lease: &Arc<Lease>) {
+        // It is placed once.
+        let _ = self.shared.lease.set(Arc::downgrade(lease));
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
@@ -78,6 +111,7 @@ impl Session for MockSession {
                     "mock block fails on run {run}, as declared"
                 )));
             }
+            Some(MockFailure::Leak { every }) if due(every) => self.shared.leak(inputs),
             _ => {}
         }
         pass(time);

@@ -11,7 +11,7 @@ use super::cuda::presence;
 use super::graphs::graph_engine;
 use super::mock::MockPrepared;
 use super::torch::TorchScriptPrepared;
-use super::{EngineError, Prepared};
+use super::{EngineError, Prepared, Seat, prepare_for};
 
 /// What a block runs.
 #[derive(Debug, Clone)]
@@ -34,11 +34,11 @@ pub enum BlockSource<'a> {
 
 /// Tells whether blocks can run on a device.
 pub fn check_device(device: Device) -> Result<(), EngineError> {
-    if device == Device::Cpu {
+    if let Device::Cpu | Device::Sim(_) = device {
         return Ok(());
     }
     let cause = format!(
-        "{}, but this version runs blocks on \"cpu\" only",
+        "{}, but this version runs blocks on \"cpu\" and \"sim:N\" only",
         presence()
     );
     Err(EngineError::Device { device, cause })
@@ -52,7 +52,19 @@ pub fn prepare(
     threads: usize,
     device: Device,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
-    check_device(device)?;
+    let seat = Seat {
+        block: "",
+        device,
+        rows_max: 1,
+    };
+    prepare_for(source, threads, seat)
+}
+
+/// Makes a block on the host.
+pub(super) fn make(
+    source: BlockSource<'_>,
+    threads: usize,
+) -> Result<Arc<dyn Prepared>, EngineError> {
     Ok(match source {
         BlockSource::Graph {
             graph,

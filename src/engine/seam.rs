@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::graph::Graph;
-use crate::types::{Heap, Passes, Rooms, Signature, Tensor};
+use crate::types::{Device, Heap, Passes, Rooms, Signature, Tensor};
 
-use super::EngineError;
+use super::{EngineError, Held, Lease};
 
 /// A way to run graphs.
 pub trait Engine: Send + Sync + fmt::Debug {
@@ -34,6 +35,30 @@ pub trait Prepared: Send + Sync + fmt::Debug {
     /// Returns the bytes of the weights that the block uses, packed copies included, also of those that other blocks
     /// use. A weight that it uses several times is counted once.
     fn weight_bytes(&self) -> usize;
+
+    /// Returns what it holds, as far as engines account for it.
+    fn held(&self) -> Held {
+        Held::default()
+    }
+
+    /// Has what it holds be accounted for on another device, within its limit; where that fails, all stays as it was. To be
+    /// called while it has no session.
+    fn move_to(&self, _device: Device) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Tells it under which lease it has its memory.
+    fn settle(&self, _lease: &Arc<Lease>) {}
+
+    /// Returns by which number the ledger of its device knows it.
+    fn tenant(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns how long it took to be made.
+    fn load_time(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Makes the state of one instance, on the thread that will run it.
     fn session(&self) -> Result<Box<dyn Session>, EngineError>;

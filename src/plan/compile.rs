@@ -7,8 +7,8 @@ use crate::types::{Encoding, Epoch, FlowSpec, PipelineSpec, Problem, Signature, 
 use super::draft::{Blocks, Draft};
 use super::place::Places;
 use super::{
-    Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, digest,
-    graph, limits, order, place, proof, wire,
+    Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step, agree, chain, device,
+    digest, graph, limits, order, place, proof, wire,
 };
 
 /// Ids of pipelines, steps and blocks are 16 bits wide on the wire.
@@ -40,6 +40,7 @@ pub fn compile_sound(
     proof::check(spec, blocks, &mut problems);
     let places = Places::of(spec);
     place::check(spec, &places, &unsound.hosts, &mut problems);
+    device::check(spec, &unsound.blocks, &mut problems);
     let planned = plan_blocks(spec, blocks, &places);
     let mut pipelines = Vec::new();
     for pipeline in &spec.pipelines {
@@ -57,6 +58,7 @@ pub fn compile_sound(
                 digest: digest(spec),
                 server,
                 limits,
+                devices: spec.devices.clone(),
                 hosts: places.hosts,
                 gateway: places.gateway,
                 blocks,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::graph::Digest;
 use crate::types::{BatchSpec, BlockSpec, LogSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec};
 
-use super::{Placement, Plan, PlannedBlock, PlannedPipeline};
+use super::{Placement, Plan, PlannedBlock, PlannedPipeline, device};
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +154,7 @@ impl fmt::Display for Value {
 }
 
 /// Notes a key whose values differ.
-fn compare<T: PartialEq>(
+pub(super) fn compare<T: PartialEq>(
     values: &mut Vec<Value>,
     key: &'static str,
     [from, to]: [T; 2],
@@ -214,6 +214,10 @@ fn compare_settings(
     compare(settings, "server.drain_ms", drain, milliseconds);
     let in_flight_max = [old, new].map(|side| side.plan.limits.in_flight_max);
     compare(settings, "limits.in_flight_max", in_flight_max, shown);
+    device::compare_devices(
+        settings,
+        [old, new].map(|side| side.plan.devices.as_slice()),
+    );
     let log = |side: Side<'_>| {
         let LogSpec { filter, format } = side.log.clone();
         (filter, format)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::graph::Digest;
 use crate::types::{
-    BlockSpec, Device, Encoding, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature,
+    BlockSpec, Device, DeviceSpec, Encoding, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature,
 };
 
 use super::{Carrier, Route};
@@ -17,6 +17,8 @@ pub struct Plan {
     pub digest: Digest,
     pub server: ServerSpec,
     pub limits: LimitsSpec,
+    /// Those of which the configuration says something.
+    pub devices: Vec<DeviceSpec>,
     /// One at least; every placement names one of them.
     pub hosts: Vec<HostSpec>,
     pub gateway: Placement,
@@ -104,6 +106,13 @@ impl Plan {
     pub fn deadline_max(&self) -> Duration {
         let deadlines = self.pipelines.iter().map(|pipeline| pipeline.deadline);
         deadlines.max().unwrap_or_default()
+    }
+
+    /// Returns what holds of a device.
+    pub fn device(&self, device: Device) -> DeviceSpec {
+        let said = self.devices.iter().find(|spec| spec.device == device);
+        said.cloned()
+            .unwrap_or_else(|| DeviceSpec::unbounded(device))
     }
 
     /// Returns how many steps of all pipelines use a block.

@@ -116,6 +116,35 @@ pub struct EpochApplied<'a> {
     pub prepared: Duration,
 }
 
+/// Requests waited while one configuration went and another came.
+#[derive(Debug, Clone)]
+pub struct EpochExchanged<'a> {
+    pub epoch: Epoch,
+    /// What was done on each device, and why.
+    pub plan: &'a str,
+    /// How long requests waited at most.
+    pub pause: Duration,
+    pub expected: Duration,
+    /// Requests that waited at the end.
+    pub waiting: usize,
+}
+
+/// A configuration had to go before the next could come, which then could not; it was loaded again.
+#[derive(Debug, Clone)]
+pub struct EpochRolledBack<'a> {
+    pub epoch: Epoch,
+    pub reasons: &'a [String],
+    pub pause: Duration,
+}
+
+/// Memory outlived the block that it was held for.
+#[derive(Debug, Clone)]
+pub struct MemoryLeaked<'a> {
+    pub device: Device,
+    pub block: &'a str,
+    pub bytes: u64,
+}
+
 /// A configuration was read that cannot be served; what was served before still is.
 #[derive(Debug, Clone)]
 pub struct EpochRejected<'a> {
@@ -285,6 +314,47 @@ impl Event for EpochApplied<'_> {
         metrics.applied.add(1);
         metrics.epoch.set(epoch.0.into());
         info!(%epoch, ?prepared, changes, "configuration applied");
+    }
+}
+
+impl Event for EpochExchanged<'_> {
+    fn emit(&self) {
+        let Self {
+            epoch,
+            plan,
+            pause,
+            expected,
+            waiting,
+        } = self;
+        metrics::lifecycle().paused(*pause);
+        info!(%epoch, ?pause, ?expected, waiting, plan, "requests waited while configurations changed places");
+    }
+}
+
+impl Event for EpochRolledBack<'_> {
+    fn emit(&self) {
+        let Self {
+            epoch,
+            reasons,
+            pause,
+        } = self;
+        let metrics = metrics::lifecycle();
+        metrics.rolled_back.add(1);
+        metrics.paused(*pause);
+        let reasons = reasons.join("; ");
+        error!(%epoch, ?pause, reasons, "configuration rolled back: what was served before is loaded again");
+    }
+}
+
+impl Event for MemoryLeaked<'_> {
+    fn emit(&self) {
+        let Self {
+            device,
+            block,
+            bytes,
+        } = self;
+        metrics::device(&device.to_string()).set_leaked(block, *bytes);
+        error!(block, %device, bytes, "memory leaks: it is still held for a block that is gone");
     }
 }
 

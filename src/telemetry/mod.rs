@@ -12,7 +12,7 @@ pub mod metrics;
 pub use error::LogError;
 pub use events::{
     BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, EpochApplied,
-    EpochRejected, EpochRetired, Event, ProcessEnded, ProcessGivenUp, RequestRefused, Straggler,
-    WeightsLoaded,
+    EpochExchanged, EpochRejected, EpochRetired, EpochRolledBack, Event, MemoryLeaked,
+    ProcessEnded, ProcessGivenUp, RequestRefused, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};

@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
-use super::Ordered;
+use super::{Device, Ordered};
 
 /// Alignment, in bytes, of memory that this program allocates for tensors: a cache line, and what AVX-512 loads want.
 pub const MEMORY_ALIGNMENT: usize = 64;
@@ -23,6 +24,42 @@ pub trait HostMemory: Any + Send + Sync + fmt::Debug {
     /// Returns this, if it holds the elements in another order, in which it can be had without rearranging them.
     fn ordered(&self) -> Option<&Ordered> {
         None
+    }
+
+    /// Returns the device that the memory belongs to.
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+}
+
+/// Memory of a simulated device, which the host can read.
+#[derive(Debug)]
+pub struct DeviceMemory {
+    device: Device,
+    memory: Arc<dyn HostMemory>,
+}
+
+impl DeviceMemory {
+    pub fn new(device: Device, memory: Arc<dyn HostMemory>) -> Self {
+        Self { device, memory }
+    }
+}
+
+impl HostMemory for DeviceMemory {
+    fn bytes(&self) -> &[u8] {
+        self.memory.bytes()
+    }
+
+    fn byte_count(&self) -> usize {
+        self.memory.byte_count()
+    }
+
+    fn ordered(&self) -> Option<&Ordered> {
+        self.memory.ordered()
+    }
+
+    fn device(&self) -> Device {
+        self.device
     }
 }
 

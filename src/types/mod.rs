@@ -22,14 +22,14 @@ mod signature;
 mod spec;
 mod tensor;
 
-pub use device::{Device, DeviceParseError};
+pub use device::{Device, DeviceFault, DeviceParseError, DeviceSpec, Due, FaultPoint, FaultSpec};
 pub use dtype::{DType, DTypeParseError};
 pub use encoding::{Compress, Encoding, Encodings, Narrow};
 pub use endpoint::{Endpoint, EndpointParseError};
 pub use failure::{Failure, FailureKind, panic_message};
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use key::{KeyParseError, PublicKey, decode_key, encode_key};
-pub use memory::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT};
+pub use memory::{AlignedBytes, DeviceMemory, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
 pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Encoding, Passes, ProofSpec, PublicKey, Signature};
+use super::{Device, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct Spec {
     pub server: ServerSpec,
     pub limits: LimitsSpec,
     pub log: LogSpec,
+    /// Those of which the configuration says something, in its order.
+    pub devices: Vec<DeviceSpec>,
     /// In the order of the configuration; none stands for this machine alone.
     pub hosts: Vec<HostSpec>,
     pub blocks: Vec<BlockSpec>,
@@ -190,6 +192,8 @@ pub struct MockSpec {
     pub signature: Signature,
     /// How long one run takes.
     pub latency: Duration,
+    /// Bytes that it holds as if they were weights: counted, not taken.
+    pub weight_bytes: u64,
     pub failure: Option<MockFailure>,
 }
 
@@ -204,6 +208,8 @@ pub enum MockFailure {
     Hang { every: u64, time: Duration },
     /// Floating outputs of the run hold nothing but NaN.
     NotANumber { every: u64 },
+    /// As many bytes as the run's inputs have are held from then on, whatever becomes of the block.
+    Leak { every: u64 },
 }
 
 /// One pipeline.

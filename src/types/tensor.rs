@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::shape::{byte_count, element_count};
-use super::{AlignedBytes, DType, Device, HostMemory, Order, Ordered, Shape, ShapeError};
+use super::{
+    AlignedBytes, DType, Device, DeviceMemory, HostMemory, Order, Ordered, Shape, ShapeError,
+};
 
 /// A tensor over shared memory, row-major to whoever asks for its bytes. Cloning copies no payload.
 #[derive(Clone)]
@@ -151,7 +153,28 @@ impl Tensor {
     }
 
     pub fn device(&self) -> Device {
-        Device::Cpu
+        self.memory.device()
+    }
+
+    /// Returns the same elements as memory of a device; nothing is copied.
+    #[must_use]
+    pub fn on(mut self, device: Device) -> Self {
+        if self.device() != device {
+            self.memory = Arc::new(DeviceMemory::new(device, self.memory));
+        }
+        self
+    }
+
+    /// Returns a copy in memory of the host, in the order in which the elements lie.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let (bytes, order) = self.stored();
+        let copy = Arc::new(AlignedBytes::copy_of(bytes));
+        let made = match order {
+            Some(order) => Self::in_order(self.dtype, self.shape.clone(), order.clone(), copy),
+            None => Self::new(self.dtype, self.shape.clone(), copy),
+        };
+        made.expect("as many bytes of the same dtype, shape and order")
     }
 
     /// Returns the elements, little-endian, row-major.
@@ -223,8 +246,8 @@ impl Tensor {
         })
     }
 
-    /// Joins tensors of equal dtype and trailing shape along the first dimension, in the order of their dimensions if that is one;
-    /// one tensor is returned as it is.
+    /// Joins tensors of equal dtype and trailing shape along the first dimension, in the order of their dimensions if that is one,
+    /// on their device if that is one; one tensor is returned as it is.
     pub fn join_rows(parts: &[&Self]) -> Result<Self, TensorError> {
         let [first, rest @ ..] = parts else {
             return Err(TensorError::Join {
@@ -258,9 +281,14 @@ impl Tensor {
             });
             target = rest;
         }
-        match order {
+        let joined = match order {
             Some(order) => Self::in_order(first.dtype, shape, order.clone(), Arc::new(joined)),
             None => Self::new(first.dtype, shape, Arc::new(joined)),
+        };
+        let device = first.device();
+        match rest.iter().all(|part| part.device() == device) {
+            true => joined.map(|joined| joined.on(device)),
+            false => joined,
         }
     }
 }

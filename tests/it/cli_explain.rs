@@ -123,6 +123,7 @@ fn plan() -> Plan {
             drain: Duration::from_secs(1),
         },
         limits: LimitsSpec { in_flight_max: 64 },
+        devices: Vec::new(),
         hosts: vec![HostSpec {
             name: "local".to_owned(),
             ..HostSpec::local()

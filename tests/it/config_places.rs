@@ -12,7 +12,7 @@ fn blocks(lines: [&str; 3]) -> String {
     format!("{blocks}[pipelines.p]\nflow = [\"main\", \"a\", \"b\"]\n")
 }
 
-fn sound(text: &str) -> Spec {
+pub(crate) fn sound(text: &str) -> Spec {
     let loaded = load_text(text).unwrap_or_else(|refused| panic!("{text}\n{refused:?}"));
     loaded.spec
 }
@@ -89,7 +89,7 @@ fn hosts_keep_their_order_and_take_variables() {
 }
 
 /// Checks that a text is refused with these lines, each given by a part of it.
-fn refused(text: &str, expected: &[&str]) {
+pub(crate) fn refused(text: &str, expected: &[&str]) {
     let lines = report(&load_text(text).expect_err(text));
     assert_eq!(lines.len(), expected.len(), "{text}\n{lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {

@@ -184,6 +184,8 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
     let tensors = "[{ name = 'x', datatype = 'FP32', shape = [1], ODD = 1 }]";
     let text = format!(
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
+         [devices.cpu]\nODD = 1\n[devices.'sim:0']\nODD = 1\n\
+         faults = [{{ at = 'run', kind = 'hang', hang_ms = 1, every = 1, ODD = 1 }}]\n\
          [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
          [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
          golden = {{ cases = [{{ inputs = 'x', outputs = 'y', ODD = 1 }}], ODD = 1, tolerance = {{ ODD = 1 }} }}\n\

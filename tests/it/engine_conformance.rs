@@ -80,6 +80,7 @@ fn mock() -> Subject {
             ],
         ),
         latency: Duration::ZERO,
+        weight_bytes: 0,
         failure: None,
     };
     let rows = |count: usize, seed| vec![f32s(&[count, 4], &noise(count * 4, seed))];

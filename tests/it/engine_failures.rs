@@ -242,6 +242,7 @@ fn mock(failure: Option<MockFailure>) -> MockSpec {
     MockSpec {
         signature: signature(&[(DType::U8, n)], outputs),
         latency: Duration::ZERO,
+        weight_bytes: 0,
         failure,
     }
 }

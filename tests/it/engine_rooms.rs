@@ -150,6 +150,7 @@ fn a_mock_writes_all_of_its_room() {
             outputs: vec![spec("y", 5)],
         },
         latency: std::time::Duration::ZERO,
+        weight_bytes: 0,
         failure: None,
     });
     let input = Tensor::copy_of(DType::U8, vec![3], &[1, 2, 3]).unwrap();

@@ -47,6 +47,7 @@ pub(crate) fn mock(name: &str, signature: &Signature) -> BlockSpec {
         source: SourceSpec::Mock(MockSpec {
             signature: signature.clone(),
             latency: Duration::ZERO,
+            weight_bytes: 0,
             failure: None,
         }),
         host: None,
@@ -126,6 +127,7 @@ pub(crate) fn spec(
             filter: "info".to_owned(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks: named
             .map(|((name, _), signature)| mock(name, signature))

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
-use blockflow::types::{Epoch, GoldenSpec, HostSpec, LogFormat, SourceSpec, Spec, Tolerance};
+use blockflow::types::{
+    Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec, GoldenSpec, HostSpec,
+    LogFormat, SourceSpec, Spec, Tolerance,
+};
 use proptest::prelude::*;
 
 use crate::plan::{chain, graph, mock, signature, spec};
@@ -68,8 +71,24 @@ fn diff(from: Edit, to: Edit) -> Diff {
 
 type Edit = fn(&mut Spec);
 
+/// What is said of a device; a limit of 0 is none.
+fn limited(memory: u64, copy_bytes_per_s: Option<u64>, faults: usize) -> DeviceSpec {
+    let fault = FaultSpec {
+        at: FaultPoint::Run,
+        kind: DeviceFault::Error,
+        due: Due::Every(1),
+        block: None,
+    };
+    DeviceSpec {
+        device: Device::Sim(0),
+        memory_bytes: (memory > 0).then_some(memory),
+        copy_bytes_per_s,
+        faults: vec![fault; faults],
+    }
+}
+
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 22] = [
+const TUNES: [(Edit, &str); 25] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -79,6 +98,18 @@ const TUNES: [(Edit, &str); 22] = [
         "limits.in_flight_max: 1 → 2",
     ),
     (|spec| spec.log.filter = "debug".into(), "log.filter: "),
+    (
+        |spec| spec.devices.push(limited(1_500_000, None, 0)),
+        "devices.memory_mb: none → sim:0 1.5",
+    ),
+    (
+        |spec| spec.devices.push(limited(0, Some(20_000_000), 0)),
+        "devices.copy_mb_s: none → sim:0 20",
+    ),
+    (
+        |spec| spec.devices.push(limited(0, None, 2)),
+        "devices.faults: none → sim:0 2",
+    ),
     (
         |spec| spec.blocks[0].instances = 3,
         "block first: retuned (instances: 1 → 3)",

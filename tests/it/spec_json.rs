@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use blockflow::config::load;
 use blockflow::types::{
-    DType, Dim, Encoding, GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec,
-    MockFailure, MockSpec, Optimize, Pass, Passes, ProofSpec, PublicKey, ShapeSpec, Signature,
-    SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
+    DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint, FaultSpec, GoldenCase,
+    GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec, Optimize,
+    Pass, Passes, ProofSpec, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
+    Tolerance, WireSpec,
 };
 use proptest::prelude::*;
 
@@ -71,14 +72,17 @@ fn sources() -> impl Strategy<Value = SourceSpec> {
     let failure = prop_oneof![
         any::<u64>().prop_map(|every| MockFailure::Panic { every }),
         any::<u64>().prop_map(|every| MockFailure::Error { every }),
+        any::<u64>().prop_map(|every| MockFailure::Leak { every }),
         (any::<u64>(), durations()).prop_map(|(every, time)| MockFailure::Hang { every, time }),
         any::<u64>().prop_map(|every| MockFailure::NotANumber { every }),
     ];
-    let mock = (signatures(), durations(), prop::option::of(failure)).prop_map(
-        |(signature, latency, failure)| {
+    let failure = prop::option::of(failure);
+    let mock = (signatures(), durations(), any::<u64>(), failure).prop_map(
+        |(signature, latency, weight_bytes, failure)| {
             SourceSpec::Mock(MockSpec {
                 signature,
                 latency,
+                weight_bytes,
                 failure,
             })
         },
@@ -103,6 +107,41 @@ fn proofs() -> impl Strategy<Value = ProofSpec> {
     })
 }
 
+fn devices() -> impl Strategy<Value = DeviceSpec> {
+    let device = prop_oneof![
+        Just(Device::Cpu),
+        any::<u16>().prop_map(Device::Cuda),
+        any::<u16>().prop_map(Device::Sim),
+    ];
+    let kind = prop_oneof![
+        Just(DeviceFault::OutOfMemory),
+        Just(DeviceFault::Sticky),
+        Just(DeviceFault::Error),
+        durations().prop_map(|time| DeviceFault::Hang { time }),
+    ];
+    let at = prop::sample::select(vec![FaultPoint::Load, FaultPoint::Run]);
+    let due = prop_oneof![
+        any::<u64>().prop_map(Due::Every),
+        any::<u64>().prop_map(Due::After)
+    ];
+    let fault =
+        (at, kind, due, prop::option::of(".{0,6}")).prop_map(|(at, kind, due, block)| FaultSpec {
+            at,
+            kind,
+            due,
+            block,
+        });
+    let bytes = || prop::option::of(any::<u64>());
+    (device, bytes(), bytes(), prop::collection::vec(fault, 0..3)).prop_map(
+        |(device, memory_bytes, copy_bytes_per_s, faults)| DeviceSpec {
+            device,
+            memory_bytes,
+            copy_bytes_per_s,
+            faults,
+        },
+    )
+}
+
 fn specs() -> impl Strategy<Value = Spec> {
     let text = prop::option::of(".{0,6}");
     let block = (sources(), text.clone(), text.clone(), proofs());
@@ -123,7 +162,9 @@ fn specs() -> impl Strategy<Value = Spec> {
     let encodings = prop::sample::select(Encoding::ALL.to_vec());
     let wire = (".{0,20}", encodings).prop_map(|(edge, encoding)| WireSpec { edge, encoding });
     let wire = prop::collection::vec(wire, 0..3);
-    (blocks, hosts, text, durations(), wire).prop_map(|(blocks, hosts, server, drain, wire)| {
+    let devices = prop::collection::vec(devices(), 0..3);
+    (blocks, hosts, text, durations(), wire, devices).prop_map(|parts| {
+        let (blocks, hosts, server, drain, wire, devices) = parts;
         let flows = vec![
             chain(&["a", "b"]),
             crate::plan::graph(&["x -> a.x", "again = a"]),
@@ -138,6 +179,7 @@ fn specs() -> impl Strategy<Value = Spec> {
             block.proof = proof;
         }
         spec.hosts = hosts;
+        spec.devices = devices;
         spec.pipelines[0].wire = wire;
         spec.server.host = server;
         spec.server.drain = drain;

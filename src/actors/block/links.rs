@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::actors::board::BlockState;
 use crate::actors::links::{Instances, Looked, Sends, SharedRooms, arena, endpoints, ported};
+use crate::engine::to_host;
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
@@ -27,6 +28,8 @@ pub(super) struct Links {
     /// What a gateway in another process is to know, and the incarnation that was told.
     announced: Option<BlockState>,
     told: Option<u64>,
+    /// Bytes that were copied to the host because they go where no device is.
+    brought: u64,
 }
 
 impl Links {
@@ -75,6 +78,7 @@ impl Links {
             instance,
             announced: None,
             told: None,
+            brought: 0,
         })
     }
 
@@ -131,7 +135,7 @@ impl Links {
     /// Returns what its links have sent, with what was copied for links either way.
     pub(super) fn moved(&self) -> Moved {
         let mut all = Moved {
-            copied: self.inbound.moved().copied,
+            copied: self.inbound.moved().copied + self.brought,
             ..Moved::default()
         };
         for moved in self.outbound.values().flat_map(Instances::moved) {
@@ -216,13 +220,21 @@ impl Links {
     ) -> Result<u64, LinkError> {
         let deliveries = deliveries(&self.wiring, done);
         for delivery in deliveries {
+            let mut tensors = ported(delivery, outputs);
+            if delivery.to == Receiver::Gateway {
+                for (_, tensor) in &mut tensors {
+                    let copied;
+                    (*tensor, copied) = to_host(tensor);
+                    self.brought += copied;
+                }
+            }
             let envelope = Envelope {
                 address: Addressed {
                     step: delivery.step,
                     time_left,
                     ..done
                 },
-                body: Body::Tensors(ported(delivery, outputs)),
+                body: Body::Tensors(tensors),
             };
             if let Some(instances) = self.outbound.get_mut(&delivery.to) {
                 instances.send(envelope, delivery.joined)?;

@@ -26,6 +26,10 @@ pub(in crate::app) enum Outcome {
     Rejected {
         reasons: Vec<String>,
     },
+    /// What was served before had to go first, the new one could not take its place, and the old one is served again.
+    RolledBack {
+        reasons: Vec<String>,
+    },
     Stopping,
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use crate::app::epoch::Serving;
+use crate::app::hold::Hold;
 use crate::app::{Part, Runtime, StopReport};
 use crate::telemetry;
 use crate::types::Epoch;
@@ -39,9 +40,16 @@ impl Lifecycle {
     ) -> io::Result<Self> {
         let (reloads, ordered) = Reloads::channel();
         let gateway = runtime.gateway().cloned();
+        let hold = Hold::new();
         let (sender, receiver) = gateway
-            .map(|gateway| watch::channel(Arc::new(Serving { gateway })))
+            .map(|gateway| {
+                let hold = hold.clone();
+                watch::channel(Arc::new(Serving { gateway, hold }))
+            })
             .unzip();
+        if let Some(front) = &receiver {
+            hold.attend(front.clone());
+        }
         let files = Arc::new(Mutex::new(files_of(&source, &runtime)));
         let running = Arc::new(Mutex::new(Some(runtime)));
         let retiring = LastEpoch::default();
@@ -51,6 +59,7 @@ impl Lifecycle {
             epoch: Epoch(1),
             running: running.clone(),
             front: sender,
+            hold,
             files: files.clone(),
             retiring: retiring.clone(),
         };

@@ -13,10 +13,14 @@
 //! not loaded again, it only gets new sessions. The switch replaces one reference. One reload runs at a time, and at most two
 //! epochs exist: the next waits for the one before the last to be gone.
 //!
+//! Where devices have limits and both epochs do not fit, which is decided before anything is loaded (`plan/fit.rs`), the old
+//! one goes first and requests wait ([`exchange`]).
+//!
 //! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
 //! their keys.
 
 mod ask;
+mod exchange;
 mod lifecycle;
 mod retired;
 mod source;

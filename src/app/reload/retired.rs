@@ -33,14 +33,16 @@ pub(super) struct LastEpoch(Arc<Mutex<Option<Retiring>>>);
 impl LastEpoch {
     /// Waits for its requests.
     pub(super) fn wait(&self, deadline: Option<Instant>) {
-        let is_over = || {
-            let retiring = lock(&self.0);
-            let thread = retiring.as_ref().map(|retiring| &retiring.thread);
-            thread.is_none_or(JoinHandle::is_finished)
-        };
-        while !is_over() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        while !self.is_over() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
             thread::sleep(RETIRE_POLL);
         }
+    }
+
+    /// Tells whether there is none, or it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        let retiring = lock(&self.0);
+        let thread = retiring.as_ref().map(|retiring| &retiring.thread);
+        thread.is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits for its end; one that ended before, or panicked, which it has told of, has nothing to report.
@@ -62,13 +64,14 @@ impl LastEpoch {
         }
     }
 
-    /// Ends an epoch once its requests are over, in the background. From then on only `names` are counted.
+    /// Ends an epoch once its requests are over, in the background. From then on only `names` are counted; `over` is called last.
     pub(super) fn retire(
         &self,
         old: Runtime,
         serving: Option<Arc<Serving>>,
         drain: Duration,
         names: (Vec<String>, Vec<String>),
+        over: impl FnOnce() + Send + 'static,
     ) {
         let epoch = old.epoch();
         let now = Arc::new(AtomicBool::new(false));
@@ -94,6 +97,7 @@ impl LastEpoch {
                 threads_ended: report.threads_ended,
             }
             .emit();
+            over();
             report
         };
         match thread::Builder::new()

@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
 use crate::app::epoch::Serving;
+use crate::app::hold::Hold;
 use crate::app::runtime::{Keys, Known};
 use crate::app::worker::renew;
-use crate::app::{Part, Runtime};
+use crate::app::{Part, Runtime, memory};
+use crate::engine::set_devices;
 use crate::plan::{Diff, Plan, Side};
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
-use crate::types::{Epoch, panic_message};
+use crate::types::{Epoch, LogSpec, panic_message};
 
 use super::ask::{Order, Outcome, Trigger};
 use super::lifecycle::{Running, lock};
@@ -29,6 +31,7 @@ pub(super) struct Reloader<S> {
     pub running: Running,
     /// Where the gateway lives here.
     pub front: Option<watch::Sender<Arc<Serving>>>,
+    pub hold: Hold,
     pub files: Arc<Mutex<Vec<PathBuf>>>,
     pub retiring: LastEpoch,
 }
@@ -61,13 +64,18 @@ impl<S: Source> Reloader<S> {
         };
         let outcome = match applied {
             Err(keys) => return self.renew_keys(trigger, &keys),
-            Ok(known) => self.apply(&known),
+            Ok(known) => self.apply(known),
         };
         match outcome {
             Outcome::Unchanged => debug!("what is configured is what is served"),
             Outcome::Rejected { reasons } => {
                 self.watch_also();
+                self.settle();
                 return rejected(reasons, started.elapsed());
+            }
+            Outcome::RolledBack { .. } => {
+                self.watch_also();
+                self.settle();
             }
             Outcome::Applied | Outcome::Stopping => {}
         }
@@ -78,6 +86,17 @@ impl<S: Source> Reloader<S> {
     fn watch_also(&self) {
         if let Some(runtime) = lock(&self.running).as_ref() {
             *lock(&self.files) = files_of(&self.source, runtime);
+        }
+    }
+
+    /// Devices are again as what is served has them, and nothing is left of what is not.
+    fn settle(&self) {
+        if let Some(runtime) = lock(&self.running).as_ref() {
+            set_devices(runtime.devices());
+        }
+        // What drains still may hold what it likes.
+        if self.retiring.is_over() {
+            check_leaks(&self.running);
         }
     }
 
@@ -94,7 +113,7 @@ impl<S: Source> Reloader<S> {
         Outcome::Unchanged
     }
 
-    fn apply(&mut self, known: &Known) -> Outcome {
+    fn apply(&mut self, known: Known) -> Outcome {
         let started = Instant::now();
         let rejected = |reason: String| Outcome::Rejected {
             reasons: vec![reason],
@@ -130,8 +149,26 @@ impl<S: Source> Reloader<S> {
         loaded.plan.epoch = epoch;
         let log = loaded.spec.log.clone();
         let names = names(&loaded.plan);
+        let passage = match self.passage(&loaded, &known) {
+            Ok(passage) => passage,
+            Err(reasons) => return Outcome::Rejected { reasons },
+        };
+        if !passage.overlaps() {
+            let exchanged = self.exchange(loaded, known, &passage, drain);
+            let applied = Applied {
+                epoch,
+                log,
+                changes: diff.to_string(),
+                prepared: started.elapsed(),
+            };
+            return match exchanged {
+                // Its requests are over.
+                Ok((old, _)) => self.applied(applied, (old, None), Duration::ZERO, names),
+                Err(outcome) => outcome,
+            };
+        }
         let runtime =
-            match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(known))) {
+            match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(&known))) {
                 Ok(Ok(runtime)) => runtime,
                 Ok(Err(error)) => return rejected(error.to_string()),
                 Err(panic) => {
@@ -142,23 +179,49 @@ impl<S: Source> Reloader<S> {
         let Some((old, serving)) = self.switch(runtime) else {
             return Outcome::Stopping;
         };
+        drop(known);
+        let applied = Applied {
+            epoch,
+            log,
+            changes: diff.to_string(),
+            prepared,
+        };
+        self.applied(applied, (old, serving), drain, names)
+    }
+
+    /// Goes on from the switch. `drain` is what requests of the old epoch may take.
+    fn applied(
+        &mut self,
+        applied: Applied,
+        (old, serving): Replaced,
+        drain: Duration,
+        names: (Vec<String>, Vec<String>),
+    ) -> Outcome {
+        let Applied {
+            epoch,
+            log,
+            changes,
+            prepared,
+        } = applied;
         self.epoch = epoch;
         if let Err(error) = telemetry::set_filter(&log.filter) {
             warn!(%error, "the log stays as it was");
         }
         EpochApplied {
             epoch,
-            changes: &diff.to_string(),
+            changes: &changes,
             prepared,
         }
         .emit();
-        self.retiring.retire(old, serving, drain, names);
+        let running = self.running.clone();
+        self.retiring
+            .retire(old, serving, drain, names, move || check_leaks(&running));
         Outcome::Applied
     }
 
     /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
     /// stopped.
-    fn switch(&mut self, runtime: Runtime) -> Option<(Runtime, Option<Arc<Serving>>)> {
+    pub(super) fn switch(&mut self, runtime: Runtime) -> Option<Replaced> {
         let files = files_of(&self.source, &runtime);
         let gateway = runtime.gateway().cloned();
         let mut running = lock(&self.running);
@@ -169,11 +232,35 @@ impl<S: Source> Reloader<S> {
         };
         let old = std::mem::replace(current, runtime);
         let now = gateway.zip(self.front.as_ref());
-        let serving = now.map(|(gateway, front)| front.send_replace(Arc::new(Serving { gateway })));
+        let serving = now.map(|(gateway, front)| {
+            let hold = self.hold.clone();
+            front.send_replace(Arc::new(Serving { gateway, hold }))
+        });
         drop(running);
         *lock(&self.files) = files;
         Some((old, serving))
     }
+}
+
+/// What was served before, and where its requests find it.
+pub(super) type Replaced = (Runtime, Option<Arc<Serving>>);
+
+/// What is told of an epoch that is served now.
+struct Applied {
+    epoch: Epoch,
+    log: LogSpec,
+    changes: String,
+    /// Reading, preparing and warming.
+    prepared: Duration,
+}
+
+/// Tells what outlived its block, once it has had a moment to go.
+fn check_leaks(running: &Running) {
+    let live = match lock(running).as_ref() {
+        None => return,
+        Some(runtime) => runtime.tenants().clone(),
+    };
+    memory::watch_leaks(&live);
 }
 
 /// Returns the names of blocks and pipelines.
@@ -201,6 +288,6 @@ fn fixed(diff: &Diff) -> Option<String> {
 }
 
 /// Runs something that may panic; returns what it said then.
-fn fenced<T>(run: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn fenced<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| panic_message(&*panic).to_owned())
 }

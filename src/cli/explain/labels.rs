@@ -117,6 +117,7 @@ pub(super) fn source(source: &SourceSpec) -> String {
                 Some(MockFailure::NotANumber { every }) => {
                     format!(", gives NaN every {every} runs")
                 }
+                Some(MockFailure::Leak { every }) => format!(", leaks every {every} runs"),
                 Some(MockFailure::Hang { every, time }) => {
                     format!(", hangs {} every {every} runs", duration(time))
                 }

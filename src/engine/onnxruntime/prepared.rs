@@ -1,11 +1,11 @@
 //! A model made ready: the bytes that each session is made from, and the first session.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::engine::{EngineError, Prepared, Session};
+use crate::engine::{EngineError, Held, Prepared, Session};
 use crate::graph::{Graph, ValueOrigin};
-use crate::types::Signature;
+use crate::types::{Device, Signature};
 
 use super::library::environment;
 use super::session::OnnxRuntimeSession;
@@ -17,6 +17,8 @@ pub struct OnnxRuntimePrepared {
     model: Vec<u8>,
     threads: usize,
     weight_bytes: usize,
+    /// Whose memory sessions take.
+    device: Mutex<Device>,
     /// Opened to see whether ONNX Runtime takes the model; waits for the first instance.
     first: Mutex<Option<OnnxRuntimeSession>>,
 }
@@ -45,6 +47,7 @@ impl OnnxRuntimePrepared {
             weight_bytes,
             model,
             threads,
+            device: Mutex::default(),
             first: Mutex::new(Some(first)),
         })
     }
@@ -57,7 +60,7 @@ impl OnnxRuntimePrepared {
         &self,
         run: impl FnOnce(&mut dyn Session) -> T,
     ) -> Result<T, EngineError> {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = lock(&self.first);
         let session = match &mut *first {
             Some(session) => session,
             none => none.insert(self.open()?),
@@ -67,8 +70,10 @@ impl OnnxRuntimePrepared {
 
     fn open(&self) -> Result<OnnxRuntimeSession, EngineError> {
         let (signature, weight_bytes) = (&self.signature, self.weight_bytes);
-        OnnxRuntimeSession::new(signature, &self.model, self.threads, weight_bytes)
-            .map_err(EngineError::Fault)
+        let session = OnnxRuntimeSession::new(signature, &self.model, self.threads, weight_bytes)
+            .map_err(EngineError::Fault)?;
+        session.move_to(*lock(&self.device))?;
+        Ok(session)
     }
 }
 
@@ -81,15 +86,33 @@ impl Prepared for OnnxRuntimePrepared {
         self.weight_bytes
     }
 
+    fn held(&self) -> Held {
+        Held {
+            by_session: self.weight_bytes as u64,
+            ..Held::default()
+        }
+    }
+
+    fn move_to(&self, device: Device) -> Result<(), EngineError> {
+        if let Some(first) = &*lock(&self.first) {
+            first.move_to(device)?;
+        }
+        *lock(&self.device) = device;
+        Ok(())
+    }
+
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
-        let first = self.first.lock();
-        let first = first.unwrap_or_else(PoisonError::into_inner).take();
+        let first = lock(&self.first).take();
         let session = match first {
             Some(session) => session,
             None => self.open()?,
         };
         Ok(Box::new(session))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for OnnxRuntimePrepared {

@@ -8,7 +8,7 @@ use ort::session::{Session as Runtime, SessionInputValue};
 
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
-use crate::engine::{EngineError, Session};
+use crate::engine::{EngineError, OutOfMemory, Session};
 use crate::types::{Device, Rooms, Signature, Tensor};
 
 use super::library::environment;
@@ -20,7 +20,7 @@ pub(super) struct OnnxRuntimeSession {
     /// Of each input: whether ONNX Runtime has it, which drops those that nothing reads.
     reads: Vec<bool>,
     /// The weights of the session, which nobody shares.
-    _weights: Holding,
+    weights: Holding,
 }
 
 impl OnnxRuntimeSession {
@@ -47,8 +47,13 @@ impl OnnxRuntimeSession {
             signature: signature.clone(),
             reads,
             runtime,
-            _weights: weights,
+            weights,
         })
+    }
+
+    /// Has its weights be accounted for on another device.
+    pub(super) fn move_to(&self, device: Device) -> Result<(), OutOfMemory> {
+        self.weights.move_to(device)
     }
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {

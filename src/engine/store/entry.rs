@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::engine::ledger::Charge;
 use crate::graph::Digest;
 
 use super::Store;
@@ -26,6 +27,7 @@ pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) value: Arc<dyn Any + Send + Sync>,
     pub(super) bytes: usize,
+    pub(super) _charge: Charge,
 }
 
 impl Drop for Entry {

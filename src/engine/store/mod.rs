@@ -17,8 +17,10 @@
 //! serving. Until then the rule of the reader holds, that a model is replaced by renaming a new file over it.
 
 mod entry;
+mod held;
 mod holding;
 mod stores;
 
+pub use held::Held;
 pub(super) use holding::Holding;
 pub use stores::{Store, Usage};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::telemetry::metrics::{self, DeviceMetrics};
+use crate::engine::ledger::{Charge, Ledger, MemoryKind, OutOfMemory};
 use crate::types::Device;
 
 use super::entry::{Entry, Key};
@@ -14,7 +14,7 @@ use super::entry::{Entry, Key};
 pub struct Store {
     device: Device,
     entries: Mutex<Entries>,
-    metrics: Arc<DeviceMetrics>,
+    ledger: Arc<Ledger>,
 }
 
 /// How much a store holds.
@@ -51,7 +51,7 @@ impl Store {
             Arc::new(Self {
                 device,
                 entries: Mutex::default(),
-                metrics: metrics::device(&device.to_string()),
+                ledger: Ledger::of(device),
             })
         };
         stores.entry(device).or_insert_with(make).clone()
@@ -70,7 +70,7 @@ impl Store {
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.lock().known.get(key)?.entry.upgrade()
+        self.lock().get(key)
     }
 
     /// Keeps a value, unless another thread was faster: then its value is returned.
@@ -81,19 +81,41 @@ impl Store {
         bytes: usize,
     ) -> Arc<Entry> {
         let mut entries = self.lock();
-        let known = entries.known.get(&key);
-        if let Some(faster) = known.and_then(|known| known.entry.upgrade()) {
+        if let Some(faster) = entries.get(&key) {
             return faster;
         }
-        self.enter(&mut entries, key, value, bytes)
+        let charge = self.ledger.charge(MemoryKind::Weights, bytes as u64);
+        self.enter(&mut entries, key, value, (bytes, charge))
+    }
+
+    /// Does the same within the limit of the device.
+    pub(super) fn keep_within(
+        self: &Arc<Self>,
+        key: Key,
+        value: Arc<dyn Any + Send + Sync>,
+        bytes: usize,
+    ) -> Result<Arc<Entry>, OutOfMemory> {
+        let mut entries = self.lock();
+        let key = match key {
+            // Numbers are those of one store.
+            Key::Own(_) => entries.own_key(),
+            shared @ Key::Shared { .. } => shared,
+        };
+        if let Some(known) = entries.get(&key) {
+            return Ok(known);
+        }
+        let charge = self
+            .ledger
+            .charge_within(MemoryKind::Weights, bytes as u64)?;
+        Ok(self.enter(&mut entries, key, value, (bytes, charge)))
     }
 
     /// Keeps something that is not shared.
     pub(super) fn keep_own(self: &Arc<Self>, bytes: usize) -> Arc<Entry> {
         let mut entries = self.lock();
-        let key = Key::Own(entries.next);
-        entries.next += 1;
-        self.enter(&mut entries, key, Arc::new(()), bytes)
+        let key = entries.own_key();
+        let charge = self.ledger.charge(MemoryKind::Weights, bytes as u64);
+        self.enter(&mut entries, key, Arc::new(()), (bytes, charge))
     }
 
     fn enter(
@@ -101,20 +123,21 @@ impl Store {
         entries: &mut Entries,
         key: Key,
         value: Arc<dyn Any + Send + Sync>,
-        bytes: usize,
+        (bytes, charge): (usize, Charge),
     ) -> Arc<Entry> {
         let entry = Arc::new(Entry {
             store: self.clone(),
             key: key.clone(),
             value,
             bytes,
+            _charge: charge,
         });
         let known = Known {
             entry: Arc::downgrade(&entry),
             bytes,
         };
         entries.known.insert(key, known);
-        self.count(entries, entries.bytes + bytes);
+        entries.bytes += bytes;
         entry
     }
 
@@ -125,18 +148,23 @@ impl Store {
         if known.is_some_and(|known| std::ptr::eq(known.entry.as_ptr(), entry)) {
             entries.known.remove(&entry.key);
         }
-        let bytes = entries.bytes - entry.bytes;
-        self.count(&mut entries, bytes);
-    }
-
-    fn count(&self, entries: &mut Entries, bytes: usize) {
-        entries.bytes = bytes;
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.metrics.weight_bytes.set(bytes);
+        entries.bytes -= entry.bytes;
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.known.get(key)?.entry.upgrade()
+    }
+
+    fn own_key(&mut self) -> Key {
+        let key = Key::Own(self.next);
+        self.next += 1;
+        key
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
-use crate::engine::{EngineError, Prepared, Session};
+use crate::engine::{EngineError, Held, Prepared, Session};
 use crate::types::{DType, Device, Rooms, ShapeSpec, Signature, Tensor, TensorSpec};
 
 use super::cause::Cause;
@@ -114,6 +114,14 @@ impl Prepared for TorchScriptPrepared {
 
     fn weight_bytes(&self) -> usize {
         self.shared.holding.bytes()
+    }
+
+    fn held(&self) -> Held {
+        self.shared.holding.held()
+    }
+
+    fn move_to(&self, device: Device) -> Result<(), EngineError> {
+        Ok(self.shared.holding.move_to(device)?)
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {

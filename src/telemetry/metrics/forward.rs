@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Registry;
 use super::cells::BOUNDS;
+use super::devices::DEVICE_GAUGES;
 use super::registry::{BLOCK_COUNTERS, BLOCK_GAUGES};
+use super::{Gauge, Registry};
 
 /// Counts of one process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     blocks: BTreeMap<String, BlockCounts>,
-    /// Bytes of weights by device.
-    devices: BTreeMap<String, i64>,
+    /// Bytes by device, for each of its gauges.
+    devices: BTreeMap<String, [i64; DEVICE_GAUGES]>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ impl Snapshot {
         Self {
             blocks: blocks.collect(),
             devices: devices
-                .map(|(name, metrics)| (name, metrics.weight_bytes.get()))
+                .map(|(name, metrics)| (name, metrics.gauges().map(Gauge::get)))
                 .collect(),
         }
     }
@@ -89,8 +90,10 @@ impl Share {
         }
         for (name, now) in &snapshot.devices {
             let before = self.added.devices.get(name).copied().unwrap_or_default();
-            let bytes = now.wrapping_sub(before);
-            registry.device(name).weight_bytes.add(bytes);
+            let metrics = registry.device(name);
+            for (place, gauge) in metrics.gauges().into_iter().enumerate() {
+                gauge.add(now[place].wrapping_sub(before[place]));
+            }
         }
         self.added = snapshot;
     }
@@ -106,7 +109,10 @@ impl Share {
             }
         }
         for (name, bytes) in &self.added.devices {
-            registry.device(name).weight_bytes.sub(*bytes);
+            let metrics = registry.device(name);
+            for (gauge, value) in metrics.gauges().into_iter().zip(bytes) {
+                gauge.sub(*value);
+            }
         }
         self.added = Snapshot::default();
     }

@@ -4,13 +4,15 @@
 //! from configurations only, never from requests, which bounds the number of series.
 
 mod cells;
+mod devices;
 mod forward;
 mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
+pub use devices::DeviceMetrics;
 pub use forward::{Share, Snapshot};
 pub use registry::{
-    BlockMetrics, DeviceMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics,
-    ProcessMetrics, Registry, block, device, lifecycle, links, pipeline, process, registry, render,
+    BlockMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics,
+    Registry, block, device, lifecycle, links, pipeline, process, registry, render,
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::types::FailureKind;
 
+use super::devices::{self, DeviceMetrics};
 use super::text::Page;
 use super::{Counter, Gauge, Histogram};
 
@@ -66,13 +67,12 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
-}
-
-/// Counts of one device.
-#[derive(Debug, Default)]
-pub struct DeviceMetrics {
-    /// Bytes of the weights of all blocks, those that several use counted once.
-    pub weight_bytes: Gauge,
+    /// Reloads after which what was served before had to be loaded again.
+    pub rolled_back: Counter,
+    /// Requests that waited while configurations changed places.
+    pub held: Counter,
+    /// Microseconds of the last such wait.
+    pause_us: Gauge,
 }
 
 /// Counts of one pipeline.
@@ -178,6 +178,14 @@ impl BlockMetrics {
     }
 }
 
+impl LifecycleMetrics {
+    /// Takes down how long requests had to wait.
+    pub fn paused(&self, pause: Duration) {
+        self.pause_us
+            .set(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
+    }
+}
+
 impl PipelineMetrics {
     /// Counts a request that got its result.
     pub fn succeeded(&self, latency: Duration) {
@@ -240,7 +248,7 @@ impl Registry {
         let mut page = Page::default();
         self.render_pipelines(&mut page);
         self.render_blocks(&mut page);
-        self.render_devices(&mut page);
+        devices::render(&mut page, &self.devices());
         self.render_processes(&mut page);
         self.render_edges(&mut page);
         self.render_links(&mut page);
@@ -253,6 +261,9 @@ impl Registry {
             epoch,
             applied,
             rejected,
+            rolled_back,
+            held,
+            pause_us,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -267,6 +278,14 @@ impl Registry {
         );
         page.sample(&[("outcome", "applied")], applied.get());
         page.sample(&[("outcome", "rejected")], rejected.get());
+        page.sample(&[("outcome", "rolled_back")], rolled_back.get());
+        let help = "How long requests waited in the last reload that had them wait.";
+        page.family("blockflow_reload_pause_seconds", "gauge", help);
+        let pause = u64::try_from(pause_us.get()).unwrap_or_default();
+        page.sample(&[], Duration::from_micros(pause).as_secs_f64());
+        let help = "Requests that waited in reloads.";
+        page.family("blockflow_requests_held_total", "counter", help);
+        page.sample(&[], held.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {
@@ -377,15 +396,6 @@ impl Registry {
         );
         for (block, metrics) in blocks.iter() {
             page.histogram(("block", block), &metrics.run_time);
-        }
-    }
-
-    fn render_devices(&self, page: &mut Page) {
-        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
-        let help = "Bytes of weights held, shared ones counted once.";
-        page.family("blockflow_device_weight_bytes", "gauge", help);
-        for (device, metrics) in devices.iter() {
-            page.sample(&[("device", device)], metrics.weight_bytes.get());
         }
     }
 

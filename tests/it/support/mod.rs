@@ -37,6 +37,7 @@ pub(crate) fn mock_of(name: &str, signature: Signature) -> BlockSpec {
     let mock = MockSpec {
         signature,
         latency: Duration::ZERO,
+        weight_bytes: 0,
         failure: None,
     };
     block(name, SourceSpec::Mock(mock))
@@ -154,6 +155,7 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
         hosts: Vec::new(),
         blocks,
         pipelines,

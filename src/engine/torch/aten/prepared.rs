@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::engine::store::Holding;
-use crate::engine::{EngineError, Prepared, Session};
+use crate::engine::{EngineError, Held, Prepared, Session};
 use crate::graph::Graph;
-use crate::types::{Passes, Signature};
+use crate::types::{Device, Passes, Signature};
 
 use super::super::ffi::set_threads;
 use super::evaluate::evaluate;
@@ -69,6 +69,14 @@ impl Prepared for AtenPrepared {
 
     fn weight_bytes(&self) -> usize {
         self.holding.bytes()
+    }
+
+    fn held(&self) -> Held {
+        self.holding.held()
+    }
+
+    fn move_to(&self, device: Device) -> Result<(), EngineError> {
+        Ok(self.holding.move_to(device)?)
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {

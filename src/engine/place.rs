@@ -1,0 +1,304 @@
+//! Blocks at their places: made on the host, then brought to a device, where their memory is accounted for.
+//!
+//! A block is made in two steps, so that it can wait on the host for room on the device: [`stage`] reads and packs,
+//! [`Staged::place`] brings what came of it to the device. [`prepare_for`] does both.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::telemetry::metrics::{self, BlockMetrics};
+use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count};
+
+use super::ledger::{Charge, Lease, Ledger};
+use super::prepare::make;
+use super::sim::SimDevice;
+use super::transfer::{bring, leave};
+use super::{BlockSource, EngineError, Held, Prepared, Session, check_device};
+
+/// Where a block is to run, and as what.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat<'a> {
+    pub block: &'a str,
+    pub device: Device,
+    /// Of one run at most.
+    pub rows_max: usize,
+}
+
+/// A block that is made, and on the host still.
+#[derive(Debug)]
+pub struct Staged {
+    inner: Arc<dyn Prepared>,
+    block: String,
+    device: Device,
+    rows_max: usize,
+    took: Duration,
+}
+
+/// A block that is accounted for at its place.
+#[derive(Debug)]
+struct Placed {
+    inner: Arc<dyn Prepared>,
+    block: String,
+    /// Where it runs.
+    device: Device,
+    /// Where its memory is accounted for now.
+    at: Mutex<Device>,
+    /// A simulated one.
+    sim: Option<Arc<SimDevice>>,
+    workspace_bytes: u64,
+    uses: Arc<Uses>,
+    took: Duration,
+}
+
+/// What is told of a block for as long as it or a session of it lives.
+#[derive(Debug)]
+struct Uses {
+    lease: Arc<Lease>,
+    metrics: Arc<BlockMetrics>,
+    weight_bytes: i64,
+}
+
+#[derive(Debug)]
+struct PlacedSession {
+    inner: Box<dyn Session>,
+    block: String,
+    device: Device,
+    sim: Option<Arc<SimDevice>>,
+    workspace_bytes: u64,
+    /// What inputs and outputs of a run take, as declared.
+    _workspace: Option<Charge>,
+    uses: Arc<Uses>,
+}
+
+/// Makes a block on the host.
+pub fn stage(
+    source: BlockSource<'_>,
+    threads: usize,
+    seat: Seat<'_>,
+) -> Result<Staged, EngineError> {
+    check_device(seat.device)?;
+    if let Some(sim) = SimDevice::of(seat.device) {
+        sim.check()?;
+    }
+    let started = Instant::now();
+    Ok(Staged {
+        inner: make(source, threads)?,
+        block: seat.block.to_owned(),
+        device: seat.device,
+        rows_max: seat.rows_max,
+        took: started.elapsed(),
+    })
+}
+
+/// Makes a block at its place.
+pub fn prepare_for(
+    source: BlockSource<'_>,
+    threads: usize,
+    seat: Seat<'_>,
+) -> Result<Arc<dyn Prepared>, EngineError> {
+    stage(source, threads, seat)?.place()
+}
+
+/// Returns the bytes of the inputs and outputs of one run, where sizes that a request chooses are 1, or `rows` where they
+/// count rows of a batch.
+pub fn workspace_bytes(signature: &Signature, rows: usize) -> u64 {
+    let rows = if signature.batchable() {
+        rows.max(1)
+    } else {
+        1
+    };
+    let specs = signature.inputs.iter().chain(&signature.outputs);
+    let bytes = specs.map(|spec| {
+        let dims = spec.shape.0.iter().enumerate();
+        let shape: Vec<usize> = dims
+            .map(|(place, dim)| match dim {
+                Dim::Fixed(size) => *size,
+                Dim::Symbol(_) if place == 0 => rows,
+                Dim::Symbol(_) | Dim::Any => 1,
+            })
+            .collect();
+        byte_count(spec.dtype, &shape).map_or(0, |bytes| bytes as u64)
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+impl Staged {
+    /// Returns the name of the block.
+    pub fn block(&self) -> &str {
+        &self.block
+    }
+
+    /// Returns what it holds.
+    pub fn held(&self) -> Held {
+        self.inner.held()
+    }
+
+    /// Brings it to its device. Where there is no room, nothing of it stays there.
+    pub fn place(self) -> Result<Arc<dyn Prepared>, EngineError> {
+        let Self {
+            inner,
+            block,
+            device,
+            rows_max,
+            took,
+        } = self;
+        let started = Instant::now();
+        let ledger = Ledger::of(device);
+        let sim = SimDevice::of(device);
+        if let Some(sim) = &sim {
+            let bytes = inner.held().total(1);
+            sim.enter(FaultPoint::Load, &block, bytes)?;
+            inner.move_to(device)?;
+            sim.transfer(bytes);
+        }
+        ledger.check()?;
+        let uses = Arc::new(Uses::new(&block, &ledger, inner.weight_bytes() as u64));
+        inner.settle(&uses.lease);
+        let workspace_bytes = match &sim {
+            Some(_) => workspace_bytes(inner.signature(), rows_max),
+            None => 0,
+        };
+        Ok(Arc::new(Placed {
+            inner,
+            block,
+            device,
+            at: Mutex::new(device),
+            sim,
+            workspace_bytes,
+            uses,
+            took: took + started.elapsed(),
+        }))
+    }
+}
+
+impl Prepared for Placed {
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.inner.weight_bytes()
+    }
+
+    fn held(&self) -> Held {
+        self.inner.held()
+    }
+
+    fn move_to(&self, device: Device) -> Result<(), EngineError> {
+        let mut at = lock(&self.at);
+        if *at == device {
+            return Ok(());
+        }
+        self.inner.move_to(device)?;
+        if let Some(sim) = &self.sim {
+            sim.transfer(self.inner.held().total(1));
+        }
+        *at = device;
+        Ok(())
+    }
+
+    fn tenant(&self) -> Option<u64> {
+        Some(self.uses.lease.id())
+    }
+
+    fn load_time(&self) -> Duration {
+        self.took
+    }
+
+    fn session(&self) -> Result<Box<dyn Session>, EngineError> {
+        let Self { sim, uses, .. } = self;
+        let workspace = match sim {
+            Some(sim) => {
+                sim.check()?;
+                Some(uses.lease.workspace_within(self.workspace_bytes)?)
+            }
+            None => None,
+        };
+        Ok(Box::new(PlacedSession {
+            inner: self.inner.session()?,
+            block: self.block.clone(),
+            device: self.device,
+            sim: sim.clone(),
+            workspace_bytes: self.workspace_bytes,
+            _workspace: workspace,
+            uses: uses.clone(),
+        }))
+    }
+}
+
+impl Uses {
+    /// `weights` are the bytes of the weights that the block uses. One without a name is told of to nobody.
+    fn new(block: &str, ledger: &Arc<Ledger>, weights: u64) -> Self {
+        let metrics = match block {
+            "" => Arc::default(),
+            named => metrics::block(named),
+        };
+        let weight_bytes = i64::try_from(weights).unwrap_or(i64::MAX);
+        // Added and not set: blocks of another configuration, or in another process, may bear the name.
+        metrics.weight_bytes.add(weight_bytes);
+        Self {
+            lease: ledger.lease(block, weights),
+            metrics,
+            weight_bytes,
+        }
+    }
+}
+
+impl Drop for Uses {
+    fn drop(&mut self) {
+        self.metrics.weight_bytes.sub(self.weight_bytes);
+        self.lease.forget_weights();
+    }
+}
+
+impl PlacedSession {
+    /// Runs on a simulated device: what comes from elsewhere is copied there, and what leaves the process from there.
+    fn simulate(
+        &mut self,
+        sim: &SimDevice,
+        inputs: &[Tensor],
+        rooms: &dyn Rooms,
+    ) -> Result<Vec<Tensor>, EngineError> {
+        let taken = bytes_of(inputs);
+        sim.enter(FaultPoint::Run, &self.block, taken)?;
+        // Beyond what is declared, as where sizes are the request's to choose.
+        let beyond = taken.saturating_sub(self.workspace_bytes);
+        let _inputs = self.more(beyond)?;
+        let inputs = bring(inputs, self.device, &self.uses.metrics);
+        let outputs = self.inner.run_in(&inputs, &Heap)?;
+        let all = taken.saturating_add(bytes_of(&outputs));
+        let _outputs = self.more(all.saturating_sub(self.workspace_bytes) - beyond)?;
+        leave(outputs, self.device, rooms, &self.uses.metrics)
+    }
+
+    fn more(&self, bytes: u64) -> Result<Option<Charge>, EngineError> {
+        let charge = (bytes > 0).then(|| self.uses.lease.workspace_within(bytes));
+        Ok(charge.transpose()?)
+    }
+}
+
+impl Session for PlacedSession {
+    fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
+        if let Some(sim) = self.sim.clone() {
+            return self.simulate(&sim, inputs, rooms);
+        }
+        if inputs.iter().all(|tensor| tensor.device() == self.device) {
+            return self.inner.run_in(inputs, rooms);
+        }
+        let inputs = bring(inputs, self.device, &self.uses.metrics);
+        self.inner.run_in(&inputs, rooms)
+    }
+
+    fn wants_warming(&self) -> bool {
+        self.inner.wants_warming()
+    }
+}
+
+fn bytes_of(tensors: &[Tensor]) -> u64 {
+    let bytes = tensors.iter().map(|tensor| tensor.byte_count() as u64);
+    bytes.fold(0, u64::saturating_add)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

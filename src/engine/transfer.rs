@@ -1,0 +1,66 @@
+//! Tensors on their way between devices: copied once, and counted.
+
+use crate::telemetry::metrics::BlockMetrics;
+use crate::types::{Device, Rooms, Tensor, room_or_heap};
+
+use super::EngineError;
+use super::sim::SimDevice;
+
+/// Returns tensors on a device; those of another are copied.
+pub(super) fn bring(tensors: &[Tensor], device: Device, metrics: &BlockMetrics) -> Vec<Tensor> {
+    let brought = tensors.iter().map(|tensor| {
+        if tensor.device() == device {
+            return tensor.clone();
+        }
+        metrics.bytes_copied.add(tensor.byte_count() as u64);
+        copy(tensor, device)
+    });
+    brought.collect()
+}
+
+/// Returns the outputs of a run on a simulated device: those that leave the process are copied to where there is room for
+/// them, the others stay.
+pub(super) fn leave(
+    outputs: Vec<Tensor>,
+    device: Device,
+    rooms: &dyn Rooms,
+    metrics: &BlockMetrics,
+) -> Result<Vec<Tensor>, EngineError> {
+    let left = outputs.into_iter().enumerate().map(|(place, output)| {
+        if !rooms.takes(place) {
+            return Ok(output.on(device));
+        }
+        let bytes = output.bytes();
+        transfer(device, bytes.len() as u64);
+        metrics.bytes_copied.add(bytes.len() as u64);
+        let mut room = room_or_heap(rooms, place, bytes.len());
+        room.as_mut_slice().copy_from_slice(bytes);
+        let shape = output.shape().to_vec();
+        Ok(Tensor::new(output.dtype(), shape, room.into_memory())?)
+    });
+    left.collect()
+}
+
+/// Returns a tensor in memory of the host, and the bytes that were copied for that.
+pub fn to_host(tensor: &Tensor) -> (Tensor, u64) {
+    if tensor.device() == Device::Cpu {
+        return (tensor.clone(), 0);
+    }
+    let bytes = tensor.byte_count() as u64;
+    (copy(tensor, Device::Cpu), bytes)
+}
+
+fn copy(tensor: &Tensor, device: Device) -> Tensor {
+    let bytes = tensor.byte_count() as u64;
+    // From one device to another over the links of both, one after the other.
+    for end in [tensor.device(), device] {
+        transfer(end, bytes);
+    }
+    tensor.copied().on(device)
+}
+
+fn transfer(device: Device, bytes: u64) {
+    if let Some(sim) = SimDevice::of(device) {
+        sim.transfer(bytes);
+    }
+}
