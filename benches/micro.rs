@@ -15,7 +15,7 @@ use blockflow::tensormq::{
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
     MockSpec, PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature,
-    SourceSpec, Spec, StepId, Tensor, TensorSpec,
+    SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -218,6 +218,7 @@ fn idle_pipeline() -> Spec {
             backoff_min: second,
             backoff_max: second,
         },
+        stuck: StuckSpec::default(),
         queue_max: 8,
     };
     Spec {

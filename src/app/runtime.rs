@@ -4,24 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::actors::{
-    Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
+    Distress, Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers,
+    WorkersHandle,
 };
 use crate::engine::{EngineError, Prepared, Store, Usage, prepare};
 use crate::graph::Digest;
 use crate::plan::{Placement, Plan, PlannedBlock, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
-use crate::telemetry::{Event, WeightsLoaded};
+use crate::telemetry::{Event, ShutdownPhase, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
 use crate::types::{BlockSpec, Device, Epoch, HostSpec, LogSpec, SourceSpec};
 
 use super::keys::{KeyError, Locks};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
+
+/// How long it should take to free what a runtime held, which cannot be hurried.
+const FREED: Duration = Duration::from_secs(5);
 
 /// Block actors and gateway of one process, running.
 #[derive(Debug)]
@@ -65,6 +69,8 @@ pub struct Part {
     /// File of the host's secret key, if not the usual one. Needed where hosts have keys.
     pub key_file: Option<PathBuf>,
     pub worker: WorkerCommand,
+    /// Who hears of what cannot be mended within this process.
+    pub distress: Distress,
 }
 
 /// Why a plan could not be started.
@@ -102,6 +108,7 @@ impl Runtime {
             host,
             key_file,
             worker,
+            distress,
         } = part;
         let host = known_host(&loaded.plan, host)?;
         let mut site = Site {
@@ -136,7 +143,7 @@ impl Runtime {
             loaded,
             site,
             (prepared, contents),
-            workers,
+            (workers, distress),
             sockets,
             (context, locks),
         )
@@ -147,18 +154,20 @@ impl Runtime {
         loaded: Loaded,
         site: Site,
         key_file: Option<&Path>,
+        distress: Distress,
     ) -> Result<Self, StartError> {
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
         let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
-        Self::start_site(loaded, site, prepared, Workers::default(), None, opened)
+        let workers = (Workers::default(), distress);
+        Self::start_site(loaded, site, prepared, workers, None, opened)
     }
 
     fn start_site(
         loaded: Loaded,
         site: Site,
         (prepared, contents): (PreparedBlocks, Vec<Digest>),
-        workers: Workers,
+        (workers, distress): (Workers, Distress),
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
@@ -180,6 +189,7 @@ impl Runtime {
             prepared,
             workers,
             context,
+            distress,
         })?;
         // Not before it runs: nobody is told of what does not come to be.
         if has_gateway {
@@ -265,7 +275,25 @@ impl Runtime {
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
     pub fn stop(self, drain: Duration) -> StopReport {
-        self.node.stop(drain)
+        let Self {
+            node,
+            weights: _,
+            keys: _,
+            configured: _,
+            known,
+            _sockets: sockets,
+        } = self;
+        let report = node.stop(drain);
+        let started = Instant::now();
+        drop((known, sockets));
+        ShutdownPhase {
+            phase: "free",
+            took: started.elapsed(),
+            limit: FREED,
+            stragglers: &[],
+        }
+        .emit();
+        report
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::types::{
     BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, RestartSpec,
-    ServerSpec, SourceSpec, Spec,
+    ServerSpec, SourceSpec, Spec, StuckSpec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -34,6 +34,7 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(1),
         },
+        stuck: StuckSpec::default(),
         queue_max: IN_FLIGHT_MAX,
     }
 }

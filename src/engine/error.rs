@@ -31,6 +31,9 @@ pub enum EngineError {
         seen: String,
         expected: String,
     },
+    /// Nothing runs on the device any more in this process.
+    #[error("device {device} is lost: {cause}")]
+    DeviceLost { device: Device, cause: String },
     #[error("device {device} is not available: {cause}")]
     Device { device: Device, cause: String },
     #[error("engine {engine} is not available: {cause}")]
@@ -54,10 +57,17 @@ impl EngineError {
             | Self::Operator { .. }
             | Self::Run(_)
             | Self::Output { .. } => true,
-            Self::Load { .. } | Self::Device { .. } | Self::NoEngine { .. } | Self::Fault(_) => {
-                false
-            }
+            Self::Load { .. }
+            | Self::DeviceLost { .. }
+            | Self::Device { .. }
+            | Self::NoEngine { .. }
+            | Self::Fault(_) => false,
         }
+    }
+
+    /// Tells whether only another process can go on.
+    pub fn loses_device(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. })
     }
 
     /// Tells whether the request is at fault.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::types::{
-    Bindings, DType, Dim, MockFailure, MockSpec, Rooms, Shape, Signature, Tensor, TensorError,
-    TensorSpec, byte_count, element_count, room_or_heap,
+    Bindings, DType, Device, Dim, MockFailure, MockSpec, Rooms, Shape, Signature, Tensor,
+    TensorError, TensorSpec, byte_count, element_count, room_or_heap,
 };
 
 use super::{EngineError, Prepared, Session};
@@ -51,6 +51,9 @@ impl Prepared for MockPrepared {
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
+        if let Some(MockFailure::SlowWarming { time }) = self.shared.spec.failure {
+            pass(time);
+        }
         Ok(Box::new(MockSession {
             shared: self.shared.clone(),
         }))
@@ -77,6 +80,13 @@ impl Session for MockSession {
                 return Err(EngineError::Fault(format!(
                     "mock block fails on run {run}, as declared"
                 )));
+            }
+            Some(MockFailure::LostDevice { every }) if due(every) => {
+                pass(time);
+                return Err(EngineError::DeviceLost {
+                    device: Device::Cpu,
+                    cause: format!("mock block loses it on run {run}, as declared"),
+                });
             }
             _ => {}
         }

@@ -9,7 +9,7 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use crate::graph::Digest;
-use crate::types::{BatchSpec, BlockSpec, LogSpec, RestartSpec, ServerSpec, SourceSpec};
+use crate::types::{BatchSpec, BlockSpec, LogSpec, RestartSpec, ServerSpec, SourceSpec, StuckSpec};
 
 use super::{Placement, Plan, PlannedBlock, PlannedPipeline};
 
@@ -260,6 +260,7 @@ fn compare_blocks(
                 backoff_min,
                 backoff_max,
             },
+        stuck: StuckSpec { run, warm },
         queue_max,
     } = &old.spec;
     let (spec, mut rebuilt, mut retuned) = (&new.spec, Vec::new(), Vec::new());
@@ -334,6 +335,13 @@ fn compare_blocks(
         "restart.backoff_max_ms",
         backoff,
         milliseconds,
+    );
+    compare(&mut retuned, "stuck.run_ms", [*run, spec.stuck.run], bound);
+    compare(
+        &mut retuned,
+        "stuck.warm_ms",
+        [*warm, spec.stuck.warm],
+        bound,
     );
     compare(
         &mut retuned,
@@ -460,6 +468,10 @@ fn debug(value: &impl Debug) -> String {
 
 fn milliseconds(time: &Duration) -> String {
     time.as_millis().to_string()
+}
+
+fn bound(time: &Option<Duration>) -> String {
+    milliseconds(&time.unwrap_or_default())
 }
 
 fn seconds(time: &Duration) -> String {

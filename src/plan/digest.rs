@@ -112,6 +112,7 @@ fn block<'a>(spec: &'a BlockSpec, placement: &'a Placement) -> AgreedBlock<'a> {
         instances,
         batch: BatchSpec { rows_max, wait },
         restart: _,
+        stuck: _,
         queue_max,
     } = spec;
     let Placement {

@@ -85,6 +85,7 @@ pub struct BlockSpec {
     pub instances: usize,
     pub batch: BatchSpec,
     pub restart: RestartSpec,
+    pub stuck: StuckSpec,
     /// Envelopes one producer may have waiting at one instance (its credit window).
     pub queue_max: usize,
 }
@@ -160,6 +161,15 @@ pub struct RestartSpec {
     pub backoff_max: Duration,
 }
 
+/// How long an instance may be at one thing before it counts as stuck. `None`: as long as it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StuckSpec {
+    /// A run.
+    pub run: Option<Duration>,
+    /// Making a session and warming it, or its first run.
+    pub warm: Option<Duration>,
+}
+
 /// Decoding of one image into FP32 [1, channels, height, width] or [1, height, width, channels].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageSpec {
@@ -192,7 +202,7 @@ pub struct MockSpec {
     pub failure: Option<MockFailure>,
 }
 
-/// What goes wrong on every `every`-th run.
+/// What goes wrong, most of it on every `every`-th run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MockFailure {
     /// The run panics.
@@ -201,6 +211,10 @@ pub enum MockFailure {
     Error { every: u64 },
     /// The run takes this much longer.
     Hang { every: u64, time: Duration },
+    /// Making a session takes this long.
+    SlowWarming { time: Duration },
+    /// The device is lost to its process.
+    LostDevice { every: u64 },
 }
 
 /// One pipeline.

@@ -11,7 +11,7 @@ use blockflow::plan::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
-    Passes, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    Passes, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, StuckSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -47,6 +47,7 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
                 backoff_min: second,
                 backoff_max: second,
             },
+            stuck: StuckSpec::default(),
             queue_max: 16,
         },
         signature: Signature {

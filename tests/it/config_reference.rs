@@ -148,6 +148,10 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
             "restart = { budget = 5, window_s = 60, backoff_min_ms = 100, backoff_max_ms = 10000 }",
             "restart.budget = 5\nrestart.window_s = 60\nrestart.backoff_min_ms = 100\n\
              restart.backoff_max_ms = 10000",
+        )
+        .replace(
+            "stuck = { run_ms = 60000, warm_ms = 600000 }",
+            "stuck.run_ms = 60000\nstuck.warm_ms = 600000",
         );
     assert!(
         !flat.contains('{'),
@@ -180,7 +184,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
     let text = format!(
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
          [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
-         [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
+         [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\nstuck.ODD = 1\n\
          [blocks.b]\nmodel = 'b.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}\n\
          [blocks.c]\nstep = 'decode-image'\nODD = 1\nimage = {{ width = 1, height = 1, ODD = 1 }}\n\
          [blocks.d.mock]\ninputs = {tensors}\noutputs = {tensors}\nODD = 1\n\

@@ -104,6 +104,8 @@ mod serve_protocol;
 mod serve_roundtrip;
 mod serve_support;
 mod spec_json;
+mod supervised;
+mod supervision;
 mod support;
 mod telemetry;
 mod threads;

@@ -69,7 +69,7 @@ fn diff(from: Edit, to: Edit) -> Diff {
 type Edit = fn(&mut Spec);
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 19] = [
+const TUNES: [(Edit, &str); 21] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -109,6 +109,14 @@ const TUNES: [(Edit, &str); 19] = [
     (
         |spec| spec.blocks[0].restart.backoff_max = Duration::from_secs(1),
         "block first: retuned (restart.backoff_max_ms: 1 → 1000)",
+    ),
+    (
+        |spec| spec.blocks[0].stuck.run = Some(Duration::from_secs(2)),
+        "block first: retuned (stuck.run_ms: 0 → 2000)",
+    ),
+    (
+        |spec| spec.blocks[0].stuck.warm = Some(Duration::from_secs(3)),
+        "block first: retuned (stuck.warm_ms: 0 → 3000)",
     ),
     (
         |spec| spec.blocks[0].queue_max = 4,

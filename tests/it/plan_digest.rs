@@ -220,7 +220,7 @@ const COUNTS: [(&str, Change); 46] = [
     ("edges", |spec| edges(spec).edges.push(edge("again.y -> z"))),
 ];
 
-const COUNTS_NOT: [(&str, Change); 22] = [
+const COUNTS_NOT: [(&str, Change); 23] = [
     ("nothing", |_| ()),
     ("http", |spec| spec.server.http = ([0, 0, 0, 0], 80).into()),
     ("workers", |spec| spec.server.workers += 1),
@@ -235,6 +235,9 @@ const COUNTS_NOT: [(&str, Change); 22] = [
     }),
     ("back-off", |spec| {
         spec.blocks[0].restart.backoff_min += Duration::from_secs(1)
+    }),
+    ("stuck", |spec| {
+        spec.blocks[0].stuck.run = Some(Duration::from_secs(1))
     }),
     ("directory", |spec| {
         *model(spec).0 = "/elsewhere/a.onnx".into()

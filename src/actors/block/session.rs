@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Prepared, Session, warm};
-use crate::types::{Rooms, Signature, Tensor, panic_message};
+use crate::types::{FaultKind, Rooms, Signature, Tensor, panic_message};
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ pub(super) enum RunError {
     Request(String),
     /// The run failed on what it was given; the session is sound.
     Run(String),
-    /// The block is at fault; the session must be rebuilt.
-    Block(String),
+    /// The block is at fault, or its device; the session must be rebuilt.
+    Block(FaultKind, String),
 }
 
 fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError> {
@@ -22,23 +22,31 @@ fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError>
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.is_callers() => Err(RunError::Request(error.to_string())),
         Ok(Err(error)) if error.keeps_session() => Err(RunError::Run(error.to_string())),
-        Ok(Err(error)) => Err(RunError::Block(error.to_string())),
-        Err(panic) => Err(RunError::Block(format!(
-            "panicked: {}",
-            panic_message(&*panic)
-        ))),
+        Ok(Err(error)) => {
+            let kind = if error.loses_device() {
+                FaultKind::DeviceLost
+            } else {
+                FaultKind::Error
+            };
+            Err(RunError::Block(kind, error.to_string()))
+        }
+        Err(panic) => {
+            let cause = format!("panicked: {}", panic_message(&*panic));
+            Err(RunError::Block(FaultKind::Panic, cause))
+        }
     }
 }
 
 /// Makes a session on this thread and runs it once, so that the first request finds it warm.
-pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, String> {
+pub(super) fn build(prepared: &Arc<dyn Prepared>) -> Result<Box<dyn Session>, (FaultKind, String)> {
     let built = fence(|| {
         let mut session = prepared.session()?;
         warm(session.as_mut(), prepared.signature())?;
         Ok(session)
     });
     built.map_err(|error| match error {
-        RunError::Request(cause) | RunError::Run(cause) | RunError::Block(cause) => cause,
+        RunError::Request(cause) | RunError::Run(cause) => (FaultKind::Error, cause),
+        RunError::Block(kind, cause) => (kind, cause),
     })
 }
 

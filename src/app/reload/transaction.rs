@@ -14,6 +14,7 @@ use crate::app::runtime::{Keys, Known};
 use crate::app::worker::renew;
 use crate::app::{Part, Runtime};
 use crate::plan::{Diff, Plan, Side};
+use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
 use crate::types::{Epoch, panic_message};
 
@@ -176,11 +177,18 @@ impl<S: Source> Reloader<S> {
     }
 }
 
-/// Returns the names of blocks and pipelines.
-fn names(plan: &Plan) -> (Vec<String>, Vec<String>) {
-    let blocks = plan.blocks.iter().map(|block| block.spec.name.clone());
-    let pipelines = plan.pipelines.iter().map(|pipeline| pipeline.name.clone());
-    (blocks.collect(), pipelines.collect())
+/// Returns the names by which a configuration is counted.
+fn names(plan: &Plan) -> Names {
+    let blocks = plan.blocks.iter();
+    let pipelines = plan.pipelines.iter();
+    Names {
+        processes: blocks
+            .clone()
+            .map(|block| block.placement.process.clone())
+            .collect(),
+        blocks: blocks.map(|block| block.spec.name.clone()).collect(),
+        pipelines: pipelines.map(|pipeline| pipeline.name.clone()).collect(),
+    }
 }
 
 fn rejected(reasons: Vec<String>, took: Duration) -> Outcome {

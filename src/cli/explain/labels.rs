@@ -114,6 +114,12 @@ pub(super) fn source(source: &SourceSpec) -> String {
                 None => String::new(),
                 Some(MockFailure::Panic { every }) => format!(", panics every {every} runs"),
                 Some(MockFailure::Error { every }) => format!(", fails every {every} runs"),
+                Some(MockFailure::SlowWarming { time }) => {
+                    format!(", takes {} to be warmed", duration(time))
+                }
+                Some(MockFailure::LostDevice { every }) => {
+                    format!(", loses its device every {every} runs")
+                }
                 Some(MockFailure::Hang { every, time }) => {
                     format!(", hangs {} every {every} runs", duration(time))
                 }

@@ -5,12 +5,14 @@
 
 mod cells;
 mod forward;
+mod names;
 mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use forward::{Share, Snapshot};
+pub use names::{EdgeLabels, Names};
 pub use registry::{
-    BlockMetrics, DeviceMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics,
-    ProcessMetrics, Registry, block, device, lifecycle, links, pipeline, process, registry, render,
+    BlockMetrics, DeviceMetrics, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics,
+    Registry, block, device, lifecycle, links, pipeline, process, registry, render,
 };

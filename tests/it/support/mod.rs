@@ -13,7 +13,7 @@ use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
     LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, RestartSpec,
-    ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
+    ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -62,6 +62,7 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
             backoff_min: Duration::from_millis(1),
             backoff_max: Duration::from_millis(2),
         },
+        stuck: StuckSpec::default(),
         queue_max: 8,
     }
 }
@@ -179,13 +180,12 @@ impl Running {
 pub(crate) fn start(spec: &Spec) -> Running {
     let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let part = Part {
-        host: None,
-        key_file: None,
         worker: WorkerCommand {
             program: env!("CARGO_BIN_EXE_blockflow").into(),
             arguments: vec!["worker".into()],
             log: LogFormat::Text,
         },
+        ..Part::default()
     };
     Running(Runtime::start(loaded, part).unwrap_or_else(|error| panic!("{error}")))
 }
