@@ -15,7 +15,7 @@ use blockflow::tensormq::{
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
     MockSpec, PipelineId, PipelineSpec, ProofSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec,
-    Signature, SourceSpec, Spec, StepId, Tensor, TensorSpec,
+    Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -162,7 +162,7 @@ fn libzmq(criterion: &mut Criterion) {
     let mut message = zmq::Message::from(vec![1; 1 << 10]);
     criterion.bench_function("libzmq_round_trip_is_two_hops", |bencher| {
         bencher.iter(|| {
-            near.send(std::mem::take(&mut message), 0)
+            near.send(std::mem::replace(&mut message, zmq::Message::new()), 0)
                 .expect("a sound socket");
             message = near.recv_msg(0).expect("an echo");
         });
@@ -249,6 +249,7 @@ fn idle_pipeline() -> Spec {
             backoff_max: second,
         },
         proof: ProofSpec::default(),
+        stuck: StuckSpec::default(),
         queue_max: 8,
     };
     Spec {

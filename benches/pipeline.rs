@@ -23,7 +23,7 @@ use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
-    Passes, PipelineSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
+    Passes, PipelineSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -103,6 +103,7 @@ fn block(model: &Path, index: usize, apart: bool) -> BlockSpec {
             backoff_max: second,
         },
         proof: ProofSpec::default(),
+        stuck: StuckSpec::default(),
         queue_max: IN_FLIGHT,
     }
 }
@@ -220,13 +221,12 @@ fn start(model: &Path, apart: bool) -> Result<Runtime, Failed> {
     let loaded =
         Loaded::from_spec(&split_spec(model, apart)).map_err(|problems| format!("{problems:?}"))?;
     let part = Part {
-        host: None,
-        key_file: None,
         worker: WorkerCommand {
             program: PROGRAM.into(),
             arguments: vec!["worker".into()],
             log: LogFormat::Text,
         },
+        ..Part::default()
     };
     Ok(Runtime::start(loaded, part)?)
 }

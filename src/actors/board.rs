@@ -15,6 +15,10 @@ pub(super) enum BlockState {
     Restarting {
         cause: String,
     },
+    /// A run, or warming, takes longer than it may; it may come back.
+    Stuck {
+        cause: String,
+    },
     /// It lives on another host, which cannot be reached.
     Unreachable {
         cause: String,
@@ -85,10 +89,6 @@ impl Board {
         }
     }
 
-    pub(super) fn is_given_up(&self, block: usize, instance: usize) -> bool {
-        matches!(self.get(block, instance), Some(BlockState::GivenUp { .. }))
-    }
-
     pub(super) fn is_serving(&self, block: usize, instance: usize) -> bool {
         self.get(block, instance) == Some(BlockState::Serving)
     }
@@ -138,7 +138,8 @@ impl BlockState {
             Self::Restarting { .. } => 1,
             Self::Starting => 2,
             Self::Unreachable { .. } => 3,
-            Self::GivenUp { .. } => 4,
+            Self::Stuck { .. } => 4,
+            Self::GivenUp { .. } => 5,
         }
     }
 }

@@ -168,6 +168,31 @@ impl Instances {
         Ok(looked)
     }
 
+    /// Connects anew to an instance that has opened its sockets anew, in this process, after it had `read` so far; returns the
+    /// requests of what it has not read.
+    pub(super) fn reopen(
+        &mut self,
+        context: &Context,
+        instance: usize,
+        read: Option<u64>,
+    ) -> Result<Vec<RequestId>, LinkError> {
+        let link = self.0.get_mut(instance);
+        link.map_or_else(
+            || Ok(Vec::new()),
+            |link| link.reopen(context, read.unwrap_or_default()),
+        )
+    }
+
+    /// Returns the edges of the socket to one instance.
+    pub(super) fn edges_of(&self, instance: usize) -> Result<Option<Edges>, LinkError> {
+        self.0.get(instance).map(Outbound::edges).transpose()
+    }
+
+    /// Returns the requests that lose something when these links are dropped.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = RequestId> {
+        self.0.iter().flat_map(Outbound::unsettled)
+    }
+
     /// Returns the incarnation of the first instance while it is connected.
     pub(super) fn peer(&self) -> Option<u64> {
         self.0.first()?.peer()

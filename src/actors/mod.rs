@@ -8,7 +8,7 @@
 //! front end ──queue──▶ gateway ──link──▶ block ──link──▶ block ──link──▶ gateway ──reply──▶ front end
 //!                         │                │ fault, up
 //!                         └── cancel ──▶   ▼
-//!                                      supervisor ── rebuild, give up ──▶ block
+//!                                      supervisor ── rebuild, reopen, give up ──▶ block
 //! ```
 //!
 //! Invariants: `REQ-1` an admitted request gets exactly one reply, because only the gateway holds its reply channel and
@@ -18,16 +18,20 @@
 mod alarm;
 mod block;
 mod board;
+mod distress;
 mod error;
+mod failpoint;
 mod gateway;
 mod links;
 mod node;
+mod progress;
 mod reactor;
 mod seldom;
 mod supervisor;
 mod worker;
 
+pub use distress::{Call, Distress};
 pub use error::NodeError;
 pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 pub use node::{Node, NodeConfig, StopReport, WorkersHandle};
-pub use worker::{Assignment, FAREWELL, WorkerCommand, Workers};
+pub use worker::{Assignment, EXIT_DEVICE_LOST, EXIT_STUCK, FAREWELL, WorkerCommand, Workers};

@@ -4,22 +4,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
 use super::NodeError;
 use super::block::{BlockActor, BlockConfig};
 use super::board::Board;
+use super::distress::Distress;
 use super::gateway::{Abandon, Gateway, GatewayActor, GatewayConfig};
-use super::supervisor::{Adopt, Supervisor, Tell};
+use super::progress::Progress;
+use super::supervisor::{Adopt, Instance, Laggards, Supervisor, SupervisorConfig, Tell};
 use super::worker::Workers;
 use crate::engine::Prepared;
 use crate::plan::{Plan, Site, Wiring};
+use crate::sched::Doing;
+use crate::telemetry::{Event, ShutdownPhase};
 use crate::tensormq::{Context as MqContext, LinkError};
 
 /// How long threads and worker processes may take to end after they were told to.
 const THREAD_END: Duration = Duration::from_secs(4);
+/// How long where a block has been at one thing for longer than that already.
+const STUCK_END: Duration = Duration::from_secs(1);
 /// How long the gateway may take to list what is still open.
 const ABANDON_ANSWER: Duration = Duration::from_secs(1);
 
@@ -32,6 +38,9 @@ pub struct Node {
     /// Taken when the node is stopped.
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
+    /// By name of the block and number of the instance.
+    instances: Vec<(String, Arc<Progress>)>,
+    laggards: Laggards,
 }
 
 /// The gateway, where it lives in this process.
@@ -54,6 +63,8 @@ pub struct NodeConfig {
     pub prepared: Vec<Option<Arc<dyn Prepared>>>,
     pub workers: Workers,
     pub context: MqContext,
+    /// Who hears of what cannot be mended within this process.
+    pub distress: Distress,
 }
 
 /// How a stop went.
@@ -63,6 +74,10 @@ pub struct StopReport {
     pub stragglers: Vec<String>,
     /// Whether every thread ended in time; a block stuck in a run keeps its thread.
     pub threads_ended: bool,
+    /// Instances of blocks whose threads did not end, and what they are at.
+    pub blocks: Vec<String>,
+    /// Worker processes that had to be killed.
+    pub workers: Vec<String>,
 }
 
 /// What the control thread hands back once the actors exist.
@@ -71,6 +86,7 @@ struct Launched {
     supervisor: Addr<Supervisor>,
     control: System,
     arbiters: Vec<Arbiter>,
+    instances: Vec<(String, Arc<Progress>)>,
 }
 
 /// What the control thread works with.
@@ -94,6 +110,7 @@ impl Node {
             prepared,
             workers,
             context,
+            distress,
         } = config;
         let (plan, site) = (Arc::new(plan), Arc::new(site));
         let board = Board::new(plan.blocks.iter().map(|block| block.spec.instances));
@@ -104,19 +121,23 @@ impl Node {
         let (started_tx, started) = sync_channel(1);
         let (opened_tx, opened) = sync_channel(1);
         let (ended_tx, ended) = sync_channel(1);
+        let laggards = Laggards::default();
+        let named = laggards.clone();
         let handle = gateway.clone().map(|gateway| (gateway, opened_tx));
         let thread = thread::Builder::new()
             .name("blockflow-control".into())
             .spawn(move || {
                 let system = System::new();
                 let launch = Launch {
-                    supervisor: Supervisor::new(
-                        plan.clone(),
-                        site.clone(),
+                    supervisor: Supervisor::new(SupervisorConfig {
+                        plan: plan.clone(),
+                        site: site.clone(),
                         board,
                         workers,
-                        started_tx,
-                    ),
+                        distress,
+                        laggards: named,
+                        started: started_tx,
+                    }),
                     plan,
                     site,
                     prepared,
@@ -130,8 +151,9 @@ impl Node {
                         supervisor,
                         control,
                         arbiters,
+                        instances,
                     }) => {
-                        let _ = launched_tx.send(Ok((actor, supervisor, control)));
+                        let _ = launched_tx.send(Ok((actor, supervisor, control, instances)));
                         // An error here is the exit code of the system, which nobody reads.
                         let _ = system.run();
                         arbiters
@@ -147,7 +169,7 @@ impl Node {
                 }
                 let _ = ended_tx.send(());
             })?;
-        let (actor, supervisor, control) =
+        let (actor, supervisor, control, instances) =
             launched.recv().map_err(|_| NodeError::ControlLost)??;
         let front = gateway
             .zip(actor)
@@ -159,6 +181,8 @@ impl Node {
             control,
             thread: Some(thread),
             ended,
+            instances,
+            laggards,
         };
         if has_gateway {
             opened
@@ -199,16 +223,72 @@ impl Node {
                 front.abandon()
             }
         });
+        let started = Instant::now();
+        let limit = if self.is_stuck(started) {
+            STUCK_END
+        } else {
+            THREAD_END
+        };
         self.control.stop();
-        let threads_ended = self.ended.recv_timeout(THREAD_END).is_ok();
+        let threads_ended = self.ended.recv_timeout(limit).is_ok();
         if threads_ended {
             // It has sent its last word, so this does not wait.
             let _ = thread.join();
         }
-        StopReport {
+        let report = StopReport {
             stragglers,
             threads_ended,
+            blocks: self.lagging(Instant::now()),
+            workers: self.laggards.take(),
+        };
+        ShutdownPhase {
+            phase: "links",
+            took: started.elapsed(),
+            limit,
+            stragglers: &report.late(),
         }
+        .emit();
+        report
+    }
+
+    /// Tells whether a block has been at one thing for so long that its end is not worth waiting for.
+    fn is_stuck(&self, now: Instant) -> bool {
+        let mut instances = self.instances.iter();
+        instances.any(|(_, progress)| {
+            let (doing, lasted) = progress.look(now);
+            doing != Doing::Idle && lasted > THREAD_END
+        })
+    }
+
+    /// Names the instances whose threads have not ended.
+    fn lagging(&self, now: Instant) -> Vec<String> {
+        let late = self.instances.iter();
+        late.filter(|(_, progress)| !progress.has_ended())
+            .map(|(name, progress)| {
+                let (doing, lasted) = progress.look(now);
+                let what = match doing {
+                    Doing::Idle => "that does nothing",
+                    Doing::Warming => "in warming or its first run",
+                    Doing::Running => "in a run",
+                };
+                format!("block {name} {what} for {} ms", lasted.as_millis())
+            })
+            .collect()
+    }
+}
+
+impl StopReport {
+    /// Names what did not end in time, besides requests.
+    pub fn late(&self) -> Vec<String> {
+        self.blocks.iter().chain(&self.workers).cloned().collect()
+    }
+
+    /// Adds how another stop went.
+    pub fn join(&mut self, other: Self) {
+        self.stragglers.extend(other.stragglers);
+        self.threads_ended &= other.threads_ended;
+        self.blocks.extend(other.blocks);
+        self.workers.extend(other.workers);
     }
 }
 
@@ -248,6 +328,7 @@ impl Launch {
         let supervisor = supervisor.start();
         let mut arbiters = Vec::new();
         let mut blocks = HashMap::new();
+        let mut instances = Vec::new();
         let mut actor = None;
         if let Some((handle, opened)) = gateway {
             let arbiter = Arbiter::try_new()?;
@@ -270,7 +351,11 @@ impl Launch {
                 continue;
             };
             for instance in 0..plan.blocks[block].spec.instances {
+                let progress = Arc::new(Progress::new());
+                let name = format!("{}/{instance}", plan.blocks[block].spec.name);
+                instances.push((name, progress.clone()));
                 let config = BlockConfig {
+                    progress: progress.clone(),
                     plan: plan.clone(),
                     site: site.clone(),
                     wiring: wiring.clone(),
@@ -281,9 +366,9 @@ impl Launch {
                     supervisor: supervisor.clone(),
                 };
                 let arbiter = Arbiter::try_new()?;
-                let address =
+                let actor =
                     BlockActor::start_in_arbiter(&arbiter.handle(), |_| BlockActor::new(config));
-                blocks.insert((block, instance), address);
+                blocks.insert((block, instance), Instance { actor, progress });
                 arbiters.push(arbiter);
             }
         }
@@ -296,6 +381,7 @@ impl Launch {
             supervisor,
             control: System::current(),
             arbiters,
+            instances,
         })
     }
 }

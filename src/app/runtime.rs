@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::actors::{
-    Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers, WorkersHandle,
+    Distress, Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers,
+    WorkersHandle,
 };
 use crate::engine::{EngineError, Held, Prepared, Seat, Store, Usage, prepare_for, set_devices};
 use crate::graph::Digest;
 use crate::plan::{Misfit, Need, Placement, Plan, PlannedBlock, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
-use crate::telemetry::{Event, WeightsLoaded};
+use crate::telemetry::{Event, ShutdownPhase, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
 use crate::types::{BlockSpec, Device, DeviceSpec, Epoch, HostSpec, SourceSpec, Spec};
 
@@ -23,6 +24,9 @@ use super::keys::{KeyError, Locks};
 use super::memory::{self, Tenants, needs};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
+
+/// How long it should take to free what a runtime held, which cannot be hurried.
+const FREED: Duration = Duration::from_secs(5);
 
 /// Block actors and gateway of one process, running.
 #[derive(Debug)]
@@ -70,6 +74,8 @@ pub struct Part {
     /// File of the host's secret key, if not the usual one. Needed where hosts have keys.
     pub key_file: Option<PathBuf>,
     pub worker: WorkerCommand,
+    /// Who hears of what cannot be mended within this process.
+    pub distress: Distress,
 }
 
 /// Why a plan could not be started.
@@ -109,6 +115,7 @@ impl Runtime {
             host,
             key_file,
             worker,
+            distress,
         } = part;
         let host = known_host(&loaded.plan, host)?;
         if known.is_none_or(Known::is_empty) {
@@ -147,7 +154,7 @@ impl Runtime {
             loaded,
             site,
             (prepared, contents),
-            workers,
+            (workers, distress),
             sockets,
             (context, locks),
         )
@@ -158,19 +165,21 @@ impl Runtime {
         loaded: Loaded,
         site: Site,
         key_file: Option<&Path>,
+        distress: Distress,
     ) -> Result<Self, StartError> {
         set_devices(&loaded.plan.devices);
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
         let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
-        Self::start_site(loaded, site, prepared, Workers::default(), None, opened)
+        let workers = (Workers::default(), distress);
+        Self::start_site(loaded, site, prepared, workers, None, opened)
     }
 
     fn start_site(
         loaded: Loaded,
         site: Site,
         (prepared, contents): (PreparedBlocks, Vec<Digest>),
-        workers: Workers,
+        (workers, distress): (Workers, Distress),
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
@@ -193,6 +202,7 @@ impl Runtime {
             prepared,
             workers,
             context,
+            distress,
         })?;
         // Not before it runs: nobody is told of what does not come to be.
         if has_gateway {
@@ -320,7 +330,26 @@ impl Runtime {
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
     pub fn stop(self, drain: Duration) -> StopReport {
-        self.node.stop(drain)
+        let Self {
+            node,
+            weights: _,
+            keys: _,
+            configured: _,
+            known,
+            tenants,
+            _sockets: sockets,
+        } = self;
+        let report = node.stop(drain);
+        let started = Instant::now();
+        drop((known, tenants, sockets));
+        ShutdownPhase {
+            phase: "free",
+            took: started.elapsed(),
+            limit: FREED,
+            stragglers: &[],
+        }
+        .emit();
+        report
     }
 }
 

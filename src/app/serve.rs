@@ -1,29 +1,26 @@
-//! Serving a configuration, or the part of it that lives on one host, until a signal asks to stop.
-//!
-//! Shutdown goes through phases, each bounded: intake stops, requests in flight finish (`server.drain_ms`), actors end
-//! and answer what is left with a refusal, responses are written. A second signal skips the waiting.
+//! Serving a configuration, or the part of it that lives on one host, until a signal asks to stop, or something happens that only
+//! another process can go on after.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpListener};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::epoch::Epochs;
+use super::inheritance::{Inheritance, distress};
 use super::reload::{Lifecycle, Reloads, Source, Trigger};
 use super::runtime::Known;
+use super::shutdown::{self, Intake, RESPONSES_WRITTEN, StopSignals};
 use super::watch::watch;
 use super::{Loaded, Part, Runtime, StartError, StopReport};
+use crate::actors::Call;
 use crate::engine::Usage;
-use crate::serve::{Front as _, HttpOptions, HttpTimeouts, ServeError, bind};
-use crate::telemetry::{DrainStarted, Event, metrics};
+use crate::serve::{Front as _, HttpOptions, HttpTimeouts, ServeError, listen};
+use crate::telemetry::metrics;
 use crate::types::{Device, Failure};
-
-/// How long responses may take to be written once every request has its answer.
-const RESPONSES_WRITTEN: Duration = Duration::from_secs(2);
 
 /// What a server tells once it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +30,15 @@ pub struct Announcement {
     pub http: Option<SocketAddr>,
     /// What the blocks' weights take on each device.
     pub weights: BTreeMap<Device, Usage>,
+}
+
+/// How serving ended.
+#[derive(Debug)]
+pub enum Served {
+    /// A signal asked for it.
+    Stopped(StopReport),
+    /// Another process has to take the place of this one, which holds nothing any more but what that inherits.
+    Replace(Inheritance),
 }
 
 /// Why serving did not begin, or ended by itself.
@@ -50,43 +56,33 @@ pub enum ServeFailure {
     Ended,
     #[error("{0}")]
     Gateway(Failure),
+    /// What befell it would have the program start itself again, which it has done too often.
+    #[error("{0}")]
+    TooOften(String),
 }
 
-/// Either signal that asks a process to stop.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
+/// Why serving is to end.
+enum End {
+    Signal(&'static str),
+    /// Another process has to go on.
+    Replace,
+    TooOften(String),
 }
 
 /// Starts the blocks, serves HTTP if the gateway is to be here, calls `announce` once it listens, and returns after SIGINT or
-/// SIGTERM and the drain.
+/// SIGTERM and the phases of the end, or when another process has to take the place of this one.
 ///
-/// A second signal ends the drain at once. `http` takes the place of the configured address. Meanwhile `source` is read
+/// `http` takes the place of the configured address, and a listener that is inherited the place of both. Meanwhile `source` is read
 /// again where somebody asks for it: a SIGHUP, a request, or, where `watching`, a file that has changed.
 pub fn serve(
     loaded: Loaded,
     part: Part,
     http: Option<SocketAddr>,
+    inheritance: Inheritance,
     source: impl Source,
     watching: bool,
     announce: impl FnOnce(&Announcement),
-) -> Result<StopReport, ServeFailure> {
+) -> Result<Served, ServeFailure> {
     let server = loaded.plan.server.clone();
     let options = HttpOptions {
         address: http.unwrap_or(server.http),
@@ -101,6 +97,10 @@ pub fn serve(
     let hangups = system
         .block_on(async { signal(SignalKind::hangup()) })
         .map_err(ServeFailure::Signals)?;
+    let replaced = inheritance.replaced_ms.len() as u64;
+    metrics::lifecycle().replaced.add(replaced);
+    let (distress, calls) = distress();
+    let part = Part { distress, ..part };
     let runtime = Runtime::start_knowing(loaded, part.clone(), Some(&Known::new()))?;
     let hosts = runtime.has_hosts();
     let weights = runtime.weights().clone();
@@ -110,12 +110,13 @@ pub fn serve(
     if watching && !hosts {
         watch(&lifecycle.files(), reloads.clone()).map_err(ServeFailure::Thread)?;
     }
+    let causes = Causes { calls, inheritance };
     match lifecycle.front() {
         Some(now) => {
             let epochs = Epochs::new(now, reloads);
-            system.block_on(run(lifecycle, epochs, options, weights, announce))
+            system.block_on(run(lifecycle, epochs, options, causes, weights, announce))
         }
-        None => system.block_on(run_blocks(lifecycle, weights, announce)),
+        None => system.block_on(run_blocks(lifecycle, causes, weights, announce)),
     }
 }
 
@@ -128,33 +129,87 @@ fn watch_hangups(mut hangups: Signal, reloads: Reloads) {
     });
 }
 
+/// What ends a server besides what goes wrong.
+struct Causes {
+    calls: mpsc::Receiver<Call>,
+    inheritance: Inheritance,
+}
+
+impl Causes {
+    /// Waits for a signal, or for a call and the pause after it.
+    async fn next(&mut self, signals: &mut StopSignals) -> End {
+        let call = tokio::select! {
+            name = signals.next() => return End::Signal(name),
+            Some(call) = self.calls.recv() => call,
+        };
+        match self.inheritance.answer(&call) {
+            Ok(replacement) => tokio::select! {
+                name = signals.next() => End::Signal(name),
+                () = tokio::time::sleep(replacement.backoff) => End::Replace,
+            },
+            Err(often) => End::TooOften(often.cause),
+        }
+    }
+}
+
+impl End {
+    fn tell(&self) {
+        match self {
+            Self::Signal(name) => info!(signal = name, "stopping"),
+            Self::Replace => info!("ending for another process to take this one's place"),
+            Self::TooOften(_) => warn!("stopping, as this process cannot go on"),
+        }
+    }
+
+    fn into_result(
+        self,
+        report: StopReport,
+        inheritance: Inheritance,
+    ) -> Result<Served, ServeFailure> {
+        match self {
+            Self::Signal(_) => Ok(Served::Stopped(report)),
+            Self::Replace => Ok(Served::Replace(inheritance)),
+            Self::TooOften(cause) => Err(ServeFailure::TooOften(cause)),
+        }
+    }
+}
+
 /// Runs blocks for a gateway on another host.
 async fn run_blocks(
     lifecycle: Lifecycle,
+    mut causes: Causes,
     weights: BTreeMap<Device, Usage>,
     announce: impl FnOnce(&Announcement),
-) -> Result<StopReport, ServeFailure> {
+) -> Result<Served, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
     announce(&Announcement {
         http: None,
         weights,
     });
-    let name = signals.next().await;
-    info!(signal = name, "stopping");
-    let stop = move || stop_all(&lifecycle, lifecycle.take());
-    let stopped = tokio::task::spawn_blocking(stop);
-    Ok(stopped.await.unwrap_or_default())
+    let end = causes.next(&mut signals).await;
+    end.tell();
+    let report = shutdown::end_blocks(lifecycle, &mut signals).await;
+    end.into_result(report, causes.inheritance)
 }
 
 async fn run(
     lifecycle: Lifecycle,
     epochs: Epochs,
     options: HttpOptions,
+    mut causes: Causes,
     weights: BTreeMap<Device, Usage>,
     announce: impl FnOnce(&Announcement),
-) -> Result<StopReport, ServeFailure> {
+) -> Result<Served, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
-    let bound = bind(options, epochs.clone())?;
+    let address = options.address;
+    let failed = |cause| ServeError::Bind { address, cause };
+    let listener = match causes.inheritance.listener.take() {
+        Some(listener) => listener,
+        None => TcpListener::bind(address).map_err(failed)?,
+    };
+    // Who connects while this process ends can wait for the next one, if there is one.
+    let kept = listener.try_clone().map_err(failed)?;
+    let bound = listen(listener, options, epochs.clone())?;
     let stop = bound.stop_handle();
     announce(&Announcement {
         http: Some(bound.address()),
@@ -162,54 +217,26 @@ async fn run(
     });
     let http = bound.run();
     tokio::pin!(http);
-    let name = tokio::select! {
+    let end = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
         failure = epochs.closed() => return Err(ServeFailure::Gateway(failure)),
-        name = signals.next() => name,
+        end = causes.next(&mut signals) => end,
     };
-    info!(signal = name, "stopping");
-    // From here on, what is served is not replaced any more.
-    let runtime = lifecycle.take();
+    end.tell();
+    let intake = if let End::Replace = end {
+        causes.inheritance.listener = Some(kept);
+        Intake::Held
+    } else {
+        drop(kept);
+        Intake::Refused
+    };
     let gateway = epochs.current().gateway.clone();
-    let drain = runtime.as_ref().map_or(Duration::ZERO, Runtime::drain);
-    gateway.close();
-    DrainStarted {
-        in_flight: gateway.in_flight(),
-        limit: drain,
-    }
-    .emit();
-    let lifecycle = Arc::new(lifecycle);
-    let idle = {
-        let lifecycle = lifecycle.clone();
-        tokio::task::spawn_blocking(move || {
-            let deadline = Instant::now() + drain;
-            gateway.wait_idle(drain);
-            lifecycle.wait_retired(deadline);
-        })
-    };
-    tokio::select! {
-        ended = &mut http => return Err(ended_early(ended)),
-        _ = idle => {}
-        name = signals.next() => warn!(signal = name, "second signal, not waiting any longer"),
-    }
-    // Waiting is over, so whatever is still open is a straggler.
-    let stopped = tokio::task::spawn_blocking(move || stop_all(&lifecycle, runtime));
     let report = tokio::select! {
         ended = &mut http => return Err(ended_early(ended)),
-        report = stopped => report.unwrap_or_default(),
+        report = shutdown::end(lifecycle, gateway, &stop, intake, &mut signals) => report,
     };
-    stop.stop(true);
-    http.await?;
-    Ok(report)
-}
-
-/// Ends what runs, and what was replaced and runs still.
-fn stop_all(lifecycle: &Lifecycle, runtime: Option<Runtime>) -> StopReport {
-    let mut report = lifecycle.end_retired();
-    let last = runtime.map_or_else(StopReport::default, |runtime| runtime.stop(Duration::ZERO));
-    report.stragglers.extend(last.stragglers);
-    report.threads_ended &= last.threads_ended;
-    report
+    shutdown::write_responses(http, &stop, &mut signals).await?;
+    end.into_result(report, causes.inheritance)
 }
 
 fn ended_early(ended: Result<(), ServeError>) -> ServeFailure {

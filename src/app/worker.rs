@@ -14,10 +14,10 @@ use tracing::{error, info, warn};
 
 use super::runtime::Keys;
 use super::{Loaded, Runtime, StartError};
-use crate::actors::{Assignment, FAREWELL};
+use crate::actors::{Assignment, Call, Distress, FAREWELL};
 use crate::plan::Site;
 use crate::telemetry::metrics::{self, Snapshot};
-use crate::types::{Epoch, HostSpec, Problem, Spec};
+use crate::types::{Epoch, FaultKind, HostSpec, Problem, Spec};
 
 /// Bytes of orders at most.
 const ORDERS_BYTES_MAX: u64 = 1 << 26;
@@ -56,6 +56,21 @@ pub enum WorkFailure {
     Thread(io::Error),
     #[error("cannot ignore signals: {0}")]
     Signals(io::Error),
+    /// Something befell it that only another process can go on after.
+    #[error("block {block:?}: {cause}")]
+    Fault {
+        kind: FaultKind,
+        block: String,
+        cause: String,
+    },
+}
+
+/// What a worker hears while it runs.
+enum Heard {
+    /// Of its parent: hosts, with their new keys.
+    News(Vec<HostSpec>),
+    /// Of its own node.
+    Distress(Call),
 }
 
 impl Orders {
@@ -126,6 +141,14 @@ pub fn work(
     ignore_signals().map_err(WorkFailure::Signals)?;
     let directory = orders.directory.clone();
     let (tell, told) = sync_channel(NEWS_MAX);
+    let tell = Arc::new(tell);
+    let ear = Arc::downgrade(&tell);
+    let distress = Distress::new(move |call| {
+        if let Some(tell) = ear.upgrade() {
+            // Where it is full, one that came before is enough.
+            let _ = tell.try_send(Heard::Distress(call));
+        }
+    });
     // From the very beginning, so that no worker stays that is still loading when its parent ends.
     thread::Builder::new()
         .name("blockflow-parent".into())
@@ -157,19 +180,20 @@ pub fn work(
         directory,
     };
     check_contents(&loaded, &contents)?;
-    let runtime = Runtime::start_worker(loaded, site, key_file.as_deref())?;
-    loop {
+    let runtime = Runtime::start_worker(loaded, site, key_file.as_deref(), distress)?;
+    // The first report tells that all blocks run. Where nobody reads it, the other pipe is gone in a moment, too.
+    while report(&mut reports).is_ok() {
         match told.recv_timeout(REPORT) {
-            Ok(hosts) => {
-                renew(runtime.keys(), &hosts);
-                continue;
+            Ok(Heard::News(hosts)) => renew(runtime.keys(), &hosts),
+            Ok(Heard::Distress(Call {
+                kind, block, cause, ..
+            })) => {
+                // A thread that is stuck would be waited for.
+                std::mem::forget(runtime);
+                return Err(WorkFailure::Fault { kind, block, cause });
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if report(&mut reports).is_err() {
-            // Whoever reads them is gone, and so is the other pipe in a moment.
-            break;
         }
     }
     runtime.stop(Duration::ZERO);
@@ -219,7 +243,7 @@ pub(super) fn news(hosts: &[HostSpec]) -> Arc<[u8]> {
 
 /// Passes on what the parent tells until it tells nothing more. Returns whether it said farewell: an end without is that of a
 /// parent that was killed.
-fn follow(mut parent: impl BufRead, tell: &SyncSender<Vec<HostSpec>>) -> bool {
+fn follow(mut parent: impl BufRead, tell: &SyncSender<Heard>) -> bool {
     loop {
         let mut line = Vec::new();
         let read = parent
@@ -232,7 +256,7 @@ fn follow(mut parent: impl BufRead, tell: &SyncSender<Vec<HostSpec>>) -> bool {
         match (read, serde_json::from_slice(&line)) {
             (Ok(0) | Err(_), _) => return false,
             // Whoever should take it is gone, or has more than enough.
-            (Ok(_), Ok(hosts)) => drop(tell.try_send(hosts)),
+            (Ok(_), Ok(hosts)) => drop(tell.try_send(Heard::News(hosts))),
             (Ok(_), Err(error)) => warn!(%error, "what the parent told makes no sense"),
         }
     }

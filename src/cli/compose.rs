@@ -111,13 +111,13 @@ pub(super) fn compile_for_model(spec: &Spec, path: &Path) -> Result<Loaded, CliE
 pub(super) fn part(host: Option<String>, log: LogFormat) -> Part {
     Part {
         host,
-        key_file: None,
         worker: WorkerCommand {
             // What runs now, even if another version was installed over it meanwhile.
             program: PathBuf::from("/proc/self/exe"),
             arguments: vec!["worker".into()],
             log,
         },
+        ..Part::default()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::Located;
 use crate::engine::{EngineError, NpyError};
 use crate::graph::GraphError;
 use crate::telemetry::LogError;
-use crate::types::{Failure, Signature, TensorError, TensorSpec};
+use crate::types::{Failure, FaultKind, Signature, TensorError, TensorSpec};
 
 use super::exit::Exit;
 
@@ -59,6 +59,10 @@ pub enum CliError {
     Json(serde_json::Error),
     #[error("cannot set up the client: {0}")]
     Client(std::io::Error),
+    #[error("cannot listen on the socket that was handed over: {0}")]
+    Inherited(std::io::Error),
+    #[error("cannot start this program again: {0}")]
+    Again(std::io::Error),
     #[error("stopped at {address} with {} requests unanswered:\n  {}", stragglers.len(), stragglers.join("\n  "))]
     Stragglers {
         address: SocketAddr,
@@ -72,11 +76,19 @@ impl CliError {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Configuration(_) => Exit::Configuration,
-            Self::Serve(ServeFailure::Ended | ServeFailure::Gateway(_)) => Exit::Failed,
+            Self::Serve(
+                ServeFailure::Ended | ServeFailure::Gateway(_) | ServeFailure::TooOften(_),
+            ) => Exit::Failed,
             Self::Model(GraphError::Write { .. } | GraphError::Unwritable { .. }) => Exit::Failed,
             Self::Model(GraphError::TooFewCuts { .. }) => Exit::Usage,
             Self::Work(WorkFailure::Orders(_)) => Exit::Usage,
+            Self::Work(WorkFailure::Fault { kind, .. }) => match kind {
+                FaultKind::DeviceLost => Exit::DeviceLost,
+                FaultKind::Hang => Exit::Stuck,
+                _ => Exit::Failed,
+            },
             Self::Work(_)
+            | Self::Inherited(_)
             | Self::Start(_)
             | Self::Serve(_)
             | Self::Model(_)
@@ -94,6 +106,7 @@ impl CliError {
             | Self::Http { .. }
             | Self::BenchErrors { .. }
             | Self::Stdout(_)
+            | Self::Again(_)
             | Self::Json(_)
             | Self::Client(_) => Exit::Failed,
         }

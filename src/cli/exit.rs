@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::actors::{EXIT_DEVICE_LOST, EXIT_STUCK};
+
 /// Exit codes of `blockflow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -18,6 +20,10 @@ pub enum Exit {
     CannotStart = 4,
     /// Requests were still unanswered when the drain time was over.
     Stragglers = 5,
+    /// Of a worker: one of its devices is lost.
+    DeviceLost = EXIT_DEVICE_LOST,
+    /// Of a worker: one of its blocks is stuck.
+    Stuck = EXIT_STUCK,
 }
 
 /// What `blockflow --help` says about exit codes.

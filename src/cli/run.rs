@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
-use crate::app::{self, Announcement, Part};
+use crate::app::{self, Announcement, Part, Served};
 use crate::engine::{Ledger, Memory, Usage};
 use crate::plan::Plan;
 use crate::telemetry;
@@ -16,6 +16,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
 use super::keys::KeyFileArgument;
+use super::restart::{InheritArguments, take_own_place};
 use super::{compose, output, quantity};
 
 #[derive(Debug, Args)]
@@ -33,6 +34,8 @@ pub(super) struct RunArguments {
     /// Leave files alone that change while they are served; SIGHUP has them be read again.
     #[arg(long)]
     no_watch: bool,
+    #[command(flatten)]
+    inherit: InheritArguments,
 }
 
 pub(super) fn execute(
@@ -46,7 +49,7 @@ pub(super) fn execute(
     // A wrong filter of the file is told with all else that is wrong, before it is used.
     let loaded = compose::compile(read)?;
     telemetry::init(&log)?;
-    let served = describe(&loaded.plan);
+    let described = describe(&loaded.plan);
     let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
     let part = Part {
         key_file: arguments.key.key_file.clone(),
@@ -56,10 +59,11 @@ pub(super) fn execute(
         path: arguments.source.config.clone(),
         log: log_arguments.clone(),
     };
-    let report = app::serve(
+    let served = app::serve(
         loaded,
         part,
         arguments.http,
+        arguments.inherit.take()?,
         source,
         !arguments.no_watch,
         |announcement: &Announcement| {
@@ -76,9 +80,15 @@ pub(super) fn execute(
             let memory: String = devices
                 .map(|device| memory_line(*device, Ledger::of(*device).memory()))
                 .collect();
-            let _ = output::print(&format!("{first}{served}{weights}{memory}"));
+            let _ = output::print(&format!("{first}{described}{weights}{memory}"));
         },
     )?;
+    let report = match served {
+        Served::Stopped(report) => report,
+        Served::Replace(inheritance) => {
+            return Err(CliError::Again(take_own_place(inheritance)));
+        }
+    };
     if report.stragglers.is_empty() {
         return Ok(Exit::Success);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::types::{
     BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec,
+    RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -38,6 +38,7 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
             finite: false,
             ..ProofSpec::default()
         },
+        stuck: StuckSpec::default(),
         queue_max: IN_FLIGHT_MAX,
     }
 }

@@ -1,8 +1,9 @@
 //! One block: what it runs, where and on what, how often at once, in what batches, and how it is restarted.
 
 use std::path::Path;
+use std::time::Duration;
 
-use crate::types::{BatchSpec, BlockSpec, RestartSpec};
+use crate::types::{BatchSpec, BlockSpec, RestartSpec, StuckSpec};
 
 use super::defaults;
 use super::reader::{Section, Unit};
@@ -16,6 +17,7 @@ const WAIT_MS_MAX: u32 = 10_000;
 const BUDGET_MAX: u64 = 1000;
 const WINDOW_S_MAX: u32 = 86_400;
 const BACKOFF_MS_MAX: u32 = 600_000;
+const STUCK_MS_MAX: u32 = 86_400_000;
 
 /// Reads a block, and whether it asks for a process of its own.
 pub(super) fn block(
@@ -34,6 +36,7 @@ pub(super) fn block(
     let batch = section.section("batch").and_then(batch);
     let restart = section.section("restart").and_then(restart);
     let proof = proof::proof(&mut section, directory);
+    let stuck = section.section("stuck").and_then(stuck);
     let queue_max = section.size("queue_max", 1..=QUEUE_MAX);
     let noun = source.as_ref().map_or("a block", source::noun);
     section.finish(noun);
@@ -50,6 +53,7 @@ pub(super) fn block(
         batch: batch?,
         restart: restart?,
         proof: proof?,
+        stuck: stuck?,
         queue_max: queue_max?,
     };
     Some((spec, alone))
@@ -88,5 +92,17 @@ fn restart(mut section: Section<'_>) -> Option<RestartSpec> {
         window: window?,
         backoff_min: backoff_min?,
         backoff_max: backoff_max?,
+    })
+}
+
+/// Reads how long is too long; 0 milliseconds are no bound.
+fn stuck(mut section: Section<'_>) -> Option<StuckSpec> {
+    let run = section.duration("run_ms", Unit::Milliseconds, 0..=STUCK_MS_MAX);
+    let warm = section.duration("warm_ms", Unit::Milliseconds, 0..=STUCK_MS_MAX);
+    section.finish("stuck");
+    let bound = |time: Duration| (!time.is_zero()).then_some(time);
+    Some(StuckSpec {
+        run: bound(run?),
+        warm: bound(warm?),
     })
 }

@@ -327,17 +327,19 @@ fn mock(section: Section<'_>) -> Option<MockSpec> {
     })
 }
 
+/// What a mock may do wrong.
+const KINDS: [&str; 7] = [
+    "panic_every",
+    "error_every",
+    "hang_every",
+    "nan_every",
+    "leak_every",
+    "lost_device_every",
+    "warming_ms",
+];
+
 fn failure(mut section: Section<'_>) -> Option<MockFailure> {
-    let given: Vec<_> = [
-        "panic_every",
-        "error_every",
-        "hang_every",
-        "nan_every",
-        "leak_every",
-    ]
-    .into_iter()
-    .filter(|kind| section.has(kind))
-    .collect();
+    let given: Vec<_> = KINDS.into_iter().filter(|kind| section.has(kind)).collect();
     let failure = match given.as_slice() {
         ["panic_every"] => section
             .number("panic_every", 1..=EVERY_MAX)
@@ -351,6 +353,12 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
         ["leak_every"] => section
             .number("leak_every", 1..=EVERY_MAX)
             .map(|every| MockFailure::Leak { every }),
+        ["warming_ms"] => section
+            .duration("warming_ms", Unit::Milliseconds, 1..=LATENCY_MS_MAX)
+            .map(|time| MockFailure::SlowWarming { time }),
+        ["lost_device_every"] => section
+            .number("lost_device_every", 1..=EVERY_MAX)
+            .map(|every| MockFailure::LostDevice { every }),
         ["hang_every"] => {
             section = section.with_defaults(defaults::table("failure"));
             let every = section.number("hang_every", 1..=EVERY_MAX);
@@ -365,7 +373,7 @@ fn failure(mut section: Section<'_>) -> Option<MockFailure> {
                 [] => "does not say what fails".to_owned(),
                 several => format!("has {}", several.join(" and ")),
             };
-            let expected = "expected exactly one of panic_every, error_every, hang_every, nan_every and leak_every";
+            let expected = format!("expected exactly one of {}", KINDS.join(", "));
             section.problems().add(section.path(), seen, expected);
             None
         }

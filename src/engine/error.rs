@@ -92,6 +92,11 @@ impl EngineError {
         }
     }
 
+    /// Tells whether only another process can go on.
+    pub fn loses_device(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. })
+    }
+
     /// Tells whether the request is at fault.
     pub fn is_callers(&self) -> bool {
         matches!(self, Self::Input(_) | Self::Signature(_))

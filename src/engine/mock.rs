@@ -84,6 +84,9 @@ impl Prepared for MockPrepared {
     }
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
+        if let Some(MockFailure::SlowWarming { time }) = self.shared.spec.failure {
+            pass(time);
+        }
         Ok(Box::new(MockSession {
             shared: self.shared.clone(),
         }))
@@ -112,6 +115,13 @@ impl Session for MockSession {
                 )));
             }
             Some(MockFailure::Leak { every }) if due(every) => self.shared.leak(inputs),
+            Some(MockFailure::LostDevice { every }) if due(every) => {
+                pass(time);
+                return Err(EngineError::DeviceLost {
+                    device: Device::Cpu,
+                    cause: format!("mock block loses it on run {run}, as declared"),
+                });
+            }
             _ => {}
         }
         pass(time);

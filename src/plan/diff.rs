@@ -269,6 +269,7 @@ fn compare_blocks(
             finite,
             golden,
         },
+        stuck,
         queue_max,
     } = &old.spec;
     let (spec, mut rebuilt, mut retuned) = (&new.spec, Vec::new(), Vec::new());
@@ -348,6 +349,18 @@ fn compare_blocks(
     compare(&mut retuned, "warm", [warm, &proof.warm], debug);
     compare(&mut retuned, "finite", [*finite, proof.finite], shown);
     compare(&mut retuned, "golden", [golden, &proof.golden], debug);
+    compare(
+        &mut retuned,
+        "stuck.run_ms",
+        [stuck.run, spec.stuck.run],
+        bound,
+    );
+    compare(
+        &mut retuned,
+        "stuck.warm_ms",
+        [stuck.warm, spec.stuck.warm],
+        bound,
+    );
     compare(
         &mut retuned,
         "queue_max",
@@ -473,6 +486,10 @@ fn debug(value: &impl Debug) -> String {
 
 fn milliseconds(time: &Duration) -> String {
     time.as_millis().to_string()
+}
+
+fn bound(time: &Option<Duration>) -> String {
+    milliseconds(&time.unwrap_or_default())
 }
 
 fn seconds(time: &Duration) -> String {

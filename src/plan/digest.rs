@@ -114,6 +114,7 @@ fn block<'a>(spec: &'a BlockSpec, placement: &'a Placement) -> AgreedBlock<'a> {
         batch: BatchSpec { rows_max, wait },
         restart: _,
         proof: _,
+        stuck: _,
         queue_max,
     } = spec;
     let Placement {

@@ -74,6 +74,11 @@ impl<K: PartialEq, T> Batcher<K, T> {
         self.waiting.is_empty()
     }
 
+    /// Returns what waits, oldest first.
+    pub fn contents_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.waiting.iter_mut().map(|item| &mut item.content)
+    }
+
     /// Removes and returns the items whose deadline has passed.
     pub fn expire(&mut self, now: Instant) -> Vec<Item<K, T>> {
         self.remove(|item| item.deadline <= now)

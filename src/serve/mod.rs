@@ -57,4 +57,4 @@ mod server;
 pub use backend::{Backend, Front};
 pub use error::ServeError;
 pub use request::read_body;
-pub use server::{BoundServer, HttpOptions, HttpTimeouts, StopHandle, bind};
+pub use server::{BoundServer, HttpOptions, HttpTimeouts, StopHandle, bind, listen};

@@ -59,34 +59,51 @@ pub struct BoundServer<F> {
     address: SocketAddr,
     options: HttpOptions,
     front: F,
-    stop: watch::Sender<Option<Stop>>,
+    stop: watch::Sender<Wish>,
 }
 
 /// Stops a server from any thread.
 #[derive(Debug, Clone)]
 pub struct StopHandle {
-    stop: watch::Sender<Option<Stop>>,
+    stop: watch::Sender<Wish>,
 }
 
+/// What a server is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stop {
-    graceful: bool,
+enum Wish {
+    Serve,
+    /// Connections are not accepted any more; who connects waits in the kernel's queue.
+    Pause,
+    Stop {
+        graceful: bool,
+    },
 }
 
 /// Takes the port. Nothing is answered until [`BoundServer::run`] is polled.
 pub fn bind<F: Front>(options: HttpOptions, front: F) -> Result<BoundServer<F>, ServeError> {
+    let address = options.address;
+    let listener =
+        TcpListener::bind(address).map_err(|cause| ServeError::Bind { address, cause })?;
+    listen(listener, options, front)
+}
+
+/// Takes a socket that listens already, in place of the options' address.
+pub fn listen<F: Front>(
+    listener: TcpListener,
+    options: HttpOptions,
+    front: F,
+) -> Result<BoundServer<F>, ServeError> {
     let failed = |cause| ServeError::Bind {
         address: options.address,
         cause,
     };
-    let listener = TcpListener::bind(options.address).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(BoundServer {
         listener,
         address,
         options,
         front,
-        stop: watch::channel(None).0,
+        stop: watch::channel(Wish::Serve).0,
     })
 }
 
@@ -143,23 +160,44 @@ impl<F: Front> BoundServer<F> {
         .run();
         let handle = server.handle();
         let mut stop = self.stop.subscribe();
+        let mut seen = Wish::Serve;
         // Held to the end, so the wait below cannot end for want of a sender.
         let _sender = self.stop;
         tokio::pin!(server);
-        let asked = tokio::select! {
-            ended = &mut server => return ended.map_err(failed),
-            asked = stop.wait_for(Option::is_some) => asked.ok().and_then(|asked| *asked),
+        let graceful = loop {
+            let wish = tokio::select! {
+                ended = &mut server => return ended.map_err(failed),
+                wish = stop.wait_for(|wish| *wish != seen) => wish.map_or(seen, |wish| *wish),
+            };
+            seen = wish;
+            match wish {
+                Wish::Serve => {}
+                // The order is given by the call; the server, which is not polled here, carries it out later.
+                Wish::Pause => drop(handle.pause()),
+                Wish::Stop { graceful } => break graceful,
+            }
         };
-        let stopping = handle.stop(asked.is_some_and(|asked| asked.graceful));
+        let stopping = handle.stop(graceful);
         let (ended, ()) = tokio::join!(server, stopping);
         ended.map_err(failed)
     }
 }
 
 impl StopHandle {
+    /// Accepts no connections until the stop. Who connects waits; who is connected is served.
+    pub fn pause(&self) {
+        self.stop.send_if_modified(|wish| {
+            let serves = *wish == Wish::Serve;
+            if serves {
+                *wish = Wish::Pause;
+            }
+            serves
+        });
+    }
+
     /// Stops taking connections. If `graceful`, requests in flight are answered first, up to the drain time.
     pub fn stop(&self, graceful: bool) {
-        self.stop.send_replace(Some(Stop { graceful }));
+        self.stop.send_replace(Wish::Stop { graceful });
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::types::{Device, Epoch, FailureKind, RequestId};
+use crate::types::{Device, Epoch, FailureKind, FaultKind, RequestId};
 
 use super::metrics;
 
@@ -39,6 +39,7 @@ pub struct WeightsLoaded {
 pub struct BlockFailed<'a> {
     pub block: &'a str,
     pub instance: usize,
+    pub kind: FaultKind,
     pub cause: &'a str,
     /// Failures in the current window, this one included.
     pub attempt: usize,
@@ -60,14 +61,39 @@ pub struct BlockRestarted<'a> {
 pub struct BlockGivenUp<'a> {
     pub block: &'a str,
     pub instance: usize,
+    pub kind: FaultKind,
     pub cause: &'a str,
     pub attempt: usize,
+}
+
+/// A run of an instance, or its warming, takes longer than it may. Its pipelines are not ready until it ends.
+#[derive(Debug, Clone)]
+pub struct BlockStuck<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+    pub cause: &'a str,
+}
+
+/// What was stuck has ended.
+#[derive(Debug, Clone)]
+pub struct BlockBack<'a> {
+    pub block: &'a str,
+    pub instance: usize,
+}
+
+/// Something befell a block that only another process can go on after.
+#[derive(Debug, Clone)]
+pub struct ProcessFails<'a> {
+    pub block: &'a str,
+    pub kind: FaultKind,
+    pub cause: &'a str,
 }
 
 /// A worker process ended without being told to; it is started again if its budget allows.
 #[derive(Debug, Clone)]
 pub struct ProcessEnded<'a> {
     pub process: &'a str,
+    pub kind: FaultKind,
     pub cause: &'a str,
     /// Ends in the current window, this one included.
     pub attempt: usize,
@@ -79,6 +105,7 @@ pub struct ProcessEnded<'a> {
 #[derive(Debug, Clone)]
 pub struct ProcessGivenUp<'a> {
     pub process: &'a str,
+    pub kind: FaultKind,
     pub cause: &'a str,
     pub attempt: usize,
 }
@@ -96,6 +123,26 @@ pub struct RequestRefused<'a> {
 pub struct DrainStarted {
     pub in_flight: usize,
     pub limit: Duration,
+}
+
+/// One phase of an end is over.
+#[derive(Debug, Clone)]
+pub struct ShutdownPhase<'a> {
+    pub phase: &'static str,
+    pub took: Duration,
+    pub limit: Duration,
+    /// What did not end within the limit, by name.
+    pub stragglers: &'a [String],
+}
+
+/// This program takes its own place, for something befell it that only another process can go on after.
+#[derive(Debug, Clone)]
+pub struct ProcessReplaced<'a> {
+    pub cause: &'a str,
+    /// How often that has been so lately, this time included.
+    pub attempt: usize,
+    /// Wait before it is done.
+    pub backoff: Duration,
 }
 
 /// A request was still unanswered when the drain time was over.
@@ -190,14 +237,18 @@ impl Event for BlockFailed<'_> {
         let Self {
             block,
             instance,
+            kind,
             cause,
             attempt,
             backoff,
         } = self;
-        metrics::block(block).failures.add(1);
+        let metrics = metrics::block(block);
+        metrics.failures.add(1);
+        metrics.fault(*kind);
         warn!(
             block,
             instance,
+            kind = kind.name(),
             cause,
             attempt,
             ?backoff,
@@ -224,13 +275,54 @@ impl Event for BlockGivenUp<'_> {
         let Self {
             block,
             instance,
+            kind,
             cause,
             attempt,
         } = self;
-        metrics::block(block).failures.add(1);
+        let metrics = metrics::block(block);
+        metrics.failures.add(1);
+        metrics.fault(*kind);
         error!(
             block,
-            instance, cause, attempt, "block given up: its restart budget is used up"
+            instance,
+            kind = kind.name(),
+            cause,
+            attempt,
+            "block given up: its restart budget is used up"
+        );
+    }
+}
+
+impl Event for BlockStuck<'_> {
+    fn emit(&self) {
+        let Self {
+            block,
+            instance,
+            cause,
+        } = self;
+        metrics::block(block).fault(FaultKind::Hang);
+        error!(
+            block,
+            instance, cause, "block stuck, requests that need it are refused"
+        );
+    }
+}
+
+impl Event for BlockBack<'_> {
+    fn emit(&self) {
+        let Self { block, instance } = self;
+        info!(block, instance, "block is not stuck any more");
+    }
+}
+
+impl Event for ProcessFails<'_> {
+    fn emit(&self) {
+        let Self { block, kind, cause } = self;
+        error!(
+            block,
+            kind = kind.name(),
+            cause,
+            "this process cannot go on, another one has to take its place"
         );
     }
 }
@@ -239,6 +331,7 @@ impl Event for ProcessEnded<'_> {
     fn emit(&self) {
         let Self {
             process,
+            kind,
             cause,
             attempt,
             backoff,
@@ -246,6 +339,7 @@ impl Event for ProcessEnded<'_> {
         metrics::process(process).restarts.add(1);
         warn!(
             process,
+            kind = kind.name(),
             cause,
             attempt,
             ?backoff,
@@ -258,12 +352,16 @@ impl Event for ProcessGivenUp<'_> {
     fn emit(&self) {
         let Self {
             process,
+            kind,
             cause,
             attempt,
         } = self;
         error!(
             process,
-            cause, attempt, "process given up: its restart budget is used up"
+            kind = kind.name(),
+            cause,
+            attempt,
+            "process given up: its restart budget is used up"
         );
     }
 }
@@ -287,6 +385,45 @@ impl Event for DrainStarted {
             in_flight,
             ?limit,
             "intake stopped, waiting for requests in flight"
+        );
+    }
+}
+
+impl Event for ShutdownPhase<'_> {
+    fn emit(&self) {
+        let Self {
+            phase,
+            took,
+            limit,
+            stragglers,
+        } = self;
+        if stragglers.is_empty() {
+            info!(phase, ?took, ?limit, "phase of the end is over");
+        } else {
+            let stragglers = stragglers.join(", ");
+            error!(
+                phase,
+                ?took,
+                ?limit,
+                stragglers,
+                "phase of the end is over, and not all of it has ended"
+            );
+        }
+    }
+}
+
+impl Event for ProcessReplaced<'_> {
+    fn emit(&self) {
+        let Self {
+            cause,
+            attempt,
+            backoff,
+        } = self;
+        warn!(
+            cause,
+            attempt,
+            ?backoff,
+            "this program starts itself again; who connects meanwhile waits"
         );
     }
 }

@@ -11,8 +11,9 @@ pub mod metrics;
 
 pub use error::LogError;
 pub use events::{
-    BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, EpochApplied,
-    EpochExchanged, EpochRejected, EpochRetired, EpochRolledBack, Event, MemoryLeaked,
-    ProcessEnded, ProcessGivenUp, RequestRefused, Straggler, WeightsLoaded,
+    BlockBack, BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, BlockStuck, DrainStarted,
+    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, EpochRolledBack, Event,
+    MemoryLeaked, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced, RequestRefused,
+    ShutdownPhase, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};

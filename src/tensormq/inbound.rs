@@ -140,6 +140,14 @@ impl Inbound {
         edges.collect::<Result<Vec<_>, _>>().map(Edges::join)
     }
 
+    /// Returns how far the envelopes of each producer were read, by its name: the sequence number that comes next.
+    pub fn read(&self) -> HashMap<String, u64> {
+        let producers = self.producers.iter();
+        producers
+            .map(|producer| (producer.name.clone(), producer.expected))
+            .collect()
+    }
+
     /// Returns the payloads that were received other than as handles.
     pub fn moved(&self) -> Moved {
         self.moved

@@ -8,6 +8,11 @@ use super::{Addressed, Envelope, LinkError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer(pub(super) usize);
 
+impl Peer {
+    /// A producer of a consumer that is not there any more: it has no credit to be given back.
+    pub const GONE: Self = Self(usize::MAX);
+}
+
 /// An envelope and who sent it. A tensor envelope holds one credit of that producer until
 /// [`Inbound::release`](super::Inbound::release).
 #[derive(Debug)]

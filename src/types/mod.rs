@@ -8,6 +8,7 @@ mod dtype;
 mod encoding;
 mod endpoint;
 mod failure;
+mod fault;
 mod ids;
 mod key;
 mod memory;
@@ -27,6 +28,7 @@ pub use dtype::{DType, DTypeParseError};
 pub use encoding::{Compress, Encoding, Encodings, Narrow};
 pub use endpoint::{Endpoint, EndpointParseError};
 pub use failure::{Failure, FailureKind, panic_message};
+pub use fault::FaultKind;
 pub use ids::{Epoch, PipelineId, RequestId, StepId};
 pub use key::{KeyParseError, PublicKey, decode_key, encode_key};
 pub use memory::{AlignedBytes, DeviceMemory, HostMemory, MEMORY_ALIGNMENT};
@@ -43,6 +45,6 @@ pub use signature::{Bindings, Signature, SignatureError, TensorSpec};
 pub use spec::{
     BatchSpec, BlockSpec, EdgeSpec, EngineChoice, FlowSpec, GraphEngine, GraphSpec, HostSpec,
     ImageLayout, ImageSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, ModelFormat,
-    PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, WireSpec,
+    PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, WireSpec,
 };
 pub use tensor::{Tensor, TensorError};

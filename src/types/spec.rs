@@ -88,6 +88,7 @@ pub struct BlockSpec {
     pub batch: BatchSpec,
     pub restart: RestartSpec,
     pub proof: ProofSpec,
+    pub stuck: StuckSpec,
     /// Envelopes one producer may have waiting at one instance (its credit window).
     pub queue_max: usize,
 }
@@ -163,6 +164,15 @@ pub struct RestartSpec {
     pub backoff_max: Duration,
 }
 
+/// How long an instance may be at one thing before it counts as stuck. `None`: as long as it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StuckSpec {
+    /// A run.
+    pub run: Option<Duration>,
+    /// Making a session and warming it, or its first run.
+    pub warm: Option<Duration>,
+}
+
 /// Decoding of one image into FP32 [1, channels, height, width] or [1, height, width, channels].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageSpec {
@@ -197,7 +207,7 @@ pub struct MockSpec {
     pub failure: Option<MockFailure>,
 }
 
-/// What goes wrong on every `every`-th run.
+/// What goes wrong, most of it on every `every`-th run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MockFailure {
     /// The run panics.
@@ -210,6 +220,10 @@ pub enum MockFailure {
     NotANumber { every: u64 },
     /// As many bytes as the run's inputs have are held from then on, whatever becomes of the block.
     Leak { every: u64 },
+    /// Making a session takes this long.
+    SlowWarming { time: Duration },
+    /// The device is lost to its process.
+    LostDevice { every: u64 },
 }
 
 /// One pipeline.

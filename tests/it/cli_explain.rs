@@ -11,7 +11,8 @@ use blockflow::plan::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
-    Passes, ProofSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    Passes, ProofSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, StuckSpec,
+    TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -48,6 +49,7 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
                 backoff_max: second,
             },
             proof: ProofSpec::default(),
+            stuck: StuckSpec::default(),
             queue_max: 16,
         },
         signature: Signature {

@@ -371,6 +371,14 @@ fn block_cases() -> Vec<Case> {
             &["blocks.a.restart.window_s: is 0; expected seconds from 1 to 86400"],
         ),
         block(
+            "stuck.run_ms = -1\n",
+            &["blocks.a.stuck.run_ms: is -1; expected milliseconds from 0 to 86400000"],
+        ),
+        block(
+            "stuck = { warm_ms = \"long\" }\n",
+            &["blocks.a.stuck.warm_ms: is \"long\"; expected milliseconds from 0 to 86400000"],
+        ),
+        block(
             "restart.backoff_min_ms = 20000\n",
             &[
                 ":3: blocks.a.restart.backoff_min_ms: is 20000; expected at most backoff_max_ms, which is 10000",

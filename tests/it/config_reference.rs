@@ -152,6 +152,10 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
         .replace(
             "tolerance = { relative = 0.001, absolute = 0.00001 }",
             "tolerance.relative = 0.001\ntolerance.absolute = 0.00001",
+        )
+        .replace(
+            "stuck = { run_ms = 60000, warm_ms = 600000 }",
+            "stuck.run_ms = 60000\nstuck.warm_ms = 600000",
         );
     assert!(
         !flat.contains('{'),
@@ -187,7 +191,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
          [devices.cpu]\nODD = 1\n[devices.'sim:0']\nODD = 1\n\
          faults = [{{ at = 'run', kind = 'hang', hang_ms = 1, every = 1, ODD = 1 }}]\n\
          [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
-         [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\n\
+         [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\nstuck.ODD = 1\n\
          golden = {{ cases = [{{ inputs = 'x', outputs = 'y', ODD = 1 }}], ODD = 1, tolerance = {{ ODD = 1 }} }}\n\
          [blocks.b]\nmodel = 'b.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}\n\
          [blocks.c]\nstep = 'decode-image'\nODD = 1\nimage = {{ width = 1, height = 1, ODD = 1 }}\n\

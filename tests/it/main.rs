@@ -112,6 +112,8 @@ mod serve_support;
 
 mod sim;
 mod spec_json;
+mod supervised;
+mod supervision;
 mod support;
 mod telemetry;
 mod threads;

@@ -6,7 +6,7 @@ use blockflow::plan::{EdgeFrom, EdgeTo, Plan, compile, compile_sound};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, EdgeSpec, Epoch, FlowSpec, GraphSpec, LimitsSpec,
     LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, ProofSpec, RestartSpec, ServerSpec,
-    ShapeSpec, Signature, SourceSpec, Spec, TENSORS_MAX, TensorSpec, Unsound,
+    ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, TENSORS_MAX, TensorSpec, Unsound,
 };
 
 /// Reads `"x FP32 batch 4, y INT64 3"` as tensors.
@@ -66,6 +66,7 @@ pub(crate) fn mock(name: &str, signature: &Signature) -> BlockSpec {
             backoff_max: Duration::from_millis(1),
         },
         proof: ProofSpec::default(),
+        stuck: StuckSpec::default(),
         queue_max: 1,
     }
 }

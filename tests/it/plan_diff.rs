@@ -88,7 +88,7 @@ fn limited(memory: u64, copy_bytes_per_s: Option<u64>, faults: usize) -> DeviceS
 }
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 25] = [
+const TUNES: [(Edit, &str); 27] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -160,6 +160,14 @@ const TUNES: [(Edit, &str); 25] = [
             });
         },
         "block first: retuned (golden: None → Some(",
+    ),
+    (
+        |spec| spec.blocks[0].stuck.run = Some(Duration::from_secs(2)),
+        "block first: retuned (stuck.run_ms: 0 → 2000)",
+    ),
+    (
+        |spec| spec.blocks[0].stuck.warm = Some(Duration::from_secs(3)),
+        "block first: retuned (stuck.warm_ms: 0 → 3000)",
     ),
     (
         |spec| spec.blocks[0].queue_max = 4,

@@ -220,7 +220,7 @@ const COUNTS: [(&str, Change); 46] = [
     ("edges", |spec| edges(spec).edges.push(edge("again.y -> z"))),
 ];
 
-const COUNTS_NOT: [(&str, Change); 23] = [
+const COUNTS_NOT: [(&str, Change); 24] = [
     ("nothing", |_| ()),
     ("http", |spec| spec.server.http = ([0, 0, 0, 0], 80).into()),
     ("workers", |spec| spec.server.workers += 1),
@@ -237,6 +237,9 @@ const COUNTS_NOT: [(&str, Change); 23] = [
         spec.blocks[0].restart.backoff_min += Duration::from_secs(1)
     }),
     ("proof", |spec| spec.blocks[0].proof.finite = false),
+    ("stuck", |spec| {
+        spec.blocks[0].stuck.run = Some(Duration::from_secs(1))
+    }),
     ("directory", |spec| {
         *model(spec).0 = "/elsewhere/a.onnx".into()
     }),

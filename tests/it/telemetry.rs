@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use blockflow::telemetry::metrics::{Registry, block, render};
 use blockflow::telemetry::{BlockFailed, BlockGivenUp, Event, LogError, init};
-use blockflow::types::{FailureKind, LogFormat, LogSpec};
+use blockflow::types::{FailureKind, FaultKind, LogFormat, LogSpec};
 
 #[test]
 fn requests_are_counted_by_pipeline_and_outcome() {
@@ -90,6 +90,7 @@ fn an_event_counts_what_it_logs() {
     BlockFailed {
         block: name,
         instance: 0,
+        kind: FaultKind::Panic,
         cause: "panic",
         attempt: 1,
         backoff,
@@ -98,12 +99,24 @@ fn an_event_counts_what_it_logs() {
     BlockGivenUp {
         block: name,
         instance: 0,
-        cause: "panic",
+        kind: FaultKind::Links,
+        cause: "links",
         attempt: 2,
     }
     .emit();
     assert_eq!(block(name).failures.get(), 2);
-    assert!(render().contains("blockflow_block_failures_total{block=\"telemetry-test-block\"} 2"));
+    let page = render();
+    for line in [
+        "blockflow_block_failures_total{block=\"telemetry-test-block\"} 2",
+        "blockflow_block_faults_total{block=\"telemetry-test-block\",kind=\"panic\"} 1",
+        "blockflow_block_faults_total{block=\"telemetry-test-block\",kind=\"links\"} 1",
+        "blockflow_block_faults_total{block=\"telemetry-test-block\",kind=\"hang\"} 0",
+    ] {
+        assert!(
+            page.lines().any(|seen| seen == line),
+            "{line} is not in {page}"
+        );
+    }
 }
 
 #[test]

@@ -1,31 +1,30 @@
 //! The actor: one thread, one reactor, one session.
 
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tracing::{debug, error, trace, warn};
+use tracing::{error, warn};
 
 use crate::actors::alarm::{Alarm, Pump, arm};
 use crate::actors::board::BlockState;
-use crate::actors::links::time_left;
+use crate::actors::progress::Progress;
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::seldom::Seldom;
-use crate::actors::supervisor::{Fault, FaultKind, Supervisor, Up};
+use crate::actors::supervisor::{Fault, Reconnect, Reopened, Supervisor, Up};
 use crate::engine::torch::prefer_long_slices;
 use crate::engine::{Prepared, Session};
 use crate::plan::{Plan, Site, Wiring};
-use crate::sched::Decision;
+use crate::sched::{Decision, Doing};
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::tensormq::{Body, Context as MqContext, Discarded, LinkError, Moved, Received};
-use crate::types::{Failure, FailureKind, Tensor};
+use crate::tensormq::{Context as MqContext, LinkError, Moved};
+use crate::types::{FaultKind, RequestId, panic_message};
 
 use super::links::Links;
-use super::queue::{Accepted, Job, Queue, Waiting};
-use super::session::{self, RunError};
-
-/// The newest run counts for one in that many in the expected run time.
-const RUN_TIME_SPAN: u32 = 8;
+use super::queue::Queue;
+use super::session;
 
 /// What a block instance is made from.
 #[derive(Debug, Clone)]
@@ -39,12 +38,18 @@ pub(in crate::actors) struct BlockConfig {
     pub prepared: Arc<dyn Prepared>,
     pub context: MqContext,
     pub supervisor: Addr<Supervisor>,
+    pub progress: Arc<Progress>,
 }
 
 /// Order to make a new session; answered by [`Up`] or [`Fault`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Rebuild;
+
+/// Order to open the sockets anew; answered by [`Reopened`] or [`Fault`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Reopen;
 
 /// Order to refuse everything from now on.
 #[derive(Debug, Message)]
@@ -59,7 +64,7 @@ pub(in crate::actors) struct GiveUp {
 pub(in crate::actors) struct Announce(pub BlockState);
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Serving(Box<dyn Session>),
     /// The queue waits for a new session.
     Rebuilding,
@@ -69,23 +74,40 @@ enum State {
 /// A block instance.
 #[derive(Debug)]
 pub(in crate::actors) struct BlockActor {
-    config: BlockConfig,
-    name: String,
+    pub(super) config: BlockConfig,
+    pub(super) name: String,
     links: Option<Links>,
-    queue: Queue,
-    state: State,
+    pub(super) queue: Queue,
+    pub(super) state: State,
     /// A session of it has given golden outputs.
     proven: bool,
-    run_time: Duration,
-    metrics: Arc<BlockMetrics>,
+    /// The session has not run yet.
+    pub(super) fresh: bool,
+    /// Requests of the run that is going on.
+    pub(super) current: Vec<RequestId>,
+    pub(super) run_time: Duration,
+    pub(super) metrics: Arc<BlockMetrics>,
     /// What this instance added to the gauge of waiting requests.
     queued: i64,
     /// What links have moved, as far as it is counted.
     moved: Moved,
+    /// What failed sockets have left behind.
+    wreck: Wreck,
+    /// Streams of the edges of sockets.
+    watched: Vec<SpawnHandle>,
     /// A continuation is on its way.
     continuing: bool,
     alarm: Alarm,
-    discards: Seldom,
+    pub(super) discards: Seldom,
+}
+
+/// What is to be told once sockets are open again.
+#[derive(Debug, Default)]
+struct Wreck {
+    /// Requests of which something was in the sockets or waited for credit.
+    unsettled: Vec<RequestId>,
+    /// How far the envelopes of each producer were read.
+    read: HashMap<String, u64>,
 }
 
 impl BlockActor {
@@ -99,9 +121,13 @@ impl BlockActor {
             links: None,
             state: State::Rebuilding,
             proven: false,
+            fresh: true,
+            current: Vec::new(),
             run_time: Duration::ZERO,
             queued: 0,
             moved: Moved::default(),
+            wreck: Wreck::default(),
+            watched: Vec::new(),
             continuing: false,
             alarm: Alarm::default(),
             discards: Seldom::default(),
@@ -120,9 +146,13 @@ impl BlockActor {
             ..
         } = &self.config;
         let links = Links::open(context, plan, site, wiring.clone(), *block, *instance)?;
-        for edges in links.edges()? {
-            ctx.add_stream(wakes(edges));
+        for stale in self.watched.drain(..) {
+            ctx.cancel_future(stale);
         }
+        for edges in links.edges()? {
+            self.watched.push(ctx.add_stream(wakes(edges)));
+        }
+        self.moved = Moved::default();
         self.links = Some(links);
         Ok(())
     }
@@ -130,30 +160,57 @@ impl BlockActor {
     fn rebuild(&mut self) {
         let started = Instant::now();
         let proof = &self.config.plan.blocks[self.config.block].spec.proof;
-        match session::build(&self.config.prepared, proof, !self.proven) {
+        self.config.progress.begin(Doing::Warming, started);
+        let built = session::build(&self.config.prepared, proof, !self.proven);
+        let now = Instant::now();
+        self.config.progress.begin(Doing::Idle, now);
+        match built {
             Ok(session) => {
                 self.proven = true;
                 self.state = State::Serving(session);
-                let BlockConfig {
-                    block,
-                    instance,
-                    supervisor,
-                    ..
-                } = &self.config;
-                supervisor.do_send(Up {
-                    block: *block,
-                    instance: *instance,
-                    took: started.elapsed(),
-                });
+                self.fresh = true;
+                self.tell_up(now - started);
             }
-            Err(cause) => self.report(cause, FaultKind::Session),
+            Err((kind, cause)) => self.lose_session(kind, cause),
         }
     }
 
-    fn report(&mut self, cause: String, kind: FaultKind) {
+    /// Tells that this instance serves, if it has both a session and sockets.
+    fn tell_up(&self, took: Duration) {
+        let BlockConfig {
+            block,
+            instance,
+            supervisor,
+            ..
+        } = &self.config;
+        if self.links.is_some() && matches!(self.state, State::Serving(_)) {
+            supervisor.do_send(Up {
+                block: *block,
+                instance: *instance,
+                took,
+            });
+        }
+    }
+
+    pub(super) fn lose_session(&mut self, kind: FaultKind, cause: String) {
         if !matches!(self.state, State::GivenUp(_)) {
             self.state = State::Rebuilding;
         }
+        self.report(cause, kind);
+    }
+
+    /// Drops the sockets. What is known of what is lost with them is told once there are others.
+    fn lose_links(&mut self, links: Links, cause: String) {
+        error!(block = %self.name, cause, "links failed");
+        self.wreck.read = links.read();
+        self.wreck.unsettled.extend(links.unsettled());
+        self.wreck.unsettled.append(&mut self.current);
+        self.config.progress.begin(Doing::Idle, Instant::now());
+        drop(links);
+        self.report(cause, FaultKind::Links);
+    }
+
+    fn report(&self, cause: String, kind: FaultKind) {
         let BlockConfig {
             block,
             instance,
@@ -166,199 +223,6 @@ impl BlockActor {
             kind,
             cause,
         });
-    }
-
-    /// Returns whether a run was made, so that there may be more to do.
-    fn work(&mut self, links: &mut Links) -> Result<bool, LinkError> {
-        loop {
-            let mut progress = links.poll()?;
-            while let Some(received) = links.try_receive()? {
-                progress = true;
-                match received {
-                    Ok(received) => self.accept(links, received)?,
-                    Err(discarded) => self.discard(links, &discarded)?,
-                }
-            }
-            let now = Instant::now();
-            for late in self.queue.expire(now) {
-                let cause = "the deadline passed while the request waited for this block";
-                self.metrics.envelopes_dropped.add(1);
-                self.refuse(links, late, FailureKind::DeadlineExceeded, cause)?;
-                progress = true;
-            }
-            if let State::GivenUp(cause) = &self.state {
-                let cause = cause.clone();
-                for waiting in self.queue.batcher.remove(|_| true) {
-                    progress = true;
-                    self.refuse(links, waiting, FailureKind::Unavailable, &cause)?;
-                }
-            }
-            if let State::Serving(_) = self.state
-                && let Decision::Run(place) = self.decide(links, now)
-            {
-                self.launch(links, place)?;
-                return Ok(true);
-            }
-            if !progress {
-                return Ok(false);
-            }
-        }
-    }
-
-    fn accept(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
-        let Received {
-            envelope,
-            peer,
-            lost,
-        } = received;
-        self.metrics.envelopes_received.add(1);
-        if lost > 0 {
-            self.metrics.envelopes_dropped.add(lost);
-            error!(block = %self.name, lost, "envelopes were lost before this one");
-        }
-        let request = envelope.address.request;
-        match envelope.body {
-            Body::Tensors(tensors) => {
-                let accepted = self
-                    .queue
-                    .accept(envelope.address, tensors, peer, Instant::now());
-                if accepted == Accepted::Released {
-                    links.release(peer)?;
-                }
-            }
-            Body::Cancel => {
-                trace!(block = %self.name, %request, "cancelled");
-                links.forget(request);
-                for waiting in self.queue.cancel(request) {
-                    self.metrics.envelopes_dropped.add(1);
-                    links.release(waiting.content.peer)?;
-                }
-            }
-            Body::Failure(_) | Body::State(_) | Body::Lost(_) => {
-                warn!(block = %self.name, %request, "unexpected envelope discarded");
-            }
-        }
-        Ok(())
-    }
-
-    /// A message was not believed: the request that it was for, if that is known, hears of it.
-    fn discard(&mut self, links: &mut Links, discarded: &Discarded) -> Result<(), LinkError> {
-        let error = &discarded.error;
-        if let Some(unsaid) = self.discards.due(Instant::now()) {
-            warn!(block = %self.name, %error, unsaid, "message discarded");
-        }
-        self.metrics.envelopes_dropped.add(1);
-        let Some(address) = discarded.of else {
-            return Ok(());
-        };
-        let cause = format!("a message for this block could not be read: {error}");
-        let failure = Failure::in_block(FailureKind::BlockFailed, &self.name, cause);
-        links.fail(address, failure)
-    }
-
-    fn refuse(
-        &self,
-        links: &mut Links,
-        waiting: Waiting,
-        kind: FailureKind,
-        cause: &str,
-    ) -> Result<(), LinkError> {
-        links.release(waiting.content.peer)?;
-        links.fail(
-            waiting.content.address,
-            Failure::in_block(kind, &self.name, cause),
-        )
-    }
-
-    fn decide(&self, links: &Links, now: Instant) -> Decision {
-        let eligible = |job: &Job| links.clear_for(job.address);
-        self.queue.batcher.decide(now, self.run_time, eligible)
-    }
-
-    fn launch(&mut self, links: &mut Links, place: usize) -> Result<(), LinkError> {
-        let State::Serving(session) = &mut self.state else {
-            return Ok(());
-        };
-        let eligible = |job: &Job| links.clear_for(job.address);
-        let batch = self.queue.batcher.take(place, eligible);
-        let signature = &self.config.plan.blocks[self.config.block].signature;
-        let started = Instant::now();
-        let requests: Vec<&[Tensor]> = batch
-            .iter()
-            .map(|item| item.content.inputs.as_slice())
-            .collect();
-        let result = session::run(session.as_mut(), signature, &requests, links.rooms());
-        let now = Instant::now();
-        let took = now - started;
-        trace!(block = %self.name, requests = batch.len(), ?took, "run");
-        self.metrics.runs.add(1);
-        self.metrics
-            .batch_rows
-            .add(batch.iter().map(|item| item.rows as u64).sum());
-        self.metrics.run_time.observe(took);
-        if batch.len() > 1 {
-            let inputs = batch.iter().flat_map(|item| &item.content.inputs);
-            self.metrics
-                .bytes_copied
-                .add(inputs.map(|tensor| tensor.byte_count() as u64).sum());
-        }
-        match result {
-            Ok(outputs) => {
-                self.learn(took);
-                for (item, outputs) in batch.into_iter().zip(outputs) {
-                    let Job {
-                        address,
-                        inputs,
-                        peer,
-                    } = item.content;
-                    drop(inputs);
-                    links.release(peer)?;
-                    let sent = links.deliver(address, &outputs, time_left(item.deadline, now))?;
-                    self.metrics.envelopes_sent.add(sent);
-                }
-            }
-            Err(RunError::Request(cause)) => {
-                self.part(links, batch, FailureKind::Invalid, &cause)?
-            }
-            Err(RunError::Run(cause)) => {
-                self.part(links, batch, FailureKind::BlockFailed, &cause)?
-            }
-            Err(RunError::Block(cause)) => {
-                self.part(links, batch, FailureKind::BlockFailed, &cause)?;
-                self.report(cause, FaultKind::Session);
-            }
-        }
-        Ok(())
-    }
-
-    fn learn(&mut self, took: Duration) {
-        let known = if self.run_time.is_zero() {
-            took
-        } else {
-            self.run_time
-        };
-        self.run_time = (known * (RUN_TIME_SPAN - 1) + took) / RUN_TIME_SPAN;
-    }
-
-    /// Answers the request of a failed run; of several, each gets a run of its own, so that one bad request costs no
-    /// other its answer.
-    fn part(
-        &mut self,
-        links: &mut Links,
-        batch: Vec<Waiting>,
-        kind: FailureKind,
-        cause: &str,
-    ) -> Result<(), LinkError> {
-        let single = batch.len() == 1;
-        for item in batch.into_iter().rev() {
-            if single {
-                debug!(block = %self.name, request = %item.content.address.request, cause, "request failed");
-                self.refuse(links, item, kind, cause)?;
-            } else {
-                self.queue.retry_alone(item);
-            }
-        }
-        Ok(())
     }
 
     /// Tells how many requests wait; instances of a block share the gauge.
@@ -415,19 +279,23 @@ impl Pump for BlockActor {
         let Some(mut links) = self.links.take() else {
             return;
         };
-        let worked = self.work(&mut links);
-        self.count_moved(&links);
-        self.links = Some(links);
+        // A panic of a run is fenced where it runs; one of this actor costs its sockets and not its queue.
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(&mut links)));
         self.report_queue();
-        match worked {
-            Ok(true) => self.continue_later(ctx),
-            Ok(false) => self.rest(ctx),
-            Err(error) => {
-                error!(block = %self.name, %error, "link failed");
-                self.links = None;
-                self.report(format!("link failed: {error}"), FaultKind::Links);
+        let cause = match worked {
+            Ok(Ok(more)) => {
+                self.count_moved(&links);
+                self.links = Some(links);
+                return if more {
+                    self.continue_later(ctx);
+                } else {
+                    self.rest(ctx);
+                };
             }
-        }
+            Ok(Err(error)) => format!("link failed: {error}"),
+            Err(panic) => format!("the actor panicked: {}", panic_message(&*panic)),
+        };
+        self.lose_links(links, cause);
     }
 }
 
@@ -455,6 +323,7 @@ impl StreamHandler<Wake> for BlockActor {
 impl Drop for BlockActor {
     fn drop(&mut self) {
         self.metrics.queued.sub(self.queued);
+        self.config.progress.end();
         if std::thread::panicking() {
             self.report("the actor panicked".into(), FaultKind::Links);
         }
@@ -465,10 +334,70 @@ impl Handler<Rebuild> for BlockActor {
     type Result = ();
 
     fn handle(&mut self, _: Rebuild, ctx: &mut Self::Context) {
-        if matches!(self.state, State::Rebuilding) && self.links.is_some() {
+        if matches!(self.state, State::Rebuilding) {
             self.rebuild();
             self.pump(ctx);
         }
+    }
+}
+
+impl Handler<Reopen> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Reopen, ctx: &mut Self::Context) {
+        if self.links.is_some() || matches!(self.state, State::GivenUp(_)) {
+            return;
+        }
+        let started = Instant::now();
+        if let Err(error) = self.open(ctx) {
+            self.report(format!("links cannot be opened: {error}"), FaultKind::Links);
+            return;
+        }
+        let Wreck { unsettled, read } = std::mem::take(&mut self.wreck);
+        self.queue.disown();
+        let BlockConfig {
+            context,
+            block,
+            instance,
+            supervisor,
+            ..
+        } = &self.config;
+        let incarnation = context.party().incarnation;
+        let told = self.links.as_mut().map(|links| {
+            let own = links.own(incarnation);
+            links.tell_lost(own, unsettled)
+        });
+        if let Some(Err(error)) = told {
+            warn!(block = %self.name, %error, "losses could not be told");
+        }
+        supervisor.do_send(Reopened {
+            block: *block,
+            instance: *instance,
+            read: Arc::new(read),
+        });
+        self.tell_up(started.elapsed());
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Reconnect> for BlockActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Reconnect, ctx: &mut Self::Context) {
+        let Some(links) = &mut self.links else {
+            return;
+        };
+        match links.reconnect(&self.config.context, &order) {
+            Ok(None) => return,
+            Ok(Some(edges)) => self.watched.push(ctx.add_stream(wakes(edges))),
+            Err(error) => {
+                let cause = format!("link failed: {error}");
+                if let Some(links) = self.links.take() {
+                    self.lose_links(links, cause);
+                }
+            }
+        }
+        self.pump(ctx);
     }
 }
 

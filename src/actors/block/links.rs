@@ -1,11 +1,12 @@
 //! The sockets of one block instance and where its results go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::board::BlockState;
 use crate::actors::links::{Instances, Looked, Sends, SharedRooms, arena, endpoints, ported};
+use crate::actors::supervisor::Reconnect;
 use crate::engine::to_host;
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
@@ -25,6 +26,8 @@ pub(super) struct Links {
     epoch: Epoch,
     block: usize,
     instance: usize,
+    /// Under which it sends.
+    identity: String,
     /// What a gateway in another process is to know, and the incarnation that was told.
     announced: Option<BlockState>,
     told: Option<u64>,
@@ -76,6 +79,7 @@ impl Links {
             epoch: plan.epoch,
             block,
             instance,
+            identity,
             announced: None,
             told: None,
             brought: 0,
@@ -124,12 +128,63 @@ impl Links {
                 instance: small(instance),
                 incarnation: lost.incarnation,
             };
-            for request in lost.at_risk {
-                self.tell(request, Body::Lost(report))?;
-            }
+            self.tell_lost(report, lost.at_risk)?;
         }
         self.announce_to_new()?;
         Ok(progress)
+    }
+
+    /// Returns what names this instance where it has itself lost something.
+    pub(super) fn own(&self, incarnation: u64) -> LostReceiver {
+        LostReceiver {
+            block: small(self.block),
+            instance: small(self.instance),
+            incarnation,
+        }
+    }
+
+    /// Tells the gateway of requests of which something may be lost.
+    pub(super) fn tell_lost(
+        &mut self,
+        report: LostReceiver,
+        requests: Vec<RequestId>,
+    ) -> Result<(), LinkError> {
+        let mut requests = requests.into_iter();
+        requests.try_for_each(|request| self.tell(request, Body::Lost(report)))
+    }
+
+    /// Connects anew to a receiver of this process that has opened its sockets anew, and tells what it has not read. Returns the
+    /// edges to watch from now on; `None` where nothing is sent there.
+    pub(super) fn reconnect(
+        &mut self,
+        context: &Context,
+        order: &Reconnect,
+    ) -> Result<Option<Edges>, LinkError> {
+        let Some(instances) = self.outbound.get_mut(&Receiver::Block(order.block)) else {
+            return Ok(None);
+        };
+        let read = order.read.get(&self.identity).copied();
+        let lost = instances.reopen(context, order.instance, read)?;
+        let edges = instances.edges_of(order.instance)?;
+        let report = LostReceiver {
+            block: small(order.block),
+            instance: small(order.instance),
+            incarnation: context.party().incarnation,
+        };
+        self.tell_lost(report, lost)?;
+        Ok(edges)
+    }
+
+    /// Returns how far the envelopes of each producer were read, by its name.
+    pub(super) fn read(&self) -> HashMap<String, u64> {
+        self.inbound.read()
+    }
+
+    /// Returns the requests that lose something when these links are dropped.
+    pub(super) fn unsettled(&self) -> Vec<RequestId> {
+        let instances = self.outbound.values().flat_map(Instances::unsettled);
+        let all: BTreeSet<_> = instances.collect();
+        all.into_iter().collect()
     }
 
     /// Returns what its links have sent, with what was copied for links either way.
@@ -160,7 +215,9 @@ impl Links {
         let (condition, cause) = match &self.announced {
             None | Some(BlockState::Starting | BlockState::Unreachable { .. }) => return Ok(()),
             Some(BlockState::Serving) => (Condition::Serving, ""),
-            Some(BlockState::Restarting { cause }) => (Condition::Restarting, cause.as_str()),
+            Some(BlockState::Restarting { cause } | BlockState::Stuck { cause }) => {
+                (Condition::Restarting, cause.as_str())
+            }
             Some(BlockState::GivenUp { cause }) => (Condition::GivenUp, cause.as_str()),
         };
         self.told = peer;

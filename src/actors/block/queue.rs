@@ -107,6 +107,13 @@ impl Queue {
         });
     }
 
+    /// The producers are there no longer, or know this consumer as another: none has a credit here.
+    pub(super) fn disown(&mut self) {
+        for job in self.batcher.contents_mut() {
+            job.peer = Peer::GONE;
+        }
+    }
+
     /// Forgets a request wherever it waits; returns what held a credit.
     pub(super) fn cancel(&mut self, request: RequestId) -> Vec<Waiting> {
         self.cancelled.note(request);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::engine::{EngineError, Prepared, Session, prove, warm_up};
-use crate::types::{ProofSpec, Rooms, Signature, Tensor, panic_message};
+use crate::types::{FaultKind, ProofSpec, Rooms, Signature, Tensor, panic_message};
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
@@ -13,8 +13,8 @@ pub(super) enum RunError {
     Request(String),
     /// The run failed on what it was given; the session is sound.
     Run(String),
-    /// The block is at fault; the session must be rebuilt.
-    Block(String),
+    /// The block is at fault, or its device; the session must be rebuilt.
+    Block(FaultKind, String),
 }
 
 fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError> {
@@ -22,11 +22,18 @@ fn fence<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, RunError>
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if error.is_callers() => Err(RunError::Request(error.to_string())),
         Ok(Err(error)) if error.keeps_session() => Err(RunError::Run(error.to_string())),
-        Ok(Err(error)) => Err(RunError::Block(error.to_string())),
-        Err(panic) => Err(RunError::Block(format!(
-            "panicked: {}",
-            panic_message(&*panic)
-        ))),
+        Ok(Err(error)) => {
+            let kind = if error.loses_device() {
+                FaultKind::DeviceLost
+            } else {
+                FaultKind::Error
+            };
+            Err(RunError::Block(kind, error.to_string()))
+        }
+        Err(panic) => {
+            let cause = format!("panicked: {}", panic_message(&*panic));
+            Err(RunError::Block(FaultKind::Panic, cause))
+        }
     }
 }
 
@@ -36,7 +43,7 @@ pub(super) fn build(
     prepared: &Arc<dyn Prepared>,
     proof: &ProofSpec,
     first: bool,
-) -> Result<Box<dyn Session>, String> {
+) -> Result<Box<dyn Session>, (FaultKind, String)> {
     let built = fence(|| {
         let mut session = prepared.session()?;
         warm_up(session.as_mut(), prepared.signature(), proof)?;
@@ -46,7 +53,8 @@ pub(super) fn build(
         Ok(session)
     });
     built.map_err(|error| match error {
-        RunError::Request(cause) | RunError::Run(cause) | RunError::Block(cause) => cause,
+        RunError::Request(cause) | RunError::Run(cause) => (FaultKind::Error, cause),
+        RunError::Block(kind, cause) => (kind, cause),
     })
 }
 

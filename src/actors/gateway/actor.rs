@@ -27,7 +27,7 @@ use super::Gateway;
 use super::handle::{Submission, stopped};
 use super::pending::{Open, Pending};
 
-const IDENTITY: &str = "gateway";
+pub(super) const IDENTITY: &str = "gateway";
 /// The gateway takes results off its queue at once, so its window only has to cover a burst.
 const WINDOW: Window = Window(1024);
 
@@ -66,7 +66,7 @@ pub(in crate::actors) struct GatewayActor {
     /// By pipeline.
     metrics: Vec<Arc<PipelineMetrics>>,
     /// By pipeline: whether a block of it lives in another process, which can be lost.
-    leaves_process: Vec<bool>,
+    pub(super) leaves_process: Vec<bool>,
     alarm: Alarm,
     discards: Seldom,
 }
@@ -204,12 +204,6 @@ impl GatewayActor {
         self.launch(links, id, pipeline, &inputs, deadline)
     }
 
-    /// Tells whether a request is open that may be in another process.
-    fn can_be_lost(&self, id: RequestId) -> bool {
-        let pipeline = self.pending.pipeline(id);
-        pipeline.is_some_and(|pipeline| self.leaves_process[pipeline])
-    }
-
     /// Tells whether nothing of a request has been sent yet, so that nothing of it can be lost.
     pub(super) fn is_unsent(&self, links: &Links, id: RequestId, pipeline: usize) -> bool {
         let mut first = self.config.wiring.admitted[pipeline].iter();
@@ -275,7 +269,6 @@ impl GatewayActor {
                     open.fail(failure);
                 }
             }
-            Body::Lost(_) if !self.can_be_lost(id) => {}
             Body::Lost(lost) => {
                 let to = self.name(usize::from(lost.block));
                 self.send_again(
@@ -330,6 +323,17 @@ impl GatewayActor {
         Ok(progress)
     }
 
+    /// Without links nothing can be answered any more but with a refusal.
+    pub(super) fn fail(&mut self, error: &LinkError) {
+        error!(%error, "gateway links failed, refusing all requests");
+        let cause = format!("the gateway failed: {error}");
+        let failure = Failure::new(FailureKind::Unavailable, cause);
+        self.config.handle.shared.end(failure.clone());
+        for (_, open) in self.pending.drain() {
+            open.fail(failure.clone());
+        }
+    }
+
     /// Tells every block of the pipeline to forget a request, and forgets what of it waits here.
     pub(super) fn cancel(
         &mut self,
@@ -378,15 +382,7 @@ impl Pump for GatewayActor {
                     arm(self, ctx, deadline);
                 }
             }
-            Err(error) => {
-                error!(%error, "gateway links failed, refusing all requests");
-                let cause = format!("the gateway failed: {error}");
-                let failure = Failure::new(FailureKind::Unavailable, cause);
-                self.config.handle.shared.end(failure.clone());
-                for (_, open) in self.pending.drain() {
-                    open.fail(failure.clone());
-                }
-            }
+            Err(error) => self.fail(&error),
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct PipelineInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PipelineState {
     Ready,
-    /// Not ready, with the reason: still loading, or a block was given up.
+    /// Not ready, with the reason: still loading, or a block is stuck or was given up.
     NotReady {
         reason: String,
     },
@@ -269,6 +269,7 @@ impl Shared {
                 BlockState::Unreachable { cause } => {
                     Some(format!("block {name:?} cannot be reached: {cause}"))
                 }
+                BlockState::Stuck { cause } => Some(format!("block {name:?} is stuck: {cause}")),
                 BlockState::GivenUp { cause } => Some(format!("block {name:?} was {cause}")),
             }
         })

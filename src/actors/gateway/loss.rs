@@ -3,14 +3,16 @@
 use actix::prelude::*;
 use tracing::{debug, warn};
 
+use crate::actors::alarm::Pump;
 use crate::actors::board::BlockState;
-use crate::actors::supervisor::BoardChanged;
-use crate::tensormq::{self, Condition, LinkError, LinkState, LostPeer};
+use crate::actors::reactor::wakes;
+use crate::actors::supervisor::{BoardChanged, Reconnect};
+use crate::tensormq::{self, Condition, Edges, LinkError, LinkState, LostPeer};
 use crate::types::{Failure, FailureKind, RequestId};
 
-use super::actor::{GatewayActor, GatewayConfig, Links};
+use super::actor::{GatewayActor, GatewayConfig, IDENTITY, Links};
 
-/// These blocks will not come back: order to answer every open request that needs one of them.
+/// These blocks take no requests, for now or for good: order to answer every open request that needs one of them.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct Unusable {
@@ -55,6 +57,27 @@ impl GatewayActor {
             self.send_again(links, id, lost.incarnation, &cause)?;
         }
         Ok(())
+    }
+
+    /// Connects anew to a block of this process that has opened its sockets anew, and sends again, or answers, what it has not
+    /// read. Returns the edges to watch from now on.
+    fn reconnect(
+        &mut self,
+        links: &mut Links,
+        order: &Reconnect,
+    ) -> Result<Option<Edges>, LinkError> {
+        let Some(instances) = links.blocks.get_mut(order.block) else {
+            return Ok(None);
+        };
+        let context = self.config.context.clone();
+        let read = order.read.get(IDENTITY).copied();
+        let lost = instances.reopen(&context, order.instance, read)?;
+        let edges = instances.edges_of(order.instance)?;
+        let cause = format!("the links of {} failed", self.name(order.block));
+        for request in lost {
+            self.send_again(links, request, context.party().incarnation, &cause)?;
+        }
+        Ok(edges)
     }
 
     /// Notes that the blocks of other hosts cannot be reached yet.
@@ -109,6 +132,11 @@ impl GatewayActor {
             return Ok(());
         };
         self.cancel(links, id, open.pipeline)?;
+        if !self.leaves_process[open.pipeline] {
+            // Its inputs were not kept: within a process nothing is lost but where sockets fail.
+            open.fail(Failure::new(FailureKind::Unavailable, cause));
+            return Ok(());
+        }
         let own = self.config.context.party().incarnation;
         let steps = self.config.plan.pipelines[open.pipeline].steps.len();
         if !open.send_again(incarnation, incarnation == own, steps) {
@@ -161,10 +189,32 @@ impl GatewayActor {
     }
 }
 
+impl Handler<Reconnect> for GatewayActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Reconnect, ctx: &mut Self::Context) {
+        let Some(mut links) = self.links.take() else {
+            return;
+        };
+        match self.reconnect(&mut links, &order) {
+            Ok(edges) => {
+                if let Some(edges) = edges {
+                    ctx.add_stream(wakes(edges));
+                }
+                self.links = Some(links);
+                self.pump(ctx);
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+}
+
 impl Handler<Unusable> for GatewayActor {
     type Result = ();
 
-    fn handle(&mut self, Unusable { blocks, cause }: Unusable, _: &mut Self::Context) {
+    fn handle(&mut self, Unusable { blocks, cause }: Unusable, ctx: &mut Self::Context) {
+        // What was admitted and not taken yet is open too.
+        self.pump(ctx);
         let Some(mut links) = self.links.take() else {
             return;
         };

@@ -151,11 +151,6 @@ impl Pending {
         self.insert(to, open);
     }
 
-    /// Returns the pipeline of a request, if it is open.
-    pub(super) fn pipeline(&self, id: RequestId) -> Option<usize> {
-        self.open.get(&id).map(|open| open.pipeline)
-    }
-
     /// Returns the id under which a request is open that the client knows by `id`.
     pub(super) fn current(&self, id: RequestId) -> RequestId {
         self.renamed.get(&id).copied().unwrap_or(id)

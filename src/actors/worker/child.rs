@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,7 +15,7 @@ use tracing::warn;
 
 use super::relay::{relay, take_line};
 use crate::telemetry::metrics::{self, Share, Snapshot};
-use crate::types::LogFormat;
+use crate::types::{FaultKind, LogFormat};
 
 /// What is written to a worker that is to end; one whose input ends without it has lost its parent.
 pub const FAREWELL: &str = "end\n";
@@ -24,6 +25,18 @@ const LINES_MAX: usize = 16;
 
 /// How often an end is looked for that is near.
 const END_POLL: Duration = Duration::from_millis(5);
+
+/// Exit code of a worker one of whose devices is lost.
+pub const EXIT_DEVICE_LOST: u8 = 6;
+/// Exit code of a worker one of whose blocks is stuck.
+pub const EXIT_STUCK: u8 = 7;
+
+/// How a worker ended.
+#[derive(Debug)]
+pub(in crate::actors) struct End {
+    pub kind: FaultKind,
+    pub cause: String,
+}
 
 /// How this program is started as a worker.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +72,18 @@ pub(in crate::actors) struct Worker {
     /// To whoever writes to the worker's input, which stays open for as long as this does.
     lines: Option<SyncSender<Arc<[u8]>>>,
     child: Arc<Mutex<Child>>,
+    voice: Arc<Voice>,
     watch: Option<JoinHandle<()>>,
+}
+
+/// What is known of a worker by what it says.
+#[derive(Debug)]
+struct Voice {
+    started: Instant,
+    /// When it last reported counts, in milliseconds since it was started; 0: not yet.
+    heard_ms: AtomicU64,
+    /// It was ended because it said nothing.
+    silenced: AtomicBool,
 }
 
 impl Worker {
@@ -67,7 +91,7 @@ impl Worker {
     pub(in crate::actors) fn start(
         command: &WorkerCommand,
         assignment: &Assignment,
-        ended: impl FnOnce(String) + Send + 'static,
+        ended: impl FnOnce(End) + Send + 'static,
     ) -> io::Result<Self> {
         // In a group of its own, so that an interrupt typed at a terminal reaches the parent alone.
         let mut child = Command::new(&command.program)
@@ -95,6 +119,12 @@ impl Worker {
             .name("blockflow-tell".into())
             .spawn(move || write(stdin, &to_write))?;
         let (format, watched) = (command.log, child.clone());
+        let voice = Arc::new(Voice {
+            started: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            silenced: AtomicBool::new(false),
+        });
+        let heard = voice.clone();
         let log = {
             let process = process.clone();
             thread::Builder::new()
@@ -106,15 +136,17 @@ impl Worker {
             .spawn(move || {
                 let metrics = metrics::process(&process);
                 metrics.up.add(1);
-                follow(&process, names, stdout);
+                follow(&process, names, stdout, &heard);
                 let last_words = log.join().unwrap_or_default();
                 let status = wait(&watched);
                 metrics.up.sub(1);
-                ended(why(&process, status, &last_words));
+                let silenced = heard.silenced.load(Ordering::Relaxed);
+                ended(why(&process, status, &last_words, silenced));
             })?;
         Ok(Self {
             lines: Some(lines),
             child,
+            voice,
             watch: Some(watch),
         })
     }
@@ -130,6 +162,27 @@ impl Worker {
         }
     }
 
+    /// Tells whether it has reported counts, which it does once its blocks run.
+    pub(in crate::actors) fn has_spoken(&self) -> bool {
+        self.voice.heard_ms.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns for how long it has said nothing.
+    pub(in crate::actors) fn silence(&self, now: Instant) -> Duration {
+        let heard = Duration::from_millis(self.voice.heard_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.voice.started + heard)
+    }
+
+    /// Ends a worker that has said nothing for longer than `bound`.
+    pub(in crate::actors) fn kill_silent(&mut self, bound: Duration) {
+        if !self.voice.silenced.swap(true, Ordering::Relaxed) {
+            let process = lock(&self.child).id();
+            warn!(process, ?bound, "worker says nothing any more, killing it");
+            // If it has ended meanwhile, all the better.
+            let _ = lock(&self.child).kill();
+        }
+    }
+
     /// Asks the worker to end.
     pub(in crate::actors) fn close(&mut self) {
         if let Some(lines) = self.lines.take() {
@@ -138,16 +191,17 @@ impl Worker {
         }
     }
 
-    /// Waits for the end until `deadline`, then enforces it.
-    pub(in crate::actors) fn end(mut self, deadline: Instant) {
+    /// Waits for the end until `deadline`, then enforces it. Tells whether the worker ended by itself.
+    pub(in crate::actors) fn end(mut self, deadline: Instant) -> bool {
         self.close();
         let Some(watch) = self.watch.take() else {
-            return;
+            return true;
         };
         while !watch.is_finished() && Instant::now() < deadline {
             thread::sleep(END_POLL);
         }
-        if !watch.is_finished() {
+        let late = !watch.is_finished();
+        if late {
             warn!(
                 process = lock(&self.child).id(),
                 "worker did not end when it was asked to, killing it"
@@ -156,6 +210,7 @@ impl Worker {
             let _ = lock(&self.child).kill();
         }
         let _ = watch.join();
+        !late
     }
 }
 
@@ -170,12 +225,16 @@ fn write(mut stdin: ChildStdin, lines: &Receiver<Arc<[u8]>>) {
 }
 
 /// Adds up what a worker says of its counts until it says no more.
-fn follow(process: &str, names: Vec<String>, stdout: ChildStdout) {
+fn follow(process: &str, names: Vec<String>, stdout: ChildStdout, voice: &Voice) {
     let mut share = Share::new(names);
     let mut stdout = BufReader::new(stdout);
     while let Some(line) = take_line(&mut stdout) {
         match serde_json::from_slice::<Snapshot>(&line) {
-            Ok(snapshot) => share.add(metrics::registry(), snapshot),
+            Ok(snapshot) => {
+                let heard_ms = voice.started.elapsed().as_millis().max(1);
+                voice.heard_ms.store(heard_ms as u64, Ordering::Relaxed);
+                share.add(metrics::registry(), snapshot);
+            }
             Err(error) => warn!(process, %error, "worker wrote a line that is no report"),
         }
     }
@@ -197,14 +256,25 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 }
 
 /// Says why a process ended: its status, and what it said last if it ended by itself.
-fn why(process: &str, status: io::Result<ExitStatus>, last_words: &str) -> String {
-    match status {
-        Ok(status) if status.code().is_some() && !last_words.is_empty() => {
+fn why(process: &str, status: io::Result<ExitStatus>, last_words: &str, silenced: bool) -> End {
+    let code = status.as_ref().ok().and_then(ExitStatus::code);
+    let signal = status.as_ref().ok().and_then(ExitStatus::signal);
+    let kind = match (code.and_then(|code| u8::try_from(code).ok()), signal) {
+        _ if silenced => FaultKind::Hang,
+        (Some(EXIT_DEVICE_LOST), _) => FaultKind::DeviceLost,
+        (Some(EXIT_STUCK), _) => FaultKind::Hang,
+        (None, Some(_)) => FaultKind::Killed,
+        _ => FaultKind::Exited,
+    };
+    let cause = match status {
+        _ if silenced => format!("process {process:?} said nothing any more and was killed"),
+        Ok(status) if code.is_some() && !last_words.is_empty() => {
             format!("process {process:?} ended ({status}): {last_words}")
         }
         Ok(status) => format!("process {process:?} ended ({status})"),
         Err(error) => format!("process {process:?} was lost: {error}"),
-    }
+    };
+    End { kind, cause }
 }
 
 #[cfg(test)]
@@ -226,15 +296,16 @@ mod tests {
             line: line.clone(),
         };
         let (ended, told) = sync_channel(1);
-        let tell = move |cause| {
-            let _ = ended.send(cause);
+        let tell = move |end: End| {
+            let _ = ended.send(end);
         };
         let mut worker = Worker::start(&command, &assignment, tell).expect("sleep exists");
         for _ in 0..2 * LINES_MAX {
             worker.tell(line.clone());
         }
-        worker.end(Instant::now());
-        let cause = told.recv().expect("a worker's end is told");
+        assert!(!worker.end(Instant::now()), "it had to be killed");
+        let End { kind, cause } = told.recv().expect("a worker's end is told");
         assert!(cause.contains("SIGKILL"), "{cause}");
+        assert_eq!(kind, FaultKind::Killed);
     }
 }

@@ -11,5 +11,5 @@
 mod child;
 mod relay;
 
-pub(super) use child::Worker;
-pub use child::{Assignment, FAREWELL, WorkerCommand, Workers};
+pub use child::{Assignment, EXIT_DEVICE_LOST, EXIT_STUCK, FAREWELL, WorkerCommand, Workers};
+pub(super) use child::{End, Worker};

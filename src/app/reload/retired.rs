@@ -1,14 +1,16 @@
 //! The epoch that was replaced: it ends once its requests are over.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tracing::error;
+use tracing::warn;
 
 use crate::app::epoch::Serving;
 use crate::app::{Runtime, StopReport};
+use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochRetired, Event};
 
 use super::lifecycle::lock;
@@ -70,7 +72,7 @@ impl LastEpoch {
         old: Runtime,
         serving: Option<Arc<Serving>>,
         drain: Duration,
-        names: (Vec<String>, Vec<String>),
+        names: Names,
         over: impl FnOnce() + Send + 'static,
     ) {
         let epoch = old.epoch();
@@ -89,7 +91,7 @@ impl LastEpoch {
                 thread::sleep(RETIRE_POLL);
             }
             let report = old.stop(Duration::ZERO);
-            telemetry::metrics::registry().keep_only(&names.0, &names.1);
+            telemetry::metrics::registry().keep_only(&names);
             EpochRetired {
                 epoch,
                 took: started.elapsed(),
@@ -100,12 +102,54 @@ impl LastEpoch {
             over();
             report
         };
-        match thread::Builder::new()
-            .name("blockflow-retire".into())
-            .spawn(retire)
-        {
-            Ok(thread) => *lock(&self.0) = Some(Retiring { thread, now }),
-            Err(error) => error!(%error, "no thread to wait for the requests of the old epoch"),
+        let spawn = |work| {
+            thread::Builder::new()
+                .name("blockflow-retire".into())
+                .spawn(work)
+        };
+        if let Some(thread) = aside(retire, spawn) {
+            *lock(&self.0) = Some(Retiring { thread, now });
         }
+    }
+}
+
+/// Does something on a thread of its own or, where there is none to be had, on this one.
+fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    spawn: impl FnOnce(Box<dyn FnOnce() -> T + Send>) -> io::Result<JoinHandle<T>>,
+) -> Option<JoinHandle<T>> {
+    // A thread that is not started would drop it, and with it what it was to wait for.
+    let work = Arc::new(Mutex::new(Some(work)));
+    let own = work.clone();
+    let started = spawn(Box::new(move || {
+        let work = lock(&own).take();
+        work.expect("it is only taken where no thread was started")()
+    }));
+    match started {
+        Ok(thread) => Some(thread),
+        Err(error) => {
+            warn!(%error, "no thread to wait for the requests of the old epoch, no reload until they are over");
+            let work = lock(&work).take();
+            work.map(|work| work());
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_waited_for_is_waited_for_without_a_thread_too() {
+        let waited = Arc::new(AtomicBool::new(false));
+        let noted = waited.clone();
+        let work = move || noted.store(true, Ordering::Release);
+        let none = aside(work, |_| Err(io::Error::other("no thread left")));
+        assert!(none.is_none());
+        assert!(waited.load(Ordering::Acquire));
+        let thread = aside(|| 7, |work| thread::Builder::new().spawn(work));
+        let outcome = thread.map(JoinHandle::join);
+        assert!(matches!(outcome, Some(Ok(7))));
     }
 }

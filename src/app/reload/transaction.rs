@@ -16,6 +16,7 @@ use crate::app::worker::renew;
 use crate::app::{Part, Runtime, memory};
 use crate::engine::set_devices;
 use crate::plan::{Diff, Plan, Side};
+use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
 use crate::types::{Epoch, LogSpec, panic_message};
 
@@ -195,7 +196,7 @@ impl<S: Source> Reloader<S> {
         applied: Applied,
         (old, serving): Replaced,
         drain: Duration,
-        names: (Vec<String>, Vec<String>),
+        names: Names,
     ) -> Outcome {
         let Applied {
             epoch,
@@ -263,11 +264,18 @@ fn check_leaks(running: &Running) {
     memory::watch_leaks(&live);
 }
 
-/// Returns the names of blocks and pipelines.
-fn names(plan: &Plan) -> (Vec<String>, Vec<String>) {
-    let blocks = plan.blocks.iter().map(|block| block.spec.name.clone());
-    let pipelines = plan.pipelines.iter().map(|pipeline| pipeline.name.clone());
-    (blocks.collect(), pipelines.collect())
+/// Returns the names by which a configuration is counted.
+fn names(plan: &Plan) -> Names {
+    let blocks = plan.blocks.iter();
+    let pipelines = plan.pipelines.iter();
+    Names {
+        processes: blocks
+            .clone()
+            .map(|block| block.placement.process.clone())
+            .collect(),
+        blocks: blocks.map(|block| block.spec.name.clone()).collect(),
+        pipelines: pipelines.map(|pipeline| pipeline.name.clone()).collect(),
+    }
 }
 
 fn rejected(reasons: Vec<String>, took: Duration) -> Outcome {

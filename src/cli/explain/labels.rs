@@ -118,6 +118,12 @@ pub(super) fn source(source: &SourceSpec) -> String {
                     format!(", gives NaN every {every} runs")
                 }
                 Some(MockFailure::Leak { every }) => format!(", leaks every {every} runs"),
+                Some(MockFailure::SlowWarming { time }) => {
+                    format!(", takes {} to be warmed", duration(time))
+                }
+                Some(MockFailure::LostDevice { every }) => {
+                    format!(", loses its device every {every} runs")
+                }
                 Some(MockFailure::Hang { every, time }) => {
                     format!(", hangs {} every {every} runs", duration(time))
                 }

@@ -5,13 +5,14 @@
 //! the processes that live.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::cells::BOUNDS;
 use super::devices::DEVICE_GAUGES;
 use super::registry::{BLOCK_COUNTERS, BLOCK_GAUGES};
-use super::{Gauge, Registry};
+use super::{BlockMetrics, Gauge, Registry};
 
 /// Counts of one process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,8 @@ struct BlockCounts {
 #[derive(Debug)]
 pub struct Share {
     blocks: Vec<String>,
+    /// Of those blocks. Kept, so that what is no longer shown does not come back.
+    metrics: BTreeMap<String, Arc<BlockMetrics>>,
     added: Snapshot,
 }
 
@@ -63,6 +66,7 @@ impl Share {
     pub fn new(blocks: Vec<String>) -> Self {
         Self {
             blocks,
+            metrics: BTreeMap::new(),
             added: Snapshot::default(),
         }
     }
@@ -74,7 +78,8 @@ impl Share {
                 continue;
             };
             let before = self.added.blocks.get(name).cloned().unwrap_or_default();
-            let metrics = registry.block(name);
+            let metrics = self.metrics.entry(name.clone());
+            let metrics = metrics.or_insert_with(|| registry.block(name));
             for (place, counter) in metrics.counters().into_iter().enumerate() {
                 counter.add(now.counters[place].saturating_sub(before.counters[place]));
             }
@@ -100,9 +105,8 @@ impl Share {
 
     /// Takes back what the process had of gauges: it has ended. Its counters stay.
     pub fn end(&mut self, registry: &Registry) {
-        for name in &self.blocks {
+        for (name, metrics) in &self.metrics {
             if let Some(counts) = self.added.blocks.get(name) {
-                let metrics = registry.block(name);
                 for (gauge, value) in metrics.gauges().into_iter().zip(counts.gauges) {
                     gauge.sub(value);
                 }

@@ -6,13 +6,15 @@
 mod cells;
 mod devices;
 mod forward;
+mod names;
 mod registry;
 mod text;
 
 pub use cells::{Counter, Gauge, Histogram};
 pub use devices::DeviceMetrics;
 pub use forward::{Share, Snapshot};
+pub use names::{EdgeLabels, Names};
 pub use registry::{
-    BlockMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics,
-    Registry, block, device, lifecycle, links, pipeline, process, registry, render,
+    BlockMetrics, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics, Registry, block,
+    device, lifecycle, links, pipeline, process, registry, render,
 };

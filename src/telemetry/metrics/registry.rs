@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::types::FailureKind;
+use crate::types::{FailureKind, FaultKind};
 
 use super::devices::{self, DeviceMetrics};
 use super::text::Page;
-use super::{Counter, Gauge, Histogram};
+use super::{Counter, EdgeLabels, Gauge, Histogram, Names};
 
 /// Counts of one block, its instances together.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub struct BlockMetrics {
     pub run_time: Histogram,
     pub failures: Counter,
     pub restarts: Counter,
+    /// By kind, in the order of [`FaultKind::ALL`].
+    faults: [Counter; FaultKind::ALL.len()],
     /// Payload bytes that were copied on their way in or out.
     pub bytes_copied: Counter,
     /// Payload bytes that went to other processes, in frames or in shared memory. Handles are none.
@@ -38,7 +40,9 @@ pub struct BlockMetrics {
 }
 
 /// Counters of a block, in the order of [`BlockMetrics::counters`].
-pub(super) const BLOCK_COUNTERS: usize = 10;
+pub(super) const BLOCK_COUNTERS: usize = PLAIN_COUNTERS + FaultKind::ALL.len();
+/// Those of them that have a family of their own.
+const PLAIN_COUNTERS: usize = 10;
 /// Gauges of a block, in the order of [`BlockMetrics::gauges`].
 pub(super) const BLOCK_GAUGES: usize = 3;
 
@@ -73,6 +77,8 @@ pub struct LifecycleMetrics {
     pub held: Counter,
     /// Microseconds of the last such wait.
     pause_us: Gauge,
+    /// How often the program has taken its own place.
+    pub replaced: Counter,
 }
 
 /// Counts of one pipeline.
@@ -85,19 +91,6 @@ pub struct PipelineMetrics {
     /// Requests admitted and not yet answered.
     pub in_flight: Gauge,
     pub stragglers: Counter,
-}
-
-/// An edge of a pipeline and what carries it; of no value but that it is there.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EdgeLabels {
-    pub pipeline: String,
-    /// Producer and consumer, as `explain` names them.
-    pub from: String,
-    pub to: String,
-    pub carrier: String,
-    pub travels: String,
-    /// What is done to the payload on its way; `plain`: nothing.
-    pub encoding: String,
 }
 
 /// Metrics by name. A process has one; a test makes its own.
@@ -158,7 +151,21 @@ pub fn render() -> String {
 }
 
 impl BlockMetrics {
+    /// Counts a fault of the block, or of the process that it lives in.
+    pub fn fault(&self, kind: FaultKind) {
+        if let Some(place) = FaultKind::ALL.iter().position(|known| *known == kind) {
+            self.faults[place].add(1);
+        }
+    }
+
+    /// Returns the faults by kind.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let kinds = FaultKind::ALL.iter().zip(&self.faults);
+        kinds.map(|(kind, count)| (kind.name(), count.get()))
+    }
+
     pub(super) fn counters(&self) -> [&Counter; BLOCK_COUNTERS] {
+        let [panic, error, links, hang, device_lost, killed, exited] = &self.faults;
         [
             &self.envelopes_received,
             &self.envelopes_sent,
@@ -170,6 +177,13 @@ impl BlockMetrics {
             &self.bytes_copied,
             &self.bytes_sent,
             &self.bytes_framed,
+            panic,
+            error,
+            links,
+            hang,
+            device_lost,
+            killed,
+            exited,
         ]
     }
 
@@ -230,10 +244,11 @@ impl Registry {
         *self.edges.write().unwrap_or_else(PoisonError::into_inner) = labels;
     }
 
-    /// Shows the blocks and pipelines with these names from now on, and no others.
-    pub fn keep_only(&self, blocks: &[String], pipelines: &[String]) {
-        retain(&self.blocks, blocks);
-        retain(&self.pipelines, pipelines);
+    /// Shows what has these names from now on, and nothing else.
+    pub fn keep_only(&self, names: &Names) {
+        retain(&self.blocks, &names.blocks);
+        retain(&self.pipelines, &names.pipelines);
+        retain(&self.processes, &names.processes);
     }
 
     pub(super) fn blocks(&self) -> Named<BlockMetrics> {
@@ -264,6 +279,7 @@ impl Registry {
             rolled_back,
             held,
             pause_us,
+            replaced,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -286,6 +302,9 @@ impl Registry {
         let help = "Requests that waited in reloads.";
         page.family("blockflow_requests_held_total", "counter", help);
         page.sample(&[], held.get());
+        let help = "Times that the program has started itself again.";
+        page.family("blockflow_replacements_total", "counter", help);
+        page.sample(&[], replaced.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {
@@ -325,7 +344,7 @@ impl Registry {
 
     fn render_blocks(&self, page: &mut Page) {
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
-        let counters: [(&str, &str, Cell); BLOCK_COUNTERS] = [
+        let counters: [(&str, &str, Cell); PLAIN_COUNTERS] = [
             ("envelopes_received", "Envelopes received.", |block| {
                 &block.envelopes_received
             }),
@@ -363,6 +382,13 @@ impl Registry {
             page.family(&format!("blockflow_block_{name}_total"), "counter", help);
             for (block, metrics) in blocks.iter() {
                 page.sample(&[("block", block)], cell(metrics).get());
+            }
+        }
+        let help = "Faults of blocks and of the processes they live in, by kind.";
+        page.family("blockflow_block_faults_total", "counter", help);
+        for (block, metrics) in blocks.iter() {
+            for (kind, count) in metrics.faults() {
+                page.sample(&[("block", block), ("kind", kind)], count);
             }
         }
         page.family(

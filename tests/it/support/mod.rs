@@ -13,7 +13,7 @@ use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
     LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
+    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -64,6 +64,7 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
             backoff_max: Duration::from_millis(2),
         },
         proof: ProofSpec::default(),
+        stuck: StuckSpec::default(),
         queue_max: 8,
     }
 }
@@ -182,13 +183,12 @@ impl Running {
 pub(crate) fn start(spec: &Spec) -> Running {
     let loaded = Loaded::from_spec(spec).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let part = Part {
-        host: None,
-        key_file: None,
         worker: WorkerCommand {
             program: env!("CARGO_BIN_EXE_blockflow").into(),
             arguments: vec!["worker".into()],
             log: LogFormat::Text,
         },
+        ..Part::default()
     };
     Running(Runtime::start(loaded, part).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -18,19 +18,18 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
+use crate::tensormq::envelope::{Body, encode_each};
+use crate::tensormq::frame::{self, GRANT, REFUSAL, WELCOME};
+use crate::tensormq::greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
+use crate::tensormq::lending::Lending;
+use crate::tensormq::outgoing::Outgoing;
+use crate::tensormq::socket::{Connection, Context, Edges, Rekeyed, Socket};
+use crate::tensormq::wire::Encoder;
+use crate::tensormq::{Arena, Envelope, Grant, LinkError, Moved, Party};
 use crate::types::{Encodings, Endpoint, RequestId, Tensor};
 
-use super::envelope::{Body, encode_each};
-use super::frame::{self, GRANT, REFUSAL, WELCOME};
-use super::greeting::{Hello, NAME_BYTES_MAX, Refusal, Welcome};
-use super::lending::Lending;
-use super::outgoing::Outgoing;
-use super::socket::{Connection, Context, Edges, Rekeyed, Socket};
-use super::wire::Encoder;
-use super::{Arena, Envelope, Grant, LinkError, Moved, Party};
-
 /// Messages in the pipe to the consumer. Credits bound those with tensors.
-const HIGH_WATER_MARK: i32 = 1 << 14;
+pub(super) const HIGH_WATER_MARK: i32 = 1 << 14;
 /// Cancellations that wait behind a full pipe or for a connection; further ones are dropped.
 const CANCELLATIONS_MAX: usize = 1 << 14;
 /// Messages of other kinds without tensors that wait so; the oldest are dropped for further ones.
@@ -76,26 +75,26 @@ pub struct Polled {
 /// Sends envelopes to one consumer.
 #[derive(Debug)]
 pub struct Outbound {
-    socket: Socket,
+    pub(super) socket: Socket,
     party: Party,
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     name: String,
-    state: LinkState,
+    pub(super) state: LinkState,
     /// Number of the present connection, from 1.
     connection: u32,
     /// The hello of this connection has been sent.
     greeted: bool,
     sequence: u64,
-    window: u32,
-    credits: u32,
+    pub(super) window: u32,
+    pub(super) credits: u32,
     /// Bounded by its owner, who launches nothing while [`Outbound::backlog`] is not zero.
-    waiting: VecDeque<Envelope>,
+    pub(super) waiting: VecDeque<Envelope>,
     /// Messages without tensors; they overtake what waits for credit.
-    urgent: VecDeque<Envelope>,
-    /// Requests of the newest tensor envelopes of this connection, at most as many as the window.
-    sent: VecDeque<RequestId>,
+    pub(super) urgent: VecDeque<Envelope>,
+    /// The newest tensor envelopes of this connection, at most as many as the window: sequence numbers and requests.
+    pub(super) sent: VecDeque<(u64, RequestId)>,
     /// Requests of the newest other messages of this connection that a request depends on.
-    failed: VecDeque<RequestId>,
+    pub(super) failed: VecDeque<RequestId>,
     /// Why the last attempt to connect failed.
     failure: Option<String>,
     /// The last attempt to connect was denied, and no other has been made since.
@@ -219,11 +218,8 @@ impl Outbound {
             }
             progress = true;
             self.credits -= 1;
-            remember(
-                &mut self.sent,
-                envelope.address.request,
-                self.window as usize,
-            );
+            let sent = (self.sequence - 1, envelope.address.request);
+            remember(&mut self.sent, sent, self.window as usize);
         }
         Ok(progress)
     }
@@ -355,7 +351,7 @@ impl Outbound {
     }
 
     /// Begins anew on a connection that has just been made.
-    fn greet(&mut self) -> Result<(), LinkError> {
+    pub(super) fn greet(&mut self) -> Result<(), LinkError> {
         self.connection = self.connection.checked_add(1).unwrap_or(1);
         self.greeted = false;
         self.state = LinkState::Greeted;
@@ -447,6 +443,7 @@ impl Outbound {
         // Transit keeps the order and holds only what no credit has come back for.
         let skipped = self.sent.len().saturating_sub(in_transit_max);
         let sent = self.sent.drain(..).skip(skipped);
+        let sent = sent.map(|(_, request)| request);
         let mut seen = BTreeSet::new();
         let at_risk = sent
             .chain(self.failed.drain(..))
@@ -483,9 +480,9 @@ impl Outbound {
     }
 }
 
-fn remember(newest: &mut VecDeque<RequestId>, request: RequestId, max: usize) {
+fn remember<T>(newest: &mut VecDeque<T>, one: T, max: usize) {
     if newest.len() >= max {
         newest.pop_front();
     }
-    newest.push_back(request);
+    newest.push_back(one);
 }

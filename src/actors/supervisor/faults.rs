@@ -1,0 +1,237 @@
+//! Carrying out what is decided about the faults of instances.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+
+use crate::actors::NodeError;
+use crate::actors::block::{GiveUp, Rebuild, Reopen};
+use crate::actors::board::BlockState;
+use crate::actors::distress::Call;
+use crate::sched::{Remedy, Supervision, Ward};
+use crate::telemetry::{BlockFailed, BlockGivenUp, Event, ProcessFails};
+use crate::types::FaultKind;
+
+use super::actor::{Instance, Supervisor};
+
+/// A block instance failed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Fault {
+    pub block: usize,
+    pub instance: usize,
+    pub kind: FaultKind,
+    pub cause: String,
+}
+
+/// A block instance has opened its sockets anew.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Reopened {
+    pub block: usize,
+    pub instance: usize,
+    /// How far it had read the envelopes of each producer, by name: the sequence number that comes next.
+    pub read: Arc<HashMap<String, u64>>,
+}
+
+/// Order to connect anew to an instance of this process, as far as anything is sent there.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Reconnect {
+    pub block: usize,
+    pub instance: usize,
+    pub read: Arc<HashMap<String, u64>>,
+}
+
+impl Supervisor {
+    /// Decides about a fault; `None` where nothing is done any more.
+    pub(super) fn decide(
+        &mut self,
+        (block, instance): (usize, usize),
+        kind: FaultKind,
+    ) -> Option<(Remedy, usize)> {
+        let spec = self.plan.blocks[block].spec.restart;
+        let (ward, now) = (self.ward(), Instant::now());
+        let jitter = self.jitter(now);
+        let supervision = self.supervisions.entry((block, instance));
+        let supervision = supervision.or_insert_with(|| Supervision::new(ward, spec));
+        let remedy = supervision.on_fault(kind, now, jitter)?;
+        Some((remedy, supervision.attempts()))
+    }
+
+    fn mend(&mut self, fault: Fault, ctx: &mut Context<Self>) {
+        let place = (fault.block, fault.instance);
+        let Some((remedy, attempt)) = self.decide(place, fault.kind) else {
+            return;
+        };
+        match remedy {
+            Remedy::Rebuild(wait) => self.mend_later(fault, attempt, wait, ctx, |instance| {
+                instance.actor.do_send(Rebuild);
+            }),
+            Remedy::Reopen(wait) => self.mend_later(fault, attempt, wait, ctx, |instance| {
+                instance.actor.do_send(Reopen);
+            }),
+            Remedy::GiveUp => self.give_up(&fault, attempt),
+            Remedy::Replace => self.replace(&fault),
+            // Decided of processes and of what is stuck, which are looked after elsewhere.
+            Remedy::Restart(_) | Remedy::Await => {}
+        }
+    }
+
+    fn mend_later(
+        &mut self,
+        fault: Fault,
+        attempt: usize,
+        wait: Duration,
+        ctx: &mut Context<Self>,
+        order: impl FnOnce(&Instance) + 'static,
+    ) {
+        let Fault {
+            block,
+            instance,
+            kind,
+            cause,
+        } = fault;
+        BlockFailed {
+            block: self.name(block),
+            instance,
+            kind,
+            cause: &cause,
+            attempt,
+            backoff: wait,
+        }
+        .emit();
+        let state = BlockState::Restarting {
+            cause: cause.clone(),
+        };
+        self.note(block, instance, state);
+        ctx.run_later(wait, move |supervisor, _| {
+            let actor = supervisor.blocks.get(&(block, instance));
+            match actor.filter(|instance| instance.actor.connected()) {
+                Some(instance) => order(instance),
+                // The actor itself is gone, with its queue: nobody is there to be mended.
+                None => supervisor.give_up(
+                    &Fault {
+                        block,
+                        instance,
+                        kind,
+                        cause,
+                    },
+                    attempt,
+                ),
+            }
+        });
+    }
+
+    fn give_up(&mut self, fault: &Fault, attempt: usize) {
+        let Fault {
+            block,
+            instance,
+            kind,
+            cause,
+        } = fault;
+        BlockGivenUp {
+            block: self.name(*block),
+            instance: *instance,
+            kind: *kind,
+            cause,
+            attempt,
+        }
+        .emit();
+        let budget = self.plan.blocks[*block].spec.restart.budget;
+        self.bar(
+            *block,
+            *instance,
+            format!("given up after {budget} rebuilds: {cause}"),
+        );
+        if *kind == FaultKind::Links {
+            // Without sockets it cannot refuse what waits.
+            let cause = format!("given up after {budget} rebuilds: {cause}");
+            self.refuse(vec![*block], cause);
+        }
+    }
+
+    /// Has an instance refuse everything from now on.
+    fn bar(&self, block: usize, instance: usize, cause: String) {
+        let state = BlockState::GivenUp {
+            cause: cause.clone(),
+        };
+        self.note(block, instance, state);
+        if let Some(Instance { actor, .. }) = self.blocks.get(&(block, instance)) {
+            actor.do_send(GiveUp { cause });
+        }
+    }
+
+    /// This process cannot go on: whoever owns it hears of it, and what needs the blocks that are lost is answered meanwhile.
+    pub(super) fn replace(&mut self, fault: &Fault) {
+        let Fault {
+            block, kind, cause, ..
+        } = fault;
+        let spec = &self.plan.blocks[*block].spec;
+        let (name, restart, device) = (spec.name.clone(), spec.restart, spec.device);
+        ProcessFails {
+            block: &name,
+            kind: *kind,
+            cause,
+        }
+        .emit();
+        if self.ward() == Ward::Main && *kind != FaultKind::Hang {
+            // That it was stuck is counted, and what a worker ends of by its parent.
+            self.metrics[*block].fault(*kind);
+        }
+        if *kind == FaultKind::DeviceLost {
+            let cause = format!("stopped, for its process has to be started anew: {cause}");
+            let on_device =
+                |(block, _): &(usize, usize)| self.plan.blocks[*block].placement.device == device;
+            let lost: Vec<_> = self.blocks.keys().copied().filter(on_device).collect();
+            for &(block, instance) in &lost {
+                self.bar(block, instance, cause.clone());
+            }
+            self.refuse(lost.iter().map(|(block, _)| *block).collect(), cause);
+        }
+        self.distress.call(Call {
+            kind: *kind,
+            block: name,
+            cause: cause.clone(),
+            restart,
+        });
+    }
+}
+
+impl Handler<Fault> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, fault: Fault, ctx: &mut Self::Context) {
+        if self.started.is_some() {
+            let (block, cause) = (self.name(fault.block).to_owned(), fault.cause);
+            self.tell_started(Err(NodeError::Block { block, cause }));
+            return;
+        }
+        self.mend(fault, ctx);
+    }
+}
+
+impl Handler<Reopened> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, reopened: Reopened, _: &mut Self::Context) {
+        let Reopened {
+            block,
+            instance,
+            read,
+        } = reopened;
+        let order = Reconnect {
+            block,
+            instance,
+            read,
+        };
+        for other in self.blocks.values() {
+            other.actor.do_send(order.clone());
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.do_send(order);
+        }
+    }
+}
