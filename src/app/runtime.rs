@@ -35,6 +35,7 @@ pub struct Runtime {
     keys: Keys,
     configured: Box<Configured>,
     known: Known,
+    distress: Distress,
     /// Of the sockets between the processes of this host; goes with the runtime.
     _sockets: Option<TempDir>,
 }
@@ -111,6 +112,9 @@ impl Runtime {
             distress,
         } = part;
         let host = known_host(&loaded.plan, host)?;
+        // It is not served yet.
+        let distress = distress.of_one();
+        distress.mute(true);
         let mut site = Site {
             host,
             process: Placement::MAIN.to_owned(),
@@ -189,7 +193,7 @@ impl Runtime {
             prepared,
             workers,
             context,
-            distress,
+            distress: distress.clone(),
         })?;
         // Not before it runs: nobody is told of what does not come to be.
         if has_gateway {
@@ -217,6 +221,7 @@ impl Runtime {
             weights,
             configured: Box::new(configured),
             known,
+            distress,
             _sockets: sockets,
         })
     }
@@ -237,6 +242,11 @@ impl Runtime {
 
     pub(super) fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// Tells whether it is this one that is served: only then is what cannot be mended in it a reason to end the process.
+    pub(super) fn set_served(&self, served: bool) {
+        self.distress.mute(!served);
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -281,6 +291,7 @@ impl Runtime {
             keys: _,
             configured: _,
             known,
+            distress: _,
             _sockets: sockets,
         } = self;
         let report = node.stop(drain);

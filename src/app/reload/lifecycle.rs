@@ -38,6 +38,7 @@ impl Lifecycle {
         source: impl Source,
     ) -> io::Result<Self> {
         let (reloads, ordered) = Reloads::channel();
+        runtime.set_served(true);
         let gateway = runtime.gateway().cloned();
         let (sender, receiver) = gateway
             .map(|gateway| watch::channel(Arc::new(Serving { gateway })))
