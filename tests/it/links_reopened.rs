@@ -47,7 +47,7 @@ fn what_a_consumer_had_not_read_is_told_and_what_waits_goes_on() {
         until("all credits are used", || {
             let read = inbound.try_receive().expect("a sound link");
             assert!(read.is_none());
-            outbound.poll().expect("a sound link");
+            assert!(outbound.poll().expect("a sound link").lost.is_none());
             outbound.backlog() == 2
         });
         let first = arrive(&mut inbound, &mut outbound, before);
@@ -91,7 +91,7 @@ fn what_is_lost_with_a_producer_is_what_was_not_acknowledged() {
     inbound.release(first[3].peer).expect("a sound link");
     until("credits are back", || {
         assert!(inbound.try_receive().expect("a sound link").is_none());
-        outbound.poll().expect("a sound link");
+        assert!(outbound.poll().expect("a sound link").lost.is_none());
         outbound.credits() == 4
     });
     assert_eq!(outbound.unsettled(), []);

@@ -338,6 +338,9 @@ fn a_reload_whose_block_does_not_get_warm_is_rejected() {
     assert_eq!(ask(&server, "sound", 1).0, 200);
 }
 
+/// How often a program has to start itself again. `SOAK_REPLACEMENTS=50` makes it the long run.
+const REPLACEMENTS: u64 = 2;
+
 /// What a process does not survive, each with what the log says of it.
 const FATAL: [(&str, &str, &str); 2] = [
     (
@@ -354,6 +357,8 @@ const FATAL: [(&str, &str, &str); 2] = [
 
 #[test]
 fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
+    let replacements = std::env::var("SOAK_REPLACEMENTS");
+    let replacements = replacements.map_or(REPLACEMENTS, |count| count.parse().expect("a number"));
     for (failure, keys, reason) in FATAL {
         let (_directory, mut server) = serving(failure, &format!("{PATIENT}\n{keys}"));
         let id = server.id();
@@ -375,9 +380,11 @@ fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
                 })
             };
             let clients = [client("sick"), client("sick"), client("sound")];
-            until("the program has started itself again twice", || {
-                replaced(&server) >= 2
-            });
+            for times in 1..=replacements {
+                until("the program has started itself again", || {
+                    replaced(&server) >= times
+                });
+            }
             drop(guard);
             clients.map(|client| client.join().unwrap())
         });
