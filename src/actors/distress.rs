@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::types::{FaultKind, RestartSpec};
 
@@ -17,16 +18,38 @@ pub struct Call {
 
 /// Hears the calls of nodes. Cheap to clone; by default it is nobody.
 #[derive(Clone, Default)]
-pub struct Distress(Option<Arc<dyn Fn(Call) + Send + Sync>>);
+pub struct Distress {
+    hear: Option<Arc<dyn Fn(Call) + Send + Sync>>,
+    muted: Arc<AtomicBool>,
+}
 
 impl Distress {
     /// Has `hear` called with every call, on a thread that must not be kept.
     pub fn new(hear: impl Fn(Call) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hear)))
+        Self {
+            hear: Some(Arc::new(hear)),
+            muted: Arc::default(),
+        }
+    }
+
+    /// Returns one for a single node, which can be muted by itself.
+    #[must_use]
+    pub fn of_one(&self) -> Self {
+        Self {
+            hear: self.hear.clone(),
+            muted: Arc::default(),
+        }
+    }
+
+    /// Has calls be heard, or not. A node that is not served yet, or not any more, is no reason to end the process.
+    pub fn mute(&self, muted: bool) {
+        self.muted.store(muted, Ordering::Relaxed);
     }
 
     pub(super) fn call(&self, call: Call) {
-        if let Some(hear) = &self.0 {
+        if let Some(hear) = &self.hear
+            && !self.muted.load(Ordering::Relaxed)
+        {
             hear(call);
         }
     }
@@ -34,6 +57,8 @@ impl Distress {
 
 impl fmt::Debug for Distress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Distress").field(&self.0.is_some()).finish()
+        f.debug_struct("Distress")
+            .field("muted", &self.muted)
+            .finish_non_exhaustive()
     }
 }

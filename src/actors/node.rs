@@ -18,9 +18,10 @@ use super::supervisor::{Adopt, Instance, Laggards, Supervisor, SupervisorConfig,
 use super::worker::Workers;
 use crate::engine::Prepared;
 use crate::plan::{Plan, Site, Wiring};
-use crate::sched::Doing;
+use crate::sched::{Doing, Sight, Watch};
 use crate::telemetry::{Event, ShutdownPhase};
 use crate::tensormq::{Context as MqContext, LinkError};
+use crate::types::StuckSpec;
 
 /// How long threads and worker processes may take to end after they were told to.
 const THREAD_END: Duration = Duration::from_secs(4);
@@ -38,8 +39,7 @@ pub struct Node {
     /// Taken when the node is stopped.
     thread: Option<JoinHandle<()>>,
     ended: Receiver<()>,
-    /// By name of the block and number of the instance.
-    instances: Vec<(String, Arc<Progress>)>,
+    instances: Vec<Named>,
     laggards: Laggards,
 }
 
@@ -86,7 +86,16 @@ struct Launched {
     supervisor: Addr<Supervisor>,
     control: System,
     arbiters: Vec<Arbiter>,
-    instances: Vec<(String, Arc<Progress>)>,
+    instances: Vec<Named>,
+}
+
+/// An instance, for whoever asks what it is doing.
+#[derive(Debug)]
+struct Named {
+    /// Of the block, and the number of the instance.
+    name: String,
+    progress: Arc<Progress>,
+    stuck: StuckSpec,
 }
 
 /// What the control thread works with.
@@ -254,17 +263,18 @@ impl Node {
     /// Tells whether a block has been at one thing for so long that its end is not worth waiting for.
     fn is_stuck(&self, now: Instant) -> bool {
         let mut instances = self.instances.iter();
-        instances.any(|(_, progress)| {
-            let (doing, lasted) = progress.look(now);
-            doing != Doing::Idle && lasted > THREAD_END
+        instances.any(|instance| {
+            let (doing, lasted) = instance.progress.look(now);
+            let seen = Watch::new(instance.stuck).look(doing, lasted);
+            seen != Sight::Same || (doing != Doing::Idle && lasted > THREAD_END)
         })
     }
 
     /// Names the instances whose threads have not ended.
     fn lagging(&self, now: Instant) -> Vec<String> {
         let late = self.instances.iter();
-        late.filter(|(_, progress)| !progress.has_ended())
-            .map(|(name, progress)| {
+        late.filter(|instance| !instance.progress.has_ended())
+            .map(|Named { name, progress, .. }| {
                 let (doing, lasted) = progress.look(now);
                 let what = match doing {
                     Doing::Idle => "that does nothing",
@@ -352,8 +362,12 @@ impl Launch {
             };
             for instance in 0..plan.blocks[block].spec.instances {
                 let progress = Arc::new(Progress::new());
-                let name = format!("{}/{instance}", plan.blocks[block].spec.name);
-                instances.push((name, progress.clone()));
+                let spec = &plan.blocks[block].spec;
+                instances.push(Named {
+                    name: format!("{}/{instance}", spec.name),
+                    progress: progress.clone(),
+                    stuck: spec.stuck,
+                });
                 let config = BlockConfig {
                     progress: progress.clone(),
                     plan: plan.clone(),

@@ -38,6 +38,7 @@ pub struct Runtime {
     known: Known,
     /// The blocks of this process that have memory.
     tenants: Tenants,
+    distress: Distress,
     /// Of the sockets between the processes of this host; goes with the runtime.
     _sockets: Option<TempDir>,
 }
@@ -121,6 +122,9 @@ impl Runtime {
         if known.is_none_or(Known::is_empty) {
             memory::check_room(&loaded).map_err(|misfits| StartError::NoRoom { misfits })?;
         }
+        // It is not served yet.
+        let distress = distress.of_one();
+        distress.mute(true);
         let mut site = Site {
             host,
             process: Placement::MAIN.to_owned(),
@@ -202,7 +206,7 @@ impl Runtime {
             prepared,
             workers,
             context,
-            distress,
+            distress: distress.clone(),
         })?;
         // Not before it runs: nobody is told of what does not come to be.
         if has_gateway {
@@ -231,6 +235,7 @@ impl Runtime {
             configured: Box::new(configured),
             known,
             tenants,
+            distress,
             _sockets: sockets,
         })
     }
@@ -251,6 +256,11 @@ impl Runtime {
 
     pub(super) fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// Tells whether it is this one that is served: only then is what cannot be mended in it a reason to end the process.
+    pub(super) fn set_served(&self, served: bool) {
+        self.distress.mute(!served);
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -337,6 +347,7 @@ impl Runtime {
             configured: _,
             known,
             tenants,
+            distress: _,
             _sockets: sockets,
         } = self;
         let report = node.stop(drain);

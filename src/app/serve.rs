@@ -161,6 +161,14 @@ impl End {
         }
     }
 
+    /// A process that is asked to end is not followed by another.
+    fn or_stop(self, signals: &mut StopSignals) -> Self {
+        match self {
+            Self::Replace if signals.have_come() => Self::Signal("before another process began"),
+            end => end,
+        }
+    }
+
     fn into_result(
         self,
         report: StopReport,
@@ -189,7 +197,8 @@ async fn run_blocks(
     let end = causes.next(&mut signals).await;
     end.tell();
     let report = shutdown::end_blocks(lifecycle, &mut signals).await;
-    end.into_result(report, causes.inheritance)
+    end.or_stop(&mut signals)
+        .into_result(report, causes.inheritance)
 }
 
 async fn run(
@@ -236,7 +245,8 @@ async fn run(
         report = shutdown::end(lifecycle, gateway, &stop, intake, &mut signals) => report,
     };
     shutdown::write_responses(http, &stop, &mut signals).await?;
-    end.into_result(report, causes.inheritance)
+    end.or_stop(&mut signals)
+        .into_result(report, causes.inheritance)
 }
 
 fn ended_early(ended: Result<(), ServeError>) -> ServeFailure {

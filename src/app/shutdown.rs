@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -44,6 +45,11 @@ impl StopSignals {
             terminate: signal(SignalKind::terminate())?,
             seen: 0,
         })
+    }
+
+    /// Tells whether somebody wants the process to end, be it that this is not noticed yet.
+    pub(super) fn have_come(&mut self) -> bool {
+        self.seen > 0 || self.next().now_or_never().is_some()
     }
 
     /// Waits for the next signal. Whoever sends a third one wants the process to be gone, and it is.

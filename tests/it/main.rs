@@ -71,6 +71,7 @@ mod links;
 mod links_hostile;
 mod links_keys;
 mod links_peers;
+mod links_reopened;
 mod links_support;
 mod links_wire;
 mod memory;

@@ -338,51 +338,90 @@ fn a_reload_whose_block_does_not_get_warm_is_rejected() {
     assert_eq!(ask(&server, "sound", 1).0, 200);
 }
 
+/// How often a program has to start itself again. `SOAK_REPLACEMENTS=50` makes it the long run.
+const REPLACEMENTS: u64 = 2;
+
+/// What a process does not survive, each with what the log says of it.
+const FATAL: [(&str, &str, &str); 2] = [
+    (
+        "latency_ms = 1, failure = { lost_device_every = 60 }",
+        "",
+        "is lost",
+    ),
+    (
+        "latency_ms = 1, failure = { hang_every = 60, hang_ms = 600000 }",
+        "stuck = { run_ms = 300 }",
+        "stuck.run_ms",
+    ),
+];
+
 #[test]
-fn a_lost_device_has_the_program_start_itself_again_and_nobody_is_refused_a_connection() {
-    let lost = "latency_ms = 1, failure = { lost_device_every = 60 }";
-    let (_directory, mut server) = serving(lost, PATIENT);
-    let id = server.id();
-    let replaced = |server: &Server| count(server, "blockflow_replacements_total{}");
-    let done = AtomicBool::new(false);
-    let outcomes = thread::scope(|scope| {
-        let guard = Finally(&done);
-        let client = |pipeline: &'static str| {
-            let (server, done) = (&server, &done);
-            scope.spawn(move || {
-                let mut outcomes = BTreeMap::<u16, usize>::new();
-                while !done.load(Ordering::Acquire) {
-                    // Every connection is answered, and every request.
-                    let (status, told) = ask(server, pipeline, 1);
-                    assert!(status == 200 || !told.is_empty(), "{status}");
-                    *outcomes.entry(status).or_default() += 1;
-                }
-                outcomes
-            })
-        };
-        let clients = [client("sick"), client("sick"), client("sound")];
-        until("the program has started itself again twice", || {
-            replaced(&server) >= 2
+fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
+    let replacements = std::env::var("SOAK_REPLACEMENTS");
+    let replacements = replacements.map_or(REPLACEMENTS, |count| count.parse().expect("a number"));
+    for (failure, keys, reason) in FATAL {
+        let (_directory, mut server) = serving(failure, &format!("{PATIENT}\n{keys}"));
+        let id = server.id();
+        let replaced = |server: &Server| count(server, "blockflow_replacements_total{}");
+        let done = AtomicBool::new(false);
+        let outcomes = thread::scope(|scope| {
+            let guard = Finally(&done);
+            let client = |pipeline: &'static str| {
+                let (server, done) = (&server, &done);
+                scope.spawn(move || {
+                    let mut outcomes = BTreeMap::<u16, usize>::new();
+                    while !done.load(Ordering::Acquire) {
+                        // Every connection is answered, and every request.
+                        let (status, told) = ask(server, pipeline, 1);
+                        assert!(status == 200 || !told.is_empty(), "{status}");
+                        *outcomes.entry(status).or_default() += 1;
+                    }
+                    outcomes
+                })
+            };
+            let clients = [client("sick"), client("sick"), client("sound")];
+            for times in 1..=replacements {
+                until("the program has started itself again", || {
+                    replaced(&server) >= times
+                });
+            }
+            drop(guard);
+            clients.map(|client| client.join().unwrap())
         });
-        drop(guard);
-        clients.map(|client| client.join().unwrap())
-    });
-    println!("{outcomes:?}");
-    for outcomes in outcomes {
-        assert!(
-            outcomes.keys().all(|status| matches!(status, 200 | 503)),
-            "{outcomes:?}"
-        );
-        assert!(outcomes[&200] > 0);
+        println!("{outcomes:?}");
+        for outcomes in outcomes {
+            assert!(
+                outcomes.keys().all(|status| matches!(status, 200 | 503)),
+                "{outcomes:?}"
+            );
+            assert!(outcomes[&200] > 0);
+        }
+        assert_eq!(server.id(), id);
+        server.signal("TERM");
+        let (status, log) = server.wait();
+        assert!(status.success(), "{status}: {log}");
+        assert!(!log.contains("panicked"), "{log}");
+        for line in [reason, "starts itself again"] {
+            assert!(log.contains(line), "{line} is not in {log}");
+        }
     }
-    assert_eq!(server.id(), id);
-    server.signal("TERM");
-    let (status, log) = server.wait();
-    assert!(status.success(), "{status}: {log}");
-    assert!(!log.contains("panicked"), "{log}");
-    for line in ["is lost", "device_lost", "starts itself again"] {
-        assert!(log.contains(line), "{line} is not in {log}");
+}
+
+#[test]
+fn what_a_reload_has_replaced_does_not_end_the_program() {
+    let hang = "failure = { hang_every = 2, hang_ms = 600000 }";
+    let (directory, server) = serving(hang, "stuck = { run_ms = 1000 }");
+    assert_eq!(ask(&server, "sick", 1).0, 200);
+    assert_eq!(ask(&server, "sick", 1).0, 503);
+    config(directory.path(), "latency_ms = 0", "");
+    let response = server.load("sick");
+    assert_eq!(response.status, 200, "{}", response.text());
+    // Longer than it takes to be overdue.
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        assert_eq!(ask(&server, "sick", 1).0, 200);
     }
+    assert_eq!(count(&server, "blockflow_replacements_total{}"), 0);
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl Lifecycle {
         source: impl Source,
     ) -> io::Result<Self> {
         let (reloads, ordered) = Reloads::channel();
+        runtime.set_served(true);
         let gateway = runtime.gateway().cloned();
         let hold = Hold::new();
         let (sender, receiver) = gateway

@@ -231,7 +231,9 @@ impl<S: Source> Reloader<S> {
             runtime.stop(Duration::ZERO);
             return None;
         };
+        runtime.set_served(true);
         let old = std::mem::replace(current, runtime);
+        old.set_served(false);
         let now = gateway.zip(self.front.as_ref());
         let serving = now.map(|(gateway, front)| {
             let hold = self.hold.clone();
