@@ -23,7 +23,7 @@ use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
-    Passes, PipelineSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
+    Passes, PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -128,6 +128,7 @@ fn split_spec(model: &Path, apart: bool) -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![PipelineSpec {

@@ -28,6 +28,8 @@ mod supervisor;
 mod worker;
 
 pub use error::NodeError;
-pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
+pub use gateway::{
+    Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Purpose, Ticket,
+};
 pub use node::{Node, NodeConfig, StopReport, WorkersHandle};
 pub use worker::{Assignment, FAREWELL, WorkerCommand, Workers};

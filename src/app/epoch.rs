@@ -1,23 +1,25 @@
 //! What is served now, and what is served still: a request ends in the epoch that it began in.
 //!
 //! Whoever begins a request takes the [`Serving`] of now and keeps it until it has its answer. An epoch that was replaced is over
-//! once nobody has its [`Serving`] any more; nobody can take it again.
+//! once nobody has its [`Serving`] any more; nobody can take it again. While a new epoch is tried, a [`Door`] decides.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
 
 use super::reload::{Outcome, Reloads, Trigger};
+use super::trial::{Door, Report};
 use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 use crate::serve::{Backend, Front};
 use crate::types::{Failure, FailureKind};
 
-/// The gateway of one epoch.
+/// The gateway of one epoch, and what stands before it while another is tried.
 #[derive(Debug)]
 pub(super) struct Serving {
     pub gateway: Gateway,
+    door: RwLock<Option<Arc<Door>>>,
 }
 
 /// Finds the epoch of now. Cheap to clone.
@@ -31,7 +33,47 @@ pub(super) struct Epochs {
 #[derive(Debug)]
 pub(super) struct Admitted {
     ticket: Ticket,
+    report: Report,
     _serving: Arc<Serving>,
+}
+
+impl Serving {
+    pub(super) fn new(gateway: Gateway) -> Self {
+        Self {
+            gateway,
+            door: RwLock::default(),
+        }
+    }
+
+    /// Has requests go through a door from now on, or through none.
+    pub(super) fn set_door(&self, door: Option<Arc<Door>>) {
+        *self.door.write().unwrap_or_else(PoisonError::into_inner) = door;
+    }
+
+    fn door(&self) -> Option<Arc<Door>> {
+        let door = self.door.read().unwrap_or_else(PoisonError::into_inner);
+        door.clone()
+    }
+
+    /// Has a request begin here; its answer is also reported.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        request: InferRequest,
+        report: Report,
+    ) -> Result<Admitted, Failure> {
+        let ticket = self.gateway.submit(request)?;
+        Ok(Admitted::new(ticket, self.clone(), report))
+    }
+}
+
+impl Admitted {
+    pub(super) fn new(ticket: Ticket, serving: Arc<Serving>, report: Report) -> Self {
+        Self {
+            ticket,
+            report,
+            _serving: serving,
+        }
+    }
 }
 
 impl Epochs {
@@ -69,7 +111,7 @@ impl Front for Epochs {
         async move {
             match reloads.wait(Trigger::Request).await {
                 Outcome::Applied | Outcome::Unchanged => Ok(()),
-                Outcome::Rejected { reasons } => {
+                Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
                     Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
                 }
                 Outcome::Stopping => {
@@ -93,10 +135,10 @@ impl Backend for Arc<Serving> {
     }
 
     fn submit(&self, request: InferRequest) -> Result<Admitted, Failure> {
-        Ok(Admitted {
-            ticket: self.gateway.submit(request)?,
-            _serving: self.clone(),
-        })
+        match self.door() {
+            Some(door) => door.submit(self, request),
+            None => self.admit(request, Report::Nobody),
+        }
     }
 }
 
@@ -104,6 +146,10 @@ impl Future for Admitted {
     type Output = Result<InferReply, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.ticket).poll(ctx)
+        let polled = Pin::new(&mut self.ticket).poll(ctx);
+        polled.map(|reply| {
+            std::mem::take(&mut self.report).tell(&reply);
+            reply
+        })
     }
 }

@@ -8,6 +8,7 @@ mod reload;
 mod runtime;
 mod serve;
 mod sockets;
+mod trial;
 mod watch;
 mod worker;
 

@@ -229,6 +229,19 @@ impl Runtime {
         &self.known
     }
 
+    /// Tells metrics again what holds for this configuration, after another one has told what held for that.
+    pub(super) fn restate(&self) {
+        let Configured { plan, contents, .. } = &*self.configured;
+        let prepared = |(block, content): (&PlannedBlock, &Digest)| {
+            self.known.get(&identity(&block.spec, *content)).cloned()
+        };
+        let blocks = plan.blocks.iter().zip(contents).map(prepared);
+        count_weights(plan, &blocks.collect::<Vec<_>>());
+        if self.gateway().is_some() {
+            tell_routes(plan);
+        }
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.configured.plan.epoch
     }

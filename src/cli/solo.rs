@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::types::{
     BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec,
+    ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -59,6 +59,7 @@ pub(super) fn spec(blocks: Vec<BlockSpec>, pipeline: PipelineSpec) -> Spec {
             filter: String::new(),
             format: LogFormat::Text,
         },
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![pipeline],

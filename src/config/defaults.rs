@@ -8,7 +8,15 @@ use config::{File, FileFormat, Map, Source, Value, ValueKind};
 pub(super) const TEXT: &str = include_str!("defaults.toml");
 
 /// Sections that a configuration has, in the order of the reference.
-pub(super) const SECTIONS: [&str; 6] = ["server", "limits", "log", "hosts", "blocks", "pipelines"];
+pub(super) const SECTIONS: [&str; 7] = [
+    "server",
+    "limits",
+    "log",
+    "reload",
+    "hosts",
+    "blocks",
+    "pipelines",
+];
 
 static DEFAULTS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     File::from_str(TEXT, FileFormat::Toml)

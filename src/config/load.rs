@@ -10,7 +10,7 @@ use crate::types::{Problem, Spec, Unsound, nearest};
 
 use super::defaults::{self, SECTIONS};
 use super::reader::{Problems, Section};
-use super::{ConfigError, Locator, block, environment, host, pipeline, place, sections};
+use super::{ConfigError, Locator, block, environment, host, pipeline, place, reload, sections};
 
 /// What a configuration says, all that is wrong with its form, and where each of its keys stands.
 ///
@@ -55,6 +55,7 @@ pub fn load(
         server: once(&mut root, "server", sections::server),
         limits: once(&mut root, "limits", sections::limits),
         log: once(&mut root, "log", sections::log),
+        reload: once(&mut root, "reload", reload::reload),
         hosts,
         blocks: blocks.into_iter().map(|(block, _)| block).collect(),
         pipelines,

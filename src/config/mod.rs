@@ -24,6 +24,7 @@ mod pipeline;
 mod place;
 mod proof;
 mod reader;
+mod reload;
 mod sections;
 mod source;
 mod tensors;

@@ -57,6 +57,7 @@ pub fn compile_sound(
                 digest: digest(spec),
                 server,
                 limits,
+                reload: spec.reload.clone(),
                 hosts: places.hosts,
                 gateway: places.gateway,
                 blocks,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::graph::Digest;
 use crate::types::{
-    BlockSpec, Device, Encoding, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature,
+    BlockSpec, Device, Encoding, Epoch, HostSpec, LimitsSpec, ReloadSpec, ServerSpec, Signature,
 };
 
 use super::{Carrier, Route};
@@ -17,6 +17,8 @@ pub struct Plan {
     pub digest: Digest,
     pub server: ServerSpec,
     pub limits: LimitsSpec,
+    /// How it is tried before it takes over from another.
+    pub reload: ReloadSpec,
     /// One at least; every placement names one of them.
     pub hosts: Vec<HostSpec>,
     pub gateway: Placement,

@@ -1,4 +1,4 @@
-//! Decisions over time as pure state machines: joining inputs, closing batches, restarting blocks.
+//! Decisions over time as pure state machines: joining inputs, closing batches, restarting blocks, replacing an epoch.
 //!
 //! No threads, sockets, devices or logging; time comes in as a value, so a test can be at any time it likes.
 
@@ -6,8 +6,14 @@ mod batch;
 mod join;
 mod recent;
 mod restart;
+mod share;
+mod swap;
 
 pub use batch::{Batcher, Decision, Item, Limits};
 pub use join::Joiner;
 pub use recent::Recent;
 pub use restart::{Restart, RestartPolicy};
+pub use share::Share;
+pub use swap::{
+    Canaried, LATENCY_SLACK, MEDIAN_ANSWERS_MIN, P99_ANSWERS_MIN, Phase, Shadowed, Side, Swap,
+};

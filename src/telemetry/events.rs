@@ -123,7 +123,7 @@ pub struct EpochRejected<'a> {
     pub took: Duration,
 }
 
-/// The last request of a configuration that was replaced is over, and what it held is free.
+/// The last request of a configuration that was replaced, or taken back, is over, and what it held is free.
 #[derive(Debug, Clone)]
 pub struct EpochRetired<'a> {
     pub epoch: Epoch,
@@ -309,7 +309,7 @@ impl Event for EpochRetired<'_> {
             threads_ended,
         } = self;
         if stragglers.is_empty() && *threads_ended {
-            info!(%epoch, ?took, "old configuration retired");
+            info!(%epoch, ?took, "configuration retired");
         } else {
             let stragglers = stragglers.join(", ");
             error!(
@@ -317,7 +317,7 @@ impl Event for EpochRetired<'_> {
                 ?took,
                 stragglers,
                 threads_ended,
-                "old configuration did not retire in good order: a block may be stuck, and what it holds stays"
+                "a configuration did not retire in good order: a block may be stuck, and what it holds stays"
             );
         }
     }

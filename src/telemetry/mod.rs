@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod log;
 pub mod metrics;
+mod trials;
 
 pub use error::LogError;
 pub use events::{
@@ -16,3 +17,4 @@ pub use events::{
     WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};
+pub use trials::{CanaryJudged, EpochRolledBack, ShadowJudged};

@@ -21,6 +21,7 @@ mod shape;
 mod signature;
 mod spec;
 mod tensor;
+mod trial;
 
 pub use device::{Device, DeviceParseError};
 pub use dtype::{DType, DTypeParseError};
@@ -46,3 +47,4 @@ pub use spec::{
     PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, WireSpec,
 };
 pub use tensor::{Tensor, TensorError};
+pub use trial::{CanarySpec, ReloadSpec, ShadowSpec};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, Encoding, Passes, ProofSpec, PublicKey, Signature};
+use super::{Device, Encoding, Passes, ProofSpec, PublicKey, ReloadSpec, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub struct Spec {
     pub server: ServerSpec,
     pub limits: LimitsSpec,
     pub log: LogSpec,
+    pub reload: ReloadSpec,
     /// In the order of the configuration; none stands for this machine alone.
     pub hosts: Vec<HostSpec>,
     pub blocks: Vec<BlockSpec>,

@@ -11,7 +11,8 @@ use blockflow::plan::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
-    Passes, ProofSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, TensorSpec,
+    Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
+    TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -123,6 +124,7 @@ fn plan() -> Plan {
             drain: Duration::from_secs(1),
         },
         limits: LimitsSpec { in_flight_max: 64 },
+        reload: ReloadSpec::default(),
         hosts: vec![HostSpec {
             name: "local".to_owned(),
             ..HostSpec::local()

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
-use blockflow::types::{Epoch, GoldenSpec, HostSpec, LogFormat, SourceSpec, Spec, Tolerance};
+use blockflow::types::{
+    CanarySpec, Epoch, GoldenSpec, HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, Tolerance,
+};
 use proptest::prelude::*;
 
 use crate::plan::{chain, graph, mock, signature, spec};
@@ -69,7 +71,7 @@ fn diff(from: Edit, to: Edit) -> Diff {
 type Edit = fn(&mut Spec);
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 22] = [
+const TUNES: [(Edit, &str); 24] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -79,6 +81,33 @@ const TUNES: [(Edit, &str); 22] = [
         "limits.in_flight_max: 1 → 2",
     ),
     (|spec| spec.log.filter = "debug".into(), "log.filter: "),
+    (
+        |spec| {
+            spec.reload.shadow = Some(ShadowSpec {
+                share: 0.5,
+                requests: 7,
+                tolerance: Tolerance {
+                    relative: 0.0,
+                    absolute: 0.0,
+                },
+                mismatches_max: 0,
+                time_max: Duration::from_secs(1),
+            });
+        },
+        "reload.shadow: None → Some(",
+    ),
+    (
+        |spec| {
+            spec.reload.canary = Some(CanarySpec {
+                share: 0.5,
+                requests: 7,
+                time_max: Duration::from_secs(1),
+                error_ratio_max: 0.0,
+                latency_ratio_max: 2.0,
+            });
+        },
+        "reload.canary: None → Some(",
+    ),
     (
         |spec| spec.blocks[0].instances = 3,
         "block first: retuned (instances: 1 → 3)",

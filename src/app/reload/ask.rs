@@ -26,6 +26,10 @@ pub(in crate::app) enum Outcome {
     Rejected {
         reasons: Vec<String>,
     },
+    /// Requests had begun in what was new; what was served before still is.
+    RolledBack {
+        reasons: Vec<String>,
+    },
     Stopping,
 }
 

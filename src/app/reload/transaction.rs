@@ -1,4 +1,4 @@
-//! One reload after the other: read, compared, prepared, switched.
+//! One reload after the other: read, compared, prepared, tried, switched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -11,16 +11,21 @@ use tracing::{debug, error, warn};
 
 use crate::app::epoch::Serving;
 use crate::app::runtime::{Keys, Known};
+use crate::app::trial::try_out;
 use crate::app::worker::renew;
 use crate::app::{Part, Runtime};
 use crate::plan::{Diff, Plan, Side};
-use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
-use crate::types::{Epoch, panic_message};
+use crate::sched::{Phase, Swap};
+use crate::telemetry::{self, EpochApplied, EpochRejected, EpochRolledBack, Event};
+use crate::types::{Epoch, ReloadSpec, panic_message};
 
 use super::ask::{Order, Outcome, Trigger};
+use super::candidate::{Candidate, Tried};
 use super::lifecycle::{Running, lock};
 use super::retired::LastEpoch;
 use super::source::{Source, files_of};
+
+const STOPPING: &str = "the server is stopping";
 
 pub(super) struct Reloader<S> {
     pub source: S,
@@ -31,12 +36,15 @@ pub(super) struct Reloader<S> {
     pub front: Option<watch::Sender<Arc<Serving>>>,
     pub files: Arc<Mutex<Vec<PathBuf>>>,
     pub retiring: LastEpoch,
+    pub candidate: Tried,
+    /// Came while something was tried.
+    pub next: Option<Order>,
 }
 
 impl<S: Source> Reloader<S> {
     pub(super) fn run(mut self, ordered: &Receiver<Order>) {
-        for Order { trigger, done } in ordered {
-            let reloaded = fenced(|| self.reload(trigger));
+        while let Some(Order { trigger, done }) = self.next.take().or_else(|| ordered.recv().ok()) {
+            let reloaded = fenced(|| self.reload(trigger, ordered));
             let outcome = reloaded.unwrap_or_else(|panic| {
                 let reasons = vec![format!("the reload panicked: {panic}")];
                 rejected(reasons, Duration::ZERO)
@@ -51,7 +59,7 @@ impl<S: Source> Reloader<S> {
         }
     }
 
-    fn reload(&mut self, trigger: Trigger) -> Outcome {
+    fn reload(&mut self, trigger: Trigger, ordered: &Receiver<Order>) -> Outcome {
         debug!(?trigger, "reload");
         let started = Instant::now();
         let applied = match lock(&self.running).as_ref() {
@@ -61,7 +69,7 @@ impl<S: Source> Reloader<S> {
         };
         let outcome = match applied {
             Err(keys) => return self.renew_keys(trigger, &keys),
-            Ok(known) => self.apply(&known),
+            Ok(known) => self.apply(&known, ordered),
         };
         match outcome {
             Outcome::Unchanged => debug!("what is configured is what is served"),
@@ -69,6 +77,7 @@ impl<S: Source> Reloader<S> {
                 self.watch_also();
                 return rejected(reasons, started.elapsed());
             }
+            Outcome::RolledBack { .. } => self.watch_also(),
             Outcome::Applied | Outcome::Stopping => {}
         }
         outcome
@@ -94,7 +103,7 @@ impl<S: Source> Reloader<S> {
         Outcome::Unchanged
     }
 
-    fn apply(&mut self, known: &Known) -> Outcome {
+    fn apply(&mut self, known: &Known, ordered: &Receiver<Order>) -> Outcome {
         let started = Instant::now();
         let rejected = |reason: String| Outcome::Rejected {
             reasons: vec![reason],
@@ -130,6 +139,8 @@ impl<S: Source> Reloader<S> {
         loaded.plan.epoch = epoch;
         let log = loaded.spec.log.clone();
         let names = names(&loaded.plan);
+        let reload = loaded.plan.reload.clone();
+        let mut swap = Swap::new(reload.clone());
         let runtime =
             match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(known))) {
                 Ok(Ok(runtime)) => runtime,
@@ -139,9 +150,16 @@ impl<S: Source> Reloader<S> {
                 }
             };
         let prepared = started.elapsed();
-        let Some((old, serving)) = self.switch(runtime) else {
+        swap.prepared();
+        self.try_out(runtime, &reload, &mut swap, ordered);
+        match swap.phase() {
+            Phase::Switching => {}
+            phase => return self.turn_back(epoch, phase, &swap, started.elapsed()),
+        }
+        let Some((old, serving)) = self.switch() else {
             return Outcome::Stopping;
         };
+        swap.switched();
         self.epoch = epoch;
         if let Err(error) = telemetry::set_filter(&log.filter) {
             warn!(%error, "the log stays as it was");
@@ -156,23 +174,98 @@ impl<S: Source> Reloader<S> {
         Outcome::Applied
     }
 
-    /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
-    /// stopped.
-    fn switch(&mut self, runtime: Runtime) -> Option<(Runtime, Option<Arc<Serving>>)> {
-        let files = files_of(&self.source, &runtime);
+    /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
+    fn try_out(
+        &mut self,
+        runtime: Runtime,
+        reload: &ReloadSpec,
+        swap: &mut Swap,
+        ordered: &Receiver<Order>,
+    ) {
+        let epoch = runtime.epoch();
         let gateway = runtime.gateway().cloned();
-        let mut running = lock(&self.running);
-        let Some(current) = running.as_mut() else {
+        let serving = gateway.map(|gateway| Arc::new(Serving::new(gateway)));
+        let old = self.front.as_ref().map(|front| front.borrow().clone());
+        let running = lock(&self.running);
+        let Some(served) = running.as_ref() else {
             drop(running);
             runtime.stop(Duration::ZERO);
-            return None;
+            swap.stop(STOPPING);
+            return;
         };
-        let old = std::mem::replace(current, runtime);
-        let now = gateway.zip(self.front.as_ref());
-        let serving = now.map(|(gateway, front)| front.send_replace(Arc::new(Serving { gateway })));
+        *lock(&self.candidate) = Some(Candidate {
+            drain: runtime.side().plan.deadline_max(),
+            runtime,
+            serving: serving.clone(),
+            names: names(served.side().plan),
+        });
         drop(running);
-        *lock(&self.files) = files;
-        Some((old, serving))
+        let (Some(old), Some(new), true) = (old, serving, reload.is_trial()) else {
+            swap.begin(Instant::now(), false);
+            return;
+        };
+        let (running, next) = (&self.running, &mut self.next);
+        let stop = || {
+            if next.is_none() {
+                *next = ordered.try_recv().ok();
+            }
+            if lock(running).is_none() {
+                return Some(STOPPING.to_owned());
+            }
+            let again = "another reload was asked for before it was over";
+            next.as_ref().map(|_| again.to_owned())
+        };
+        match fenced(|| try_out([&old, &new], epoch, reload, swap, stop)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                swap.stop(format!("it cannot be tried: {error}"));
+            }
+            Err(panic) => {
+                swap.stop(format!("the trial panicked: {panic}"));
+            }
+        }
+    }
+
+    /// Ends an epoch that does not take over, unless a stop has done that.
+    fn turn_back(&mut self, epoch: Epoch, phase: Phase, swap: &Swap, took: Duration) -> Outcome {
+        let running = lock(&self.running);
+        let Some(old) = running.as_ref() else {
+            return Outcome::Stopping;
+        };
+        let candidate = lock(&self.candidate).take();
+        old.restate();
+        drop(running);
+        if let Some(candidate) = candidate {
+            candidate.end(&self.retiring);
+        }
+        let reasons = swap.reasons().to_vec();
+        if phase != Phase::RolledBack {
+            return Outcome::Rejected { reasons };
+        }
+        // Its number was seen by requests.
+        self.epoch = epoch;
+        EpochRolledBack {
+            epoch,
+            reasons: &reasons,
+            took,
+        }
+        .emit();
+        Outcome::RolledBack { reasons }
+    }
+
+    /// Lets requests begin with the epoch that is prepared from now on. Returns what they began with before, unless everything
+    /// is being stopped.
+    fn switch(&mut self) -> Option<(Runtime, Option<Arc<Serving>>)> {
+        let mut running = lock(&self.running);
+        let current = running.as_mut()?;
+        let Candidate {
+            runtime, serving, ..
+        } = lock(&self.candidate).take()?;
+        let old = std::mem::replace(current, runtime);
+        let now = serving.zip(self.front.as_ref());
+        let replaced = now.map(|(serving, front)| front.send_replace(serving));
+        *lock(&self.files) = files_of(&self.source, current);
+        Some((old, replaced))
     }
 }
 

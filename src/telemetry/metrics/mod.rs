@@ -7,10 +7,13 @@ mod cells;
 mod forward;
 mod registry;
 mod text;
+mod trials;
 
-pub use cells::{Counter, Gauge, Histogram};
+pub use cells::{Counter, Gauge, Histogram, Number};
 pub use forward::{Share, Snapshot};
 pub use registry::{
     BlockMetrics, DeviceMetrics, EdgeLabels, LifecycleMetrics, LinkMetrics, PipelineMetrics,
     ProcessMetrics, Registry, block, device, lifecycle, links, pipeline, process, registry, render,
+    trials,
 };
+pub use trials::TrialMetrics;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::types::FailureKind;
 
 use super::text::Page;
-use super::{Counter, Gauge, Histogram};
+use super::{Counter, Gauge, Histogram, TrialMetrics};
 
 /// Counts of one block, its instances together.
 #[derive(Debug, Default)]
@@ -66,6 +66,8 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
+    /// Reloads that did not, though requests had begun in what they brought.
+    pub rolled_back: Counter,
 }
 
 /// Counts of one device.
@@ -110,6 +112,7 @@ pub struct Registry {
     edges: RwLock<BTreeSet<EdgeLabels>>,
     links: LinkMetrics,
     lifecycle: LifecycleMetrics,
+    trials: TrialMetrics,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -145,6 +148,11 @@ pub fn links() -> &'static LinkMetrics {
 /// Returns the process's metrics of configurations.
 pub fn lifecycle() -> &'static LifecycleMetrics {
     &PROCESS.lifecycle
+}
+
+/// Returns the process's metrics of configurations that are tried.
+pub fn trials() -> &'static TrialMetrics {
+    &PROCESS.trials
 }
 
 /// Returns all metrics of the process.
@@ -245,6 +253,7 @@ impl Registry {
         self.render_edges(&mut page);
         self.render_links(&mut page);
         self.render_lifecycle(&mut page);
+        self.trials.render(&mut page);
         page.into_text()
     }
 
@@ -253,6 +262,7 @@ impl Registry {
             epoch,
             applied,
             rejected,
+            rolled_back,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -263,10 +273,11 @@ impl Registry {
         page.family(
             "blockflow_reloads_total",
             "counter",
-            "Reloads that changed what is served, or were rejected.",
+            "Reloads that changed what is served, were rejected, or were taken back.",
         );
         page.sample(&[("outcome", "applied")], applied.get());
         page.sample(&[("outcome", "rejected")], rejected.get());
+        page.sample(&[("outcome", "rolled_back")], rolled_back.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {

@@ -13,7 +13,8 @@ use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
     LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor, TensorSpec,
+    ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, Tensor,
+    TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -154,6 +155,7 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines,
