@@ -14,8 +14,8 @@ use blockflow::tensormq::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockSpec, PipelineId, PipelineSpec, ProofSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec,
-    Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
+    MockSpec, PipelineId, PipelineSpec, ProofSpec, ReloadSpec, RequestId, RestartSpec, ServerSpec,
+    ShapeSpec, Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -266,6 +266,7 @@ fn idle_pipeline() -> Spec {
             format: LogFormat::Text,
         },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {

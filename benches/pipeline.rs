@@ -23,7 +23,8 @@ use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
-    Passes, PipelineSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
+    Passes, PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec,
+    StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -130,6 +131,7 @@ fn split_spec(model: &Path, apart: bool) -> Spec {
             format: LogFormat::Text,
         },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![PipelineSpec {

@@ -32,6 +32,8 @@ mod worker;
 
 pub use distress::{Call, Distress};
 pub use error::NodeError;
-pub use gateway::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
+pub use gateway::{
+    Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Purpose, Ticket,
+};
 pub use node::{Node, NodeConfig, StopReport, WorkersHandle};
 pub use worker::{Assignment, EXIT_DEVICE_LOST, EXIT_STUCK, FAREWELL, WorkerCommand, Workers};

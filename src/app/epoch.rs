@@ -1,27 +1,29 @@
 //! What is served now, and what is served still: a request ends in the epoch that it began in.
 //!
 //! Whoever begins a request takes the [`Serving`] of now and keeps it until it has its answer. An epoch that was replaced is over
-//! once nobody has its [`Serving`] any more; nobody can take it again.
+//! once nobody has its [`Serving`] any more; nobody can take it again. While a new epoch is tried, a [`Door`] decides.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
 
 use super::hold::Hold;
 use super::reload::{Outcome, Reloads, Trigger};
+use super::trial::{Door, Report};
 use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 use crate::serve::{Backend, Front};
 use crate::types::{Failure, FailureKind};
 
-/// The gateway of one epoch.
+/// The gateway of one epoch, and what stands before it while another is tried.
 #[derive(Debug)]
 pub(super) struct Serving {
     pub gateway: Gateway,
     /// Where requests wait while epochs change places.
-    pub hold: Hold,
+    hold: Hold,
+    door: RwLock<Option<Arc<Door>>>,
 }
 
 /// Finds the epoch of now. Cheap to clone.
@@ -36,19 +38,61 @@ pub(super) struct Epochs {
 pub(super) struct Admitted(Flight);
 
 enum Flight {
-    /// With the epoch that it keeps.
-    Begun(Ticket, #[expect(dead_code, reason = "kept")] Arc<Serving>),
+    Begun {
+        ticket: Ticket,
+        report: Report,
+        /// The epoch that it keeps.
+        _serving: Arc<Serving>,
+    },
     Waiting(Waiting),
 }
 
-type Waiting = Pin<Box<dyn Future<Output = Result<InferReply, Failure>>>>;
+impl Serving {
+    pub(super) fn new(gateway: Gateway, hold: Hold) -> Self {
+        Self {
+            gateway,
+            hold,
+            door: RwLock::default(),
+        }
+    }
+
+    /// Has requests go through a door from now on, or through none.
+    pub(super) fn set_door(&self, door: Option<Arc<Door>>) {
+        *self.door.write().unwrap_or_else(PoisonError::into_inner) = door;
+    }
+
+    fn door(&self) -> Option<Arc<Door>> {
+        let door = self.door.read().unwrap_or_else(PoisonError::into_inner);
+        door.clone()
+    }
+
+    /// Has a request begin here; its answer is also reported.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        request: InferRequest,
+        report: Report,
+    ) -> Result<Admitted, Failure> {
+        let ticket = self.gateway.submit(request)?;
+        Ok(Admitted::new(ticket, self.clone(), report))
+    }
+}
 
 impl Admitted {
+    pub(super) fn new(ticket: Ticket, serving: Arc<Serving>, report: Report) -> Self {
+        Self(Flight::Begun {
+            ticket,
+            report,
+            _serving: serving,
+        })
+    }
+
     /// Returns a request that waits for an epoch to begin in.
     pub(super) fn waiting(waiting: Waiting) -> Self {
         Self(Flight::Waiting(waiting))
     }
 }
+
+type Waiting = Pin<Box<dyn Future<Output = Result<InferReply, Failure>>>>;
 
 impl Epochs {
     pub(super) fn new(now: watch::Receiver<Arc<Serving>>, reloads: Reloads) -> Self {
@@ -122,14 +166,14 @@ impl Backend for Arc<Serving> {
     }
 
     fn submit(&self, request: InferRequest) -> Result<Admitted, Failure> {
-        let submit = |request| {
-            let ticket = self.gateway.submit(request)?;
-            Ok(Admitted(Flight::Begun(ticket, self.clone())))
+        let begin = |request| match self.door() {
+            Some(door) => door.submit(self, request),
+            None => self.admit(request, Report::Nobody),
         };
         match self.pipelines().get(request.pipeline) {
-            Some(pipeline) => self.hold.submit(request, pipeline, submit),
+            Some(pipeline) => self.hold.submit(request, pipeline, begin),
             // Which is refused.
-            None => submit(request),
+            None => begin(request),
         }
     }
 }
@@ -137,7 +181,7 @@ impl Backend for Arc<Serving> {
 impl fmt::Debug for Flight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Begun(..) => "Begun",
+            Self::Begun { .. } => "Begun",
             Self::Waiting(_) => "Waiting",
         })
     }
@@ -148,7 +192,13 @@ impl Future for Admitted {
 
     fn poll(mut self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Flight::Begun(ticket, _) => Pin::new(ticket).poll(ctx),
+            Flight::Begun { ticket, report, .. } => {
+                let polled = Pin::new(ticket).poll(ctx);
+                polled.map(|reply| {
+                    std::mem::take(report).tell(&reply);
+                    reply
+                })
+            }
             Flight::Waiting(waiting) => waiting.as_mut().poll(ctx),
         }
     }

@@ -12,6 +12,7 @@ mod runtime;
 mod serve;
 mod shutdown;
 mod sockets;
+mod trial;
 mod watch;
 mod worker;
 

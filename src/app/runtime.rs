@@ -263,6 +263,13 @@ impl Runtime {
         self.distress.mute(!served);
     }
 
+    /// Tells metrics again how edges go, after another configuration has told how those of its own do.
+    pub(super) fn restate(&self) {
+        if self.gateway().is_some() {
+            tell_routes(&self.configured.plan);
+        }
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.configured.plan.epoch
     }

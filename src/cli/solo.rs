@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::types::{
     BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
+    ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -61,6 +61,7 @@ pub(super) fn spec(blocks: Vec<BlockSpec>, pipeline: PipelineSpec) -> Spec {
             format: LogFormat::Text,
         },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines: vec![pipeline],

@@ -8,11 +8,12 @@ use config::{File, FileFormat, Map, Source, Value, ValueKind};
 pub(super) const TEXT: &str = include_str!("defaults.toml");
 
 /// Sections that a configuration has, in the order of the reference.
-pub(super) const SECTIONS: [&str; 7] = [
+pub(super) const SECTIONS: [&str; 8] = [
     "server",
     "limits",
     "log",
     "devices",
+    "reload",
     "hosts",
     "blocks",
     "pipelines",

@@ -10,7 +10,9 @@ use crate::types::{DeviceSpec, Problem, Spec, Unsound, nearest};
 
 use super::defaults::{self, SECTIONS};
 use super::reader::{Problems, Section};
-use super::{ConfigError, Locator, block, device, environment, host, pipeline, place, sections};
+use super::{
+    ConfigError, Locator, block, device, environment, host, pipeline, place, reload, sections,
+};
 
 /// What a configuration says, all that is wrong with its form, and where each of its keys stands.
 ///
@@ -57,6 +59,7 @@ pub fn load(
         limits: once(&mut root, "limits", sections::limits),
         log: once(&mut root, "log", sections::log),
         devices,
+        reload: once(&mut root, "reload", reload::reload),
         hosts,
         blocks: blocks.into_iter().map(|(block, _)| block).collect(),
         pipelines,

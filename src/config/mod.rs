@@ -26,6 +26,7 @@ mod pipeline;
 mod place;
 mod proof;
 mod reader;
+mod reload;
 mod sections;
 mod source;
 mod tensors;

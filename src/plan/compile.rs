@@ -59,6 +59,7 @@ pub fn compile_sound(
                 server,
                 limits,
                 devices: spec.devices.clone(),
+                reload: spec.reload.clone(),
                 hosts: places.hosts,
                 gateway: places.gateway,
                 blocks,

@@ -9,7 +9,9 @@ use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use crate::graph::Digest;
-use crate::types::{BatchSpec, BlockSpec, LogSpec, ProofSpec, RestartSpec, ServerSpec, SourceSpec};
+use crate::types::{
+    BatchSpec, BlockSpec, LogSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec,
+};
 
 use super::{Placement, Plan, PlannedBlock, PlannedPipeline, device};
 
@@ -218,6 +220,13 @@ fn compare_settings(
         settings,
         [old, new].map(|side| side.plan.devices.as_slice()),
     );
+    let trials = [old, new].map(|side| {
+        let ReloadSpec { shadow, canary } = side.plan.reload.clone();
+        (shadow, canary)
+    });
+    let [(old_shadow, old_canary), (new_shadow, new_canary)] = trials;
+    compare(settings, "reload.shadow", [old_shadow, new_shadow], debug);
+    compare(settings, "reload.canary", [old_canary, new_canary], debug);
     let log = |side: Side<'_>| {
         let LogSpec { filter, format } = side.log.clone();
         (filter, format)

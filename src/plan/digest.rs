@@ -2,7 +2,7 @@
 //!
 //! Covered is what gives a message its meaning and its way: hosts, blocks with their places, what determines their
 //! signatures, how many requests may be joined or wait, pipelines with what their edges do on the wire, and limits. Left out is what each process settles for
-//! itself: the log, HTTP, devices, keys (which may be replaced on one host after the other), engines, threads, restarts, what blocks have to show before they serve, and the directories that models lie in, which may differ between
+//! itself: the log, HTTP, devices, reloads, keys (which may be replaced on one host after the other), engines, threads, restarts, what blocks have to show before they serve, and the directories that models lie in, which may differ between
 //! hosts. What is left unsaid counts as what it stands for.
 
 use std::borrow::Cow;
@@ -73,6 +73,7 @@ pub fn digest(spec: &Spec) -> Digest {
         limits: LimitsSpec { in_flight_max },
         log: _,
         devices: _,
+        reload: _,
         hosts: _,
         blocks,
         pipelines,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::graph::Digest;
 use crate::types::{
-    BlockSpec, Device, DeviceSpec, Encoding, Epoch, HostSpec, LimitsSpec, ServerSpec, Signature,
+    BlockSpec, Device, DeviceSpec, Encoding, Epoch, HostSpec, LimitsSpec, ReloadSpec, ServerSpec,
+    Signature,
 };
 
 use super::{Carrier, Route};
@@ -19,6 +20,8 @@ pub struct Plan {
     pub limits: LimitsSpec,
     /// Those of which the configuration says something.
     pub devices: Vec<DeviceSpec>,
+    /// How it is tried before it takes over from another.
+    pub reload: ReloadSpec,
     /// One at least; every placement names one of them.
     pub hosts: Vec<HostSpec>,
     pub gateway: Placement,

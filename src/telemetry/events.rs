@@ -176,14 +176,6 @@ pub struct EpochExchanged<'a> {
     pub waiting: usize,
 }
 
-/// A configuration had to go before the next could come, which then could not; it was loaded again.
-#[derive(Debug, Clone)]
-pub struct EpochRolledBack<'a> {
-    pub epoch: Epoch,
-    pub reasons: &'a [String],
-    pub pause: Duration,
-}
-
 /// Memory outlived the block that it was held for.
 #[derive(Debug, Clone)]
 pub struct MemoryLeaked<'a> {
@@ -199,7 +191,7 @@ pub struct EpochRejected<'a> {
     pub took: Duration,
 }
 
-/// The last request of a configuration that was replaced is over, and what it held is free.
+/// The last request of a configuration that was replaced, or taken back, is over, and what it held is free.
 #[derive(Debug, Clone)]
 pub struct EpochRetired<'a> {
     pub epoch: Epoch,
@@ -468,21 +460,6 @@ impl Event for EpochExchanged<'_> {
     }
 }
 
-impl Event for EpochRolledBack<'_> {
-    fn emit(&self) {
-        let Self {
-            epoch,
-            reasons,
-            pause,
-        } = self;
-        let metrics = metrics::lifecycle();
-        metrics.rolled_back.add(1);
-        metrics.paused(*pause);
-        let reasons = reasons.join("; ");
-        error!(%epoch, ?pause, reasons, "configuration rolled back: what was served before is loaded again");
-    }
-}
-
 impl Event for MemoryLeaked<'_> {
     fn emit(&self) {
         let Self {
@@ -516,7 +493,7 @@ impl Event for EpochRetired<'_> {
             threads_ended,
         } = self;
         if stragglers.is_empty() && *threads_ended {
-            info!(%epoch, ?took, "old configuration retired");
+            info!(%epoch, ?took, "configuration retired");
         } else {
             let stragglers = stragglers.join(", ");
             error!(
@@ -524,7 +501,7 @@ impl Event for EpochRetired<'_> {
                 ?took,
                 stragglers,
                 threads_ended,
-                "old configuration did not retire in good order: a block may be stuck, and what it holds stays"
+                "a configuration did not retire in good order: a block may be stuck, and what it holds stays"
             );
         }
     }

@@ -8,12 +8,14 @@ mod error;
 mod events;
 mod log;
 pub mod metrics;
+mod trials;
 
 pub use error::LogError;
 pub use events::{
     BlockBack, BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, BlockStuck, DrainStarted,
-    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, EpochRolledBack, Event,
-    MemoryLeaked, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced, RequestRefused,
-    ShutdownPhase, Straggler, WeightsLoaded,
+    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, Event, MemoryLeaked, ProcessEnded,
+    ProcessFails, ProcessGivenUp, ProcessReplaced, RequestRefused, ShutdownPhase, Straggler,
+    WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};
+pub use trials::{CanaryJudged, EpochRolledBack, ShadowJudged};

@@ -22,6 +22,7 @@ mod shape;
 mod signature;
 mod spec;
 mod tensor;
+mod trial;
 
 pub use device::{Device, DeviceFault, DeviceParseError, DeviceSpec, Due, FaultPoint, FaultSpec};
 pub use dtype::{DType, DTypeParseError};
@@ -48,3 +49,4 @@ pub use spec::{
     PipelineSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, WireSpec,
 };
 pub use tensor::{Tensor, TensorError};
+pub use trial::{CanarySpec, ReloadSpec, ShadowSpec};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, Signature};
+use super::{Device, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, ReloadSpec, Signature};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,7 @@ pub struct Spec {
     pub log: LogSpec,
     /// Those of which the configuration says something, in its order.
     pub devices: Vec<DeviceSpec>,
+    pub reload: ReloadSpec,
     /// In the order of the configuration; none stands for this machine alone.
     pub hosts: Vec<HostSpec>,
     pub blocks: Vec<BlockSpec>,

@@ -11,8 +11,8 @@ use blockflow::plan::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
-    Passes, ProofSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, StuckSpec,
-    TensorSpec,
+    Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
+    StuckSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -126,6 +126,7 @@ fn plan() -> Plan {
         },
         limits: LimitsSpec { in_flight_max: 64 },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: vec![HostSpec {
             name: "local".to_owned(),
             ..HostSpec::local()

@@ -191,6 +191,33 @@ fn section_cases() -> Vec<Case> {
             &["log.filter: is \" \"; expected a filter such as"],
         ),
         case(
+            "[reload]\nshadows = {}\n",
+            &[":2: reload.shadows: is no key of [reload]; did you mean \"shadow\"?"],
+        ),
+        case(
+            "[reload]\nshadow = true\n",
+            &[":2: reload.shadow: is true; expected a table"],
+        ),
+        case(
+            "[reload.shadow]\nshare = 0\nrequests = 0\nmismatches_max = -1\ntime_max_ms = 0\ntolerance = 1\n",
+            &[
+                ":2: reload.shadow.share: is 0; expected a number from 0.0001 to 1",
+                ":3: reload.shadow.requests: is 0; expected a whole number from 1 to 1000000000",
+                ":4: reload.shadow.mismatches_max: is -1; expected a whole number from 0",
+                ":5: reload.shadow.time_max_ms: is 0; expected milliseconds from 1 to 86400000",
+                ":6: reload.shadow.tolerance: is 1; expected a table",
+            ],
+        ),
+        case(
+            "[reload.canary]\nshare = 1.5\nerror_ratio_max = -0.1\nlatency_ratio_max = 0.5\nrequests = \"many\"\n",
+            &[
+                ":2: reload.canary.share: is 1.5; expected a number from 0.0001 to 1",
+                ":3: reload.canary.error_ratio_max: is -0.1; expected a number from 0 to 1",
+                ":4: reload.canary.latency_ratio_max: is 0.5; expected a number from 1 to 1000",
+                ":5: reload.canary.requests: is \"many\"; expected a whole number from 1",
+            ],
+        ),
+        case(
             "[[server]]\nhttp = \"127.0.0.1:1\"\n",
             &[":1: server: is a list; expected a table"],
         ),

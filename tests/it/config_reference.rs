@@ -114,6 +114,12 @@ fn the_reference_states_the_compiled_defaults() {
         (bare.server, bare.limits, bare.log)
     );
 
+    let tried = load_text("[reload]\nshadow = {}\ncanary = {}\n")
+        .expect("sound")
+        .spec;
+    assert_eq!(spec.reload, tried.reload);
+    assert!(!bare.reload.is_trial());
+
     let plain = load_text(
         "[blocks.a]\nmodel = \"a.onnx\"\n[blocks.b]\nstep = \"decode-image\"\n\
          image = { width = 8, height = 8 }\n[pipelines.p]\nflow = [\"a\"]\n",
@@ -168,6 +174,7 @@ fn every_compiled_default_stands_in_the_reference_word_for_word() {
             "host" => format!("hosts.edge.{name}"),
             "block" => format!("blocks.a_segment.{name}"),
             "golden" => format!("blocks.a_script.golden.{name}"),
+            "shadow" | "canary" => format!("reload.{section}.{name}"),
             "image" => format!("blocks.a_step.image.{name}"),
             "mock" => format!("blocks.a_mock.mock.{name}"),
             "failure" => format!("blocks.a_failing_mock.mock.failure.{name}"),
@@ -190,6 +197,7 @@ fn the_reference_mentions_every_key_that_the_reader_knows() {
         "[server]\nODD = 1\n[limits]\nODD = 1\n[log]\nODD = 1\n\
          [devices.cpu]\nODD = 1\n[devices.'sim:0']\nODD = 1\n\
          faults = [{{ at = 'run', kind = 'hang', hang_ms = 1, every = 1, ODD = 1 }}]\n\
+         [reload]\nODD = 1\nshadow = {{ ODD = 1 }}\ncanary = {{ ODD = 1 }}\n\
          [hosts.h]\naddress = '127.0.0.1'\nODD = 1\n\
          [blocks.a]\nmodel = 'a.onnx'\nODD = 1\nbatch.ODD = 1\nrestart.ODD = 1\nstuck.ODD = 1\n\
          golden = {{ cases = [{{ inputs = 'x', outputs = 'y', ODD = 1 }}], ODD = 1, tolerance = {{ ODD = 1 }} }}\n\

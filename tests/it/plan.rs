@@ -5,8 +5,9 @@ use std::time::Duration;
 use blockflow::plan::{EdgeFrom, EdgeTo, Plan, compile, compile_sound};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Dim, EdgeSpec, Epoch, FlowSpec, GraphSpec, LimitsSpec,
-    LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, ProofSpec, RestartSpec, ServerSpec,
-    ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, TENSORS_MAX, TensorSpec, Unsound,
+    LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, ProofSpec, ReloadSpec, RestartSpec,
+    ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, TENSORS_MAX, TensorSpec,
+    Unsound,
 };
 
 /// Reads `"x FP32 batch 4, y INT64 3"` as tensors.
@@ -129,6 +130,7 @@ pub(crate) fn spec(
             format: LogFormat::Text,
         },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks: named
             .map(|((name, _), signature)| mock(name, signature))

@@ -6,8 +6,8 @@ use std::time::Duration;
 use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
 use blockflow::types::{
-    Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec, GoldenSpec, HostSpec,
-    LogFormat, SourceSpec, Spec, Tolerance,
+    CanarySpec, Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec, GoldenSpec,
+    HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, Tolerance,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,7 @@ fn limited(memory: u64, copy_bytes_per_s: Option<u64>, faults: usize) -> DeviceS
 }
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 27] = [
+const TUNES: [(Edit, &str); 29] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -109,6 +109,33 @@ const TUNES: [(Edit, &str); 27] = [
     (
         |spec| spec.devices.push(limited(0, None, 2)),
         "devices.faults: none → sim:0 2",
+    ),
+    (
+        |spec| {
+            spec.reload.shadow = Some(ShadowSpec {
+                share: 0.5,
+                requests: 7,
+                tolerance: Tolerance {
+                    relative: 0.0,
+                    absolute: 0.0,
+                },
+                mismatches_max: 0,
+                time_max: Duration::from_secs(1),
+            });
+        },
+        "reload.shadow: None → Some(",
+    ),
+    (
+        |spec| {
+            spec.reload.canary = Some(CanarySpec {
+                share: 0.5,
+                requests: 7,
+                time_max: Duration::from_secs(1),
+                error_ratio_max: 0.0,
+                latency_ratio_max: 2.0,
+            });
+        },
+        "reload.canary: None → Some(",
     ),
     (
         |spec| spec.blocks[0].instances = 3,

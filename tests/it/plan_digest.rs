@@ -10,7 +10,7 @@ use std::time::Duration;
 use blockflow::graph::Digest;
 use blockflow::plan::digest;
 use blockflow::types::{
-    Compress, DType, Device, Dim, Encoding, FlowSpec, GraphEngine, GraphSpec, HostSpec,
+    CanarySpec, Compress, DType, Device, Dim, Encoding, FlowSpec, GraphEngine, GraphSpec, HostSpec,
     ImageLayout, ImageSpec, LogFormat, MockFailure, Narrow, Optimize, Passes, SourceSpec, Spec,
     WireSpec,
 };
@@ -220,7 +220,7 @@ const COUNTS: [(&str, Change); 46] = [
     ("edges", |spec| edges(spec).edges.push(edge("again.y -> z"))),
 ];
 
-const COUNTS_NOT: [(&str, Change); 24] = [
+const COUNTS_NOT: [(&str, Change); 25] = [
     ("nothing", |_| ()),
     ("http", |spec| spec.server.http = ([0, 0, 0, 0], 80).into()),
     ("workers", |spec| spec.server.workers += 1),
@@ -235,6 +235,15 @@ const COUNTS_NOT: [(&str, Change); 24] = [
     }),
     ("back-off", |spec| {
         spec.blocks[0].restart.backoff_min += Duration::from_secs(1)
+    }),
+    ("reload", |spec| {
+        spec.reload.canary = Some(CanarySpec {
+            share: 0.5,
+            requests: 1,
+            time_max: Duration::from_secs(1),
+            error_ratio_max: 0.0,
+            latency_ratio_max: 1.0,
+        })
     }),
     ("proof", |spec| spec.blocks[0].proof.finite = false),
     ("stuck", |spec| {

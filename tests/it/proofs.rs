@@ -156,7 +156,7 @@ fn networks() -> [Vec<u8>; 2] {
     let sound = fs::read(path).expect("a model");
     let name = b"output.biasJ\x0c";
     let places = sound.windows(name.len());
-    let found = places.enumerate().filter(|(_, bytes)| bytes == name).last();
+    let found = places.enumerate().rfind(|(_, bytes)| bytes == name);
     let (place, _) = found.expect("the raw data of a bias");
     let mut broken = sound.clone();
     // The second of its three elements.

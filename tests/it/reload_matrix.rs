@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use blockflow::engine::write_npy;
+use blockflow::types::{DType, Tensor};
+
 use crate::config_reference::{lines_of, reference};
 use crate::support::server::Server;
 
@@ -371,6 +374,102 @@ const ROWS: &[Row] = &[
         Rebuilt("block mock: rebuilt ("),
     ),
     (
+        "blocks.*.finite",
+        "[blocks.head]\n",
+        "[blocks.head]\nfinite = false\n",
+        Live("block head: retuned (finite: true → false)"),
+    ),
+    (
+        "blocks.*.warm.features",
+        "trust = true",
+        "trust = true\nwarm = [{ features = [2, 64] }]",
+        Live("block script: retuned (warm: [] → ["),
+    ),
+    (
+        "blocks.*.golden.cases",
+        "[blocks.mock]",
+        "[blocks.mock]\ngolden.cases = [{ inputs = \"x.npy\", outputs = \"y.npy\" }]",
+        Live("block mock: retuned (golden: None → Some("),
+    ),
+    (
+        "blocks.*.golden.tolerance.relative",
+        "[blocks.mock]",
+        "[blocks.mock]\ngolden.cases = [{ inputs = \"x.npy\", outputs = \"y.npy\" }]\ngolden.tolerance.relative = 0.5",
+        Live("relative: 0.5"),
+    ),
+    (
+        "blocks.*.golden.tolerance.absolute",
+        "[blocks.mock]",
+        "[blocks.mock]\ngolden.cases = [{ inputs = \"x.npy\", outputs = \"y.npy\" }]\ngolden.tolerance.absolute = 0.5",
+        Live("absolute: 0.5"),
+    ),
+    (
+        "reload.shadow.share",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1\nshare = 0.2",
+        Live("share: 0.2"),
+    ),
+    (
+        "reload.shadow.requests",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1\nrequests = 7",
+        Live("requests: 7"),
+    ),
+    (
+        "reload.shadow.tolerance.relative",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1\ntolerance.relative = 0.5",
+        Live("relative: 0.5"),
+    ),
+    (
+        "reload.shadow.tolerance.absolute",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1\ntolerance.absolute = 0.5",
+        Live("absolute: 0.5"),
+    ),
+    (
+        "reload.shadow.mismatches_max",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1\nmismatches_max = 7",
+        Live("mismatches_max: 7"),
+    ),
+    (
+        "reload.shadow.time_max_ms",
+        "[log]",
+        "[log]\n[reload.shadow]\ntime_max_ms = 1",
+        Live("reload.shadow: None → Some("),
+    ),
+    (
+        "reload.canary.share",
+        "[log]",
+        "[log]\n[reload.canary]\ntime_max_ms = 1\nshare = 0.2",
+        Live("share: 0.2"),
+    ),
+    (
+        "reload.canary.requests",
+        "[log]",
+        "[log]\n[reload.canary]\ntime_max_ms = 1\nrequests = 7",
+        Live("requests: 7"),
+    ),
+    (
+        "reload.canary.error_ratio_max",
+        "[log]",
+        "[log]\n[reload.canary]\ntime_max_ms = 1\nerror_ratio_max = 0.5",
+        Live("error_ratio_max: 0.5"),
+    ),
+    (
+        "reload.canary.latency_ratio_max",
+        "[log]",
+        "[log]\n[reload.canary]\ntime_max_ms = 1\nlatency_ratio_max = 2.5",
+        Live("latency_ratio_max: 2.5"),
+    ),
+    (
+        "reload.canary.time_max_ms",
+        "[log]",
+        "[log]\n[reload.canary]\ntime_max_ms = 1",
+        Live("reload.canary: None → Some("),
+    ),
+    (
         "pipelines.*.flow",
         "flow = [\"backbone\", \"head\"]",
         "flow = [\"backbone\", \"script\"]",
@@ -427,6 +526,11 @@ fn place() -> tempfile::TempDir {
         ("parity_head.pt", "parity_head.pt"),
     ] {
         fs::copy(data.join(from), place.path().join(to)).unwrap();
+    }
+    // What a mock takes, and what it makes of it.
+    for (name, byte) in [("x.npy", 0), ("y.npy", 1)] {
+        let tensor = Tensor::copy_of(DType::F32, vec![4], &[byte; 16]).unwrap();
+        write_npy(&place.path().join(name), &tensor).unwrap();
     }
     place
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use blockflow::config::load;
 use blockflow::types::{
-    DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint, FaultSpec, GoldenCase,
-    GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec, Optimize,
-    Pass, Passes, ProofSpec, PublicKey, ShapeSpec, Signature, SourceSpec, Spec, TensorSpec,
-    Tolerance, WireSpec,
+    CanarySpec, DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint, FaultSpec,
+    GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec,
+    Optimize, Pass, Passes, ProofSpec, PublicKey, ReloadSpec, ShadowSpec, ShapeSpec, Signature,
+    SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
 };
 use proptest::prelude::*;
 
@@ -142,6 +142,38 @@ fn devices() -> impl Strategy<Value = DeviceSpec> {
     )
 }
 
+fn reloads() -> impl Strategy<Value = ReloadSpec> {
+    let numbers = || {
+        (
+            0.0..1.0_f32,
+            0.0..9.0_f32,
+            0.0..9.0_f32,
+            any::<u64>(),
+            any::<u64>(),
+        )
+    };
+    let shadow = (numbers(), durations()).prop_map(
+        |((share, relative, absolute, requests, mismatches_max), time_max)| ShadowSpec {
+            share,
+            requests,
+            tolerance: Tolerance { relative, absolute },
+            mismatches_max,
+            time_max,
+        },
+    );
+    let canary = (numbers(), durations()).prop_map(
+        |((share, error_ratio_max, latency_ratio_max, requests, _), time_max)| CanarySpec {
+            share,
+            requests,
+            time_max,
+            error_ratio_max,
+            latency_ratio_max,
+        },
+    );
+    (prop::option::of(shadow), prop::option::of(canary))
+        .prop_map(|(shadow, canary)| ReloadSpec { shadow, canary })
+}
+
 fn specs() -> impl Strategy<Value = Spec> {
     let text = prop::option::of(".{0,6}");
     let block = (sources(), text.clone(), text.clone(), proofs());
@@ -163,8 +195,8 @@ fn specs() -> impl Strategy<Value = Spec> {
     let wire = (".{0,20}", encodings).prop_map(|(edge, encoding)| WireSpec { edge, encoding });
     let wire = prop::collection::vec(wire, 0..3);
     let devices = prop::collection::vec(devices(), 0..3);
-    (blocks, hosts, text, durations(), wire, devices).prop_map(|parts| {
-        let (blocks, hosts, server, drain, wire, devices) = parts;
+    let all = (blocks, hosts, text, durations(), wire, devices, reloads());
+    all.prop_map(|(blocks, hosts, server, drain, wire, devices, reload)| {
         let flows = vec![
             chain(&["a", "b"]),
             crate::plan::graph(&["x -> a.x", "again = a"]),
@@ -180,6 +212,7 @@ fn specs() -> impl Strategy<Value = Spec> {
         }
         spec.hosts = hosts;
         spec.devices = devices;
+        spec.reload = reload;
         spec.pipelines[0].wire = wire;
         spec.server.host = server;
         spec.server.drain = drain;

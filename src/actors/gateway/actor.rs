@@ -24,7 +24,7 @@ use crate::tensormq::{
 use crate::types::{Failure, FailureKind, PipelineId, RequestId, StepId, Tensor};
 
 use super::Gateway;
-use super::handle::{Submission, stopped};
+use super::handle::{Purpose, Submission, stopped};
 use super::pending::{Open, Pending};
 
 pub(super) const IDENTITY: &str = "gateway";
@@ -191,7 +191,11 @@ impl GatewayActor {
         let (id, pipeline) = (submission.id, submission.pipeline);
         let inputs = submission.inputs.clone();
         let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
-        let mut open = Open::new(submission, outputs, self.metrics[pipeline].clone());
+        let metrics = match submission.purpose {
+            Purpose::Answer => &self.metrics[pipeline],
+            Purpose::Shadow => &metrics::trials().shadows,
+        };
+        let mut open = Open::new(submission, outputs, metrics.clone());
         if open.is_abandoned() {
             open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
             return Ok(());

@@ -45,6 +45,15 @@ pub struct InferRequest {
     pub deadline: Option<Duration>,
 }
 
+/// What a request is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody waits for the answer.
+    Answer,
+    /// To compare: it is counted apart.
+    Shadow,
+}
+
 /// Tensors in the order of the pipeline's outputs.
 #[derive(Debug)]
 pub struct InferReply {
@@ -64,6 +73,7 @@ pub(super) struct Submission {
     pub deadline: Instant,
     pub reply: oneshot::Sender<Reply>,
     pub slot: Slot,
+    pub purpose: Purpose,
 }
 
 /// What handles and the gateway actor share.
@@ -159,7 +169,7 @@ impl Gateway {
     /// Checks the request against the signature and admits it, or says why not.
     pub fn submit(&self, request: InferRequest) -> Result<Ticket, Failure> {
         let pipeline = request.pipeline;
-        self.admit(request)
+        self.offer(request, Purpose::Answer)
             .inspect_err(|Failure { kind, cause, .. }| {
                 if let Some(PipelineInfo { name, .. }) = self.shared.pipelines.get(pipeline) {
                     RequestRefused {
@@ -172,7 +182,8 @@ impl Gateway {
             })
     }
 
-    fn admit(&self, request: InferRequest) -> Result<Ticket, Failure> {
+    /// As [`Gateway::submit`], but a refusal is nobody's business but the caller's.
+    pub fn offer(&self, request: InferRequest, purpose: Purpose) -> Result<Ticket, Failure> {
         let shared = &self.shared;
         let invalid = |cause: String| Failure::new(FailureKind::Invalid, cause);
         let pipeline = shared
@@ -204,6 +215,7 @@ impl Gateway {
             deadline: started + allowed,
             reply,
             slot,
+            purpose,
         };
         if shared.submissions.push(submission).is_err() {
             return Err(overloaded(shared.plan.limits.in_flight_max));

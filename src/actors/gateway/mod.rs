@@ -14,5 +14,5 @@ mod loss;
 mod pending;
 
 pub(super) use actor::{Abandon, GatewayActor, GatewayConfig};
-pub use handle::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
+pub use handle::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Purpose, Ticket};
 pub(super) use loss::Unusable;

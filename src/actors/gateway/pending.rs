@@ -64,6 +64,7 @@ impl Open {
             deadline,
             reply,
             slot,
+            purpose: _,
         } = submission;
         metrics.in_flight.add(1);
         Self {

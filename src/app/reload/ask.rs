@@ -26,7 +26,7 @@ pub(in crate::app) enum Outcome {
     Rejected {
         reasons: Vec<String>,
     },
-    /// What was served before had to go first, the new one could not take its place, and the old one is served again.
+    /// Requests had begun in what was new, or what was served before had gone for it; what was served before is served again.
     RolledBack {
         reasons: Vec<String>,
     },

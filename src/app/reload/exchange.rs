@@ -314,7 +314,8 @@ impl<S: Source> Reloader<S> {
         EpochRolledBack {
             epoch,
             reasons: &reasons,
-            pause,
+            took: pause,
+            pause: Some(pause),
         }
         .emit();
         Outcome::RolledBack { reasons }

@@ -15,6 +15,7 @@ use crate::telemetry;
 use crate::types::Epoch;
 
 use super::ask::Reloads;
+use super::candidate::Tried;
 use super::retired::LastEpoch;
 use super::source::{Source, files_of};
 use super::transaction::Reloader;
@@ -26,6 +27,7 @@ pub(super) type Running = Arc<Mutex<Option<Runtime>>>;
 pub(in crate::app) struct Lifecycle {
     reloads: Reloads,
     running: Running,
+    candidate: Tried,
     retiring: LastEpoch,
     front: Option<watch::Receiver<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
@@ -43,10 +45,7 @@ impl Lifecycle {
         let gateway = runtime.gateway().cloned();
         let hold = Hold::new();
         let (sender, receiver) = gateway
-            .map(|gateway| {
-                let hold = hold.clone();
-                watch::channel(Arc::new(Serving { gateway, hold }))
-            })
+            .map(|gateway| watch::channel(Arc::new(Serving::new(gateway, hold.clone()))))
             .unzip();
         if let Some(front) = &receiver {
             hold.attend(front.clone());
@@ -54,6 +53,7 @@ impl Lifecycle {
         let files = Arc::new(Mutex::new(files_of(&source, &runtime)));
         let running = Arc::new(Mutex::new(Some(runtime)));
         let retiring = LastEpoch::default();
+        let candidate = Tried::default();
         let reloader = Reloader {
             source,
             part,
@@ -63,6 +63,8 @@ impl Lifecycle {
             hold,
             files: files.clone(),
             retiring: retiring.clone(),
+            candidate: candidate.clone(),
+            next: None,
         };
         telemetry::metrics::lifecycle().epoch.set(1);
         thread::Builder::new()
@@ -71,6 +73,7 @@ impl Lifecycle {
         Ok(Self {
             reloads,
             running,
+            candidate,
             retiring,
             front: receiver,
             files,
@@ -91,9 +94,14 @@ impl Lifecycle {
         self.files.clone()
     }
 
-    /// Takes what runs, to stop it: no reload takes effect any more.
+    /// Takes what runs, to stop it: no reload takes effect any more. What is being tried ends once its requests are over.
     pub(in crate::app) fn take(&self) -> Option<Runtime> {
-        lock(&self.running).take()
+        let mut running = lock(&self.running);
+        let served = running.take();
+        if let Some(candidate) = lock(&self.candidate).take() {
+            candidate.end(&self.retiring, || ());
+        }
+        served
     }
 
     /// Waits for the requests of an epoch that was replaced. Blocks the calling thread.

@@ -1,10 +1,10 @@
 //! Reload as a transaction: what is configured now is prepared and warmed beside what is served, then takes its place.
 //!
 //! ```text
-//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ switched ─▶ the old epoch drains and is freed
-//!            │         │              │
-//!            ▼         ▼              ▼
-//!        rejected   unchanged      rejected
+//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ tried ─▶ switched ─▶ the old epoch drains and is freed
+//!            │         │              │               │
+//!            ▼         ▼              ▼               ▼
+//!        rejected   unchanged      rejected       rejected, or rolled back
 //! ```
 //!
 //! An epoch is a whole runtime: its own actors, links and worker processes. So no request can see blocks of two
@@ -15,11 +15,15 @@
 //!
 //! Where devices have limits and both epochs do not fit, which is decided before anything is loaded (`plan/fit.rs`), the old
 //! one goes first and requests wait ([`exchange`]).
+//! Where the configuration asks for it, an epoch is tried on live requests before it takes over ([`trial`](super::trial)): it
+//! stands beside the one that serves as a [`Candidate`](candidate::Candidate), where a stop finds it, and either takes its
+//! place or is taken back. Then what began in it ends in it, like in any epoch that was replaced.
 //!
 //! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
 //! their keys.
 
 mod ask;
+mod candidate;
 mod exchange;
 mod lifecycle;
 mod retired;

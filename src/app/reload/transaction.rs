@@ -1,4 +1,4 @@
-//! One reload after the other: read, compared, prepared, switched.
+//! One reload after the other: read, compared, prepared, tried, switched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -12,18 +12,23 @@ use tracing::{debug, error, warn};
 use crate::app::epoch::Serving;
 use crate::app::hold::Hold;
 use crate::app::runtime::{Keys, Known};
+use crate::app::trial::try_out;
 use crate::app::worker::renew;
 use crate::app::{Part, Runtime, memory};
 use crate::engine::set_devices;
 use crate::plan::{Diff, Plan, Side};
+use crate::sched::{Phase, Swap};
 use crate::telemetry::metrics::Names;
-use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
-use crate::types::{Epoch, LogSpec, panic_message};
+use crate::telemetry::{self, EpochApplied, EpochRejected, EpochRolledBack, Event};
+use crate::types::{Epoch, LogSpec, ReloadSpec, panic_message};
 
 use super::ask::{Order, Outcome, Trigger};
+use super::candidate::{Candidate, Tried};
 use super::lifecycle::{Running, lock};
 use super::retired::LastEpoch;
 use super::source::{Source, files_of};
+
+const STOPPING: &str = "the server is stopping";
 
 pub(super) struct Reloader<S> {
     pub source: S,
@@ -35,12 +40,15 @@ pub(super) struct Reloader<S> {
     pub hold: Hold,
     pub files: Arc<Mutex<Vec<PathBuf>>>,
     pub retiring: LastEpoch,
+    pub candidate: Tried,
+    /// Came while something was tried.
+    pub next: Option<Order>,
 }
 
 impl<S: Source> Reloader<S> {
     pub(super) fn run(mut self, ordered: &Receiver<Order>) {
-        for Order { trigger, done } in ordered {
-            let reloaded = fenced(|| self.reload(trigger));
+        while let Some(Order { trigger, done }) = self.next.take().or_else(|| ordered.recv().ok()) {
+            let reloaded = fenced(|| self.reload(trigger, ordered));
             let outcome = reloaded.unwrap_or_else(|panic| {
                 let reasons = vec![format!("the reload panicked: {panic}")];
                 rejected(reasons, Duration::ZERO)
@@ -55,7 +63,7 @@ impl<S: Source> Reloader<S> {
         }
     }
 
-    fn reload(&mut self, trigger: Trigger) -> Outcome {
+    fn reload(&mut self, trigger: Trigger, ordered: &Receiver<Order>) -> Outcome {
         debug!(?trigger, "reload");
         let started = Instant::now();
         let applied = match lock(&self.running).as_ref() {
@@ -65,7 +73,7 @@ impl<S: Source> Reloader<S> {
         };
         let outcome = match applied {
             Err(keys) => return self.renew_keys(trigger, &keys),
-            Ok(known) => self.apply(known),
+            Ok(known) => self.apply(known, ordered),
         };
         match outcome {
             Outcome::Unchanged => debug!("what is configured is what is served"),
@@ -114,7 +122,7 @@ impl<S: Source> Reloader<S> {
         Outcome::Unchanged
     }
 
-    fn apply(&mut self, known: Known) -> Outcome {
+    fn apply(&mut self, known: Known, ordered: &Receiver<Order>) -> Outcome {
         let started = Instant::now();
         let rejected = |reason: String| Outcome::Rejected {
             reasons: vec![reason],
@@ -150,11 +158,17 @@ impl<S: Source> Reloader<S> {
         loaded.plan.epoch = epoch;
         let log = loaded.spec.log.clone();
         let names = names(&loaded.plan);
+        let reload = loaded.plan.reload.clone();
         let passage = match self.passage(&loaded, &known) {
             Ok(passage) => passage,
             Err(reasons) => return Outcome::Rejected { reasons },
         };
         if !passage.overlaps() {
+            if reload.is_trial() {
+                warn!(
+                    "there is no room for both configurations, so the new one is not tried on requests first"
+                );
+            }
             let exchanged = self.exchange(loaded, known, &passage, drain);
             let applied = Applied {
                 epoch,
@@ -168,6 +182,7 @@ impl<S: Source> Reloader<S> {
                 Err(outcome) => outcome,
             };
         }
+        let mut swap = Swap::new(reload.clone());
         let runtime =
             match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(&known))) {
                 Ok(Ok(runtime)) => runtime,
@@ -177,9 +192,16 @@ impl<S: Source> Reloader<S> {
                 }
             };
         let prepared = started.elapsed();
-        let Some((old, serving)) = self.switch(runtime) else {
+        swap.prepared();
+        self.try_out(runtime, &reload, &mut swap, ordered);
+        match swap.phase() {
+            Phase::Switching => {}
+            phase => return self.turn_back(epoch, phase, &swap, started.elapsed()),
+        }
+        let Some((old, serving)) = self.switch_to_candidate() else {
             return Outcome::Stopping;
         };
+        swap.switched();
         drop(known);
         let applied = Applied {
             epoch,
@@ -220,28 +242,127 @@ impl<S: Source> Reloader<S> {
         Outcome::Applied
     }
 
+    /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
+    fn try_out(
+        &mut self,
+        runtime: Runtime,
+        reload: &ReloadSpec,
+        swap: &mut Swap,
+        ordered: &Receiver<Order>,
+    ) {
+        let epoch = runtime.epoch();
+        let serving = self.serving_of(&runtime);
+        let old = self.front.as_ref().map(|front| front.borrow().clone());
+        let running = lock(&self.running);
+        let Some(served) = running.as_ref() else {
+            drop(running);
+            runtime.stop(Duration::ZERO);
+            swap.stop(STOPPING);
+            return;
+        };
+        *lock(&self.candidate) = Some(Candidate {
+            drain: runtime.side().plan.deadline_max(),
+            runtime,
+            serving: serving.clone(),
+            names: names(served.side().plan),
+        });
+        drop(running);
+        let (Some(old), Some(new), true) = (old, serving, reload.is_trial()) else {
+            swap.begin(Instant::now(), false);
+            return;
+        };
+        let (running, next) = (&self.running, &mut self.next);
+        let stop = || {
+            if next.is_none() {
+                *next = ordered.try_recv().ok();
+            }
+            if lock(running).is_none() {
+                return Some(STOPPING.to_owned());
+            }
+            let again = "another reload was asked for before it was over";
+            next.as_ref().map(|_| again.to_owned())
+        };
+        match fenced(|| try_out([&old, &new], epoch, reload, swap, stop)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                swap.stop(format!("it cannot be tried: {error}"));
+            }
+            Err(panic) => {
+                swap.stop(format!("the trial panicked: {panic}"));
+            }
+        }
+    }
+
+    /// Ends an epoch that does not take over, unless a stop has done that.
+    fn turn_back(&mut self, epoch: Epoch, phase: Phase, swap: &Swap, took: Duration) -> Outcome {
+        let running = lock(&self.running);
+        let Some(old) = running.as_ref() else {
+            return Outcome::Stopping;
+        };
+        let candidate = lock(&self.candidate).take();
+        old.restate();
+        drop(running);
+        if let Some(candidate) = candidate {
+            let running = self.running.clone();
+            candidate.end(&self.retiring, move || check_leaks(&running));
+        }
+        let reasons = swap.reasons().to_vec();
+        if phase != Phase::RolledBack {
+            return Outcome::Rejected { reasons };
+        }
+        // Its number was seen by requests.
+        self.epoch = epoch;
+        EpochRolledBack {
+            epoch,
+            reasons: &reasons,
+            took,
+            pause: None,
+        }
+        .emit();
+        Outcome::RolledBack { reasons }
+    }
+
+    fn serving_of(&self, runtime: &Runtime) -> Option<Arc<Serving>> {
+        let gateway = runtime.gateway().cloned()?;
+        Some(Arc::new(Serving::new(gateway, self.hold.clone())))
+    }
+
     /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
     /// stopped.
     pub(super) fn switch(&mut self, runtime: Runtime) -> Option<Replaced> {
-        let files = files_of(&self.source, &runtime);
-        let gateway = runtime.gateway().cloned();
+        let serving = self.serving_of(&runtime);
         let mut running = lock(&self.running);
         let Some(current) = running.as_mut() else {
             drop(running);
             runtime.stop(Duration::ZERO);
             return None;
         };
+        Some(self.replace(current, runtime, serving))
+    }
+
+    /// Does the same with the epoch that was tried.
+    fn switch_to_candidate(&mut self) -> Option<Replaced> {
+        let mut running = lock(&self.running);
+        let current = running.as_mut()?;
+        let Candidate {
+            runtime, serving, ..
+        } = lock(&self.candidate).take()?;
+        Some(self.replace(current, runtime, serving))
+    }
+
+    fn replace(
+        &self,
+        current: &mut Runtime,
+        runtime: Runtime,
+        serving: Option<Arc<Serving>>,
+    ) -> Replaced {
         runtime.set_served(true);
         let old = std::mem::replace(current, runtime);
         old.set_served(false);
-        let now = gateway.zip(self.front.as_ref());
-        let serving = now.map(|(gateway, front)| {
-            let hold = self.hold.clone();
-            front.send_replace(Arc::new(Serving { gateway, hold }))
-        });
-        drop(running);
-        *lock(&self.files) = files;
-        Some((old, serving))
+        let now = serving.zip(self.front.as_ref());
+        let replaced = now.map(|(serving, front)| front.send_replace(serving));
+        *lock(&self.files) = files_of(&self.source, current);
+        (old, replaced)
     }
 }
 

@@ -13,6 +13,10 @@ pub struct Counter(AtomicU64);
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
+/// A number with a fraction.
+#[derive(Debug, Default)]
+pub struct Number(AtomicU64);
+
 /// Durations by size.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -52,6 +56,25 @@ impl Gauge {
 
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Number {
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Sets it to a value that is larger than what it is.
+    pub fn raise(&self, value: f64) {
+        let larger = |bits| (f64::from_bits(bits) < value).then_some(value.to_bits());
+        // That it is as large already is as good.
+        let _ = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, larger);
+    }
+
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 }
 

@@ -9,12 +9,14 @@ mod forward;
 mod names;
 mod registry;
 mod text;
+mod trials;
 
-pub use cells::{Counter, Gauge, Histogram};
+pub use cells::{Counter, Gauge, Histogram, Number};
 pub use devices::DeviceMetrics;
 pub use forward::{Share, Snapshot};
 pub use names::{EdgeLabels, Names};
 pub use registry::{
     BlockMetrics, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics, Registry, block,
-    device, lifecycle, links, pipeline, process, registry, render,
+    device, lifecycle, links, pipeline, process, registry, render, trials,
 };
+pub use trials::TrialMetrics;

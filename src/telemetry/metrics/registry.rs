@@ -8,7 +8,7 @@ use crate::types::{FailureKind, FaultKind};
 
 use super::devices::{self, DeviceMetrics};
 use super::text::Page;
-use super::{Counter, EdgeLabels, Gauge, Histogram, Names};
+use super::{Counter, EdgeLabels, Gauge, Histogram, Names, TrialMetrics};
 
 /// Counts of one block, its instances together.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
-    /// Reloads after which what was served before had to be loaded again.
+    /// Reloads that did not, though requests had begun in what they brought, or what was served before had gone for it.
     pub rolled_back: Counter,
     /// Requests that waited while configurations changed places.
     pub held: Counter,
@@ -103,6 +103,7 @@ pub struct Registry {
     edges: RwLock<BTreeSet<EdgeLabels>>,
     links: LinkMetrics,
     lifecycle: LifecycleMetrics,
+    trials: TrialMetrics,
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
@@ -138,6 +139,11 @@ pub fn links() -> &'static LinkMetrics {
 /// Returns the process's metrics of configurations.
 pub fn lifecycle() -> &'static LifecycleMetrics {
     &PROCESS.lifecycle
+}
+
+/// Returns the process's metrics of configurations that are tried.
+pub fn trials() -> &'static TrialMetrics {
+    &PROCESS.trials
 }
 
 /// Returns all metrics of the process.
@@ -268,6 +274,7 @@ impl Registry {
         self.render_edges(&mut page);
         self.render_links(&mut page);
         self.render_lifecycle(&mut page);
+        self.trials.render(&mut page);
         page.into_text()
     }
 
@@ -290,7 +297,7 @@ impl Registry {
         page.family(
             "blockflow_reloads_total",
             "counter",
-            "Reloads that changed what is served, or were rejected.",
+            "Reloads that changed what is served, were rejected, or were taken back.",
         );
         page.sample(&[("outcome", "applied")], applied.get());
         page.sample(&[("outcome", "rejected")], rejected.get());

@@ -13,7 +13,8 @@ use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
     LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, ProofSpec,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, Tensor, TensorSpec,
+    ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, Tensor,
+    TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -157,6 +158,7 @@ pub(crate) fn spec(blocks: Vec<BlockSpec>, pipelines: Vec<PipelineSpec>) -> Spec
             format: LogFormat::Text,
         },
         devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks,
         pipelines,
