@@ -1,6 +1,6 @@
 //! From a specification to a plan with its models at hand. Static: no device is touched, nothing is started.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::engine::{BlockSource, builtin, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Plan, PlannedBlock, compile_sound};
+use crate::plan::{Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
@@ -19,8 +19,8 @@ pub struct Loaded {
     pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
-    /// Digests of what blocks compute, as far as somebody has asked.
-    contents: Vec<OnceLock<Digest>>,
+    /// Of what blocks compute, as far as somebody has asked.
+    contents: Vec<OnceLock<Content>>,
 }
 
 impl Loaded {
@@ -66,7 +66,7 @@ impl Loaded {
                 plan,
                 spec: spec.clone(),
                 graphs,
-                contents: vec![OnceLock::new(); spec.blocks.len()],
+                contents: spec.blocks.iter().map(|_| OnceLock::new()).collect(),
             }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -85,16 +85,49 @@ impl Loaded {
 
     /// Returns one of [`Loaded::contents`]. The first time, the weights of the block are read.
     pub(super) fn content(&self, block: usize) -> Digest {
+        self.examined(block).digest
+    }
+
+    fn examined(&self, block: usize) -> &Content {
         let planned = &self.plan.blocks[block];
-        *self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
+        self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
+    }
+
+    /// Returns it as a configuration to be compared with another.
+    pub(super) fn side<'a>(&'a self, contents: &'a [Digest]) -> Side<'a> {
+        Side {
+            plan: &self.plan,
+            log: &self.spec.log,
+            contents,
+        }
+    }
+
+    /// Returns the weights of all blocks by device, each once: a digest and the number of its bytes in the model.
+    pub(super) fn weights(&self) -> Weights {
+        let mut weights = Weights::new();
+        for (index, block) in self.plan.blocks.iter().enumerate() {
+            let of_device = weights.entry(block.placement.device).or_default();
+            of_device.extend(&self.examined(index).weights);
+        }
+        weights
+    }
+
+    /// Returns the files of the models, each with the files beside it in which some of its weights lie.
+    pub(super) fn models(&self) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+        let blocks = self.spec.blocks.iter().zip(&self.graphs);
+        blocks
+            .filter_map(|(block, graph)| {
+                let data = graph.as_ref().map(|graph| graph.data_files.to_vec());
+                Some((block.source.path()?.to_owned(), data.unwrap_or_default()))
+            })
+            .collect()
     }
 
     /// Returns the files of the models.
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        let sources = self.spec.blocks.iter().map(|block| &block.source);
-        sources
-            .filter_map(SourceSpec::path)
-            .map(Path::to_owned)
+        let models = self.models().into_iter();
+        models
+            .flat_map(|(model, data)| std::iter::once(model).chain(data))
             .collect()
     }
 
@@ -125,11 +158,31 @@ impl Loaded {
 /// What a local file of a ZIP archive begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Digest {
+/// Weights by device, with their sizes in bytes.
+pub(super) type Weights = BTreeMap<Device, BTreeMap<Digest, u64>>;
+
+/// What a block computes.
+#[derive(Debug)]
+struct Content {
+    digest: Digest,
+    /// A file of code counts as one.
+    weights: BTreeMap<Digest, u64>,
+}
+
+fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Content {
+    let mut weights = BTreeMap::new();
     let model = match (&block.spec.source, graph) {
-        (_, Some(graph)) => graph.hashes(&mut |_| ()).content,
+        (_, Some(graph)) => {
+            let (content, of_graph) = graph.content_and_weights();
+            weights = of_graph;
+            content
+        }
         (SourceSpec::TorchScript { path, .. }, None) => match fs::read(path) {
-            Ok(bytes) => Digest::of("file", &bytes),
+            Ok(bytes) => {
+                let digest = Digest::of("file", &bytes);
+                weights.insert(digest, bytes.len() as u64);
+                digest
+            }
             // It is gone since it was looked at, which preparing it will tell.
             Err(error) => Digest::of("unreadable", error.to_string().as_bytes()),
         },
@@ -140,7 +193,10 @@ fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Digest {
     };
     let parts = (model.bytes(), &block.signature);
     let text = serde_json::to_vec(&parts).expect("a signature has a form in JSON");
-    Digest::of("block", &text)
+    Content {
+        digest: Digest::of("block", &text),
+        weights,
+    }
 }
 
 type Cut = Option<Vec<String>>;

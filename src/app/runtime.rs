@@ -20,6 +20,7 @@ use crate::tensormq::{self, Context, Party};
 use crate::types::{BlockSpec, Device, Epoch, HostSpec, LogSpec, SourceSpec};
 
 use super::keys::{KeyError, Locks};
+use super::load::Weights;
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
 
@@ -32,7 +33,7 @@ pub struct Runtime {
     configured: Box<Configured>,
     known: Known,
     /// Of the sockets between the processes of this host; goes with the runtime.
-    _sockets: Option<TempDir>,
+    sockets: Option<TempDir>,
 }
 
 /// What blocks were prepared into, by what that depends on.
@@ -46,6 +47,8 @@ struct Configured {
     /// By block; none where nobody is going to ask.
     contents: Vec<Digest>,
     files: Vec<PathBuf>,
+    /// As in the models; none where nobody is going to ask.
+    weights: Weights,
     /// It names its hosts.
     has_hosts: bool,
 }
@@ -162,11 +165,17 @@ impl Runtime {
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
+        let contents_known = !contents.is_empty();
         let configured = Configured {
             plan: loaded.plan.clone(),
             log: loaded.spec.log.clone(),
             contents,
             files: loaded.files(),
+            weights: if contents_known {
+                loaded.weights()
+            } else {
+                Weights::new()
+            },
             has_hosts: !loaded.spec.hosts.is_empty(),
         };
         // The graphs, and with them the mapped model files, are not needed any more.
@@ -207,7 +216,7 @@ impl Runtime {
             weights,
             configured: Box::new(configured),
             known,
-            _sockets: sockets,
+            sockets,
         })
     }
 
@@ -243,6 +252,15 @@ impl Runtime {
         &self.configured.files
     }
 
+    /// Returns the weights of its blocks as they are in the models.
+    pub(super) fn model_weights(&self) -> &Weights {
+        &self.configured.weights
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.configured.plan
+    }
+
     /// Tells whether the configuration names its hosts, so that others have the same one.
     pub(super) fn has_hosts(&self) -> bool {
         self.configured.has_hosts
@@ -264,7 +282,12 @@ impl Runtime {
     }
 
     /// Stops intake, waits for requests in flight up to `drain`, then stops every actor.
-    pub fn stop(self, drain: Duration) -> StopReport {
+    pub fn stop(mut self, drain: Duration) -> StopReport {
+        if drain.is_zero() {
+            // Nobody connects any more. A process that ends from here on leaves nothing: workers that were told to end tidy up
+            // after nobody.
+            drop(self.sockets.take());
+        }
         self.node.stop(drain)
     }
 }

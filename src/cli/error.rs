@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{KeyError, ServeFailure, StartError, WorkFailure};
+use crate::app::{ControlError, HistoryError, KeyError, ServeFailure, StartError, WorkFailure};
 use crate::config::Located;
 use crate::engine::EngineError;
 use crate::graph::GraphError;
@@ -18,6 +18,13 @@ use super::npy::NpyError;
 pub enum CliError {
     #[error("{}", lines(.0).trim_end())]
     Configuration(Vec<Located>),
+    /// As [`CliError::Configuration`], where the places of the problems are told with them.
+    #[error("{}", .0.join("\n"))]
+    Problems(Vec<String>),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -72,7 +79,7 @@ pub enum CliError {
 impl CliError {
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Configuration(_) => Exit::Configuration,
+            Self::Configuration(_) | Self::Problems(_) => Exit::Configuration,
             Self::Serve(ServeFailure::Ended | ServeFailure::Gateway(_)) => Exit::Failed,
             Self::Model(GraphError::Write { .. } | GraphError::Unwritable { .. }) => Exit::Failed,
             Self::Model(GraphError::TooFewCuts { .. }) => Exit::Usage,
@@ -91,6 +98,8 @@ impl CliError {
             | Self::Npy(_)
             | Self::File { .. }
             | Self::Key(_)
+            | Self::History(_)
+            | Self::Control(_)
             | Self::Tensor(_)
             | Self::Http { .. }
             | Self::BenchErrors { .. }

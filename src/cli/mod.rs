@@ -20,6 +20,7 @@ mod infer;
 mod inspect;
 mod keys;
 mod npy;
+mod operate;
 mod output;
 mod progress;
 mod quantity;

@@ -12,7 +12,7 @@ pub mod metrics;
 pub use error::LogError;
 pub use events::{
     BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, DrainStarted, EpochApplied,
-    EpochRejected, EpochRetired, Event, ProcessEnded, ProcessGivenUp, RequestRefused, Straggler,
-    WeightsLoaded,
+    EpochRejected, EpochRetired, EpochUnrecorded, Event, HistoryOff, PreviousServed, ProcessEnded,
+    ProcessGivenUp, RequestRefused, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};

@@ -5,6 +5,7 @@
     reason = "in a test an unexpected error is a failure, and a panic says so"
 )]
 
+mod apply_kills;
 mod arena;
 mod arena_hostile;
 mod arena_kill;
@@ -59,6 +60,7 @@ mod graph_share;
 mod graph_weights;
 mod graph_write;
 mod graph_write_forms;
+mod history;
 mod hosts;
 mod hosts_keys;
 mod hosts_network;
@@ -75,6 +77,7 @@ mod links_wire;
 mod memory;
 mod networks;
 mod numbers;
+mod operate;
 mod passes_exact;
 mod passes_fast;
 mod passes_random;
@@ -109,4 +112,5 @@ mod telemetry;
 mod threads;
 mod tidy;
 mod trust;
+mod unloads;
 mod zoo;

@@ -1,7 +1,7 @@
 //! Reload as a transaction: what is configured now is prepared and warmed beside what is served, then takes its place.
 //!
 //! ```text
-//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ switched ─▶ the old epoch drains and is freed
+//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ switched ─▶ recorded; the old epoch drains and is freed
 //!            │         │              │
 //!            ▼         ▼              ▼
 //!        rejected   unchanged      rejected
@@ -13,6 +13,9 @@
 //! not loaded again, it only gets new sessions. The switch replaces one reference. One reload runs at a time, and at most two
 //! epochs exist: the next waits for the one before the last to be gone.
 //!
+//! What is read is what the files say, or a recorded epoch in their place, with what an operator has set over it (`standing.rs`).
+//! An ask of an operator is a reload like any other; it changes what the next epoch stands on.
+//!
 //! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
 //! their keys.
 
@@ -20,8 +23,11 @@ mod ask;
 mod lifecycle;
 mod retired;
 mod source;
+mod standing;
 mod transaction;
+mod wanted;
 
-pub(super) use ask::{Outcome, Reloads, Trigger};
+pub(super) use ask::{Applied, Ask, Outcome, Reloads};
 pub(super) use lifecycle::Lifecycle;
-pub use source::Source;
+pub use source::{Read, Source};
+pub(super) use standing::Standing;

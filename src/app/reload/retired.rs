@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use crate::app::epoch::Serving;
+use crate::app::steps::Step;
 use crate::app::{Runtime, StopReport};
 use crate::telemetry::{self, EpochRetired, Event};
 
@@ -94,6 +95,7 @@ impl LastEpoch {
                 threads_ended: report.threads_ended,
             }
             .emit();
+            Step::Retired.reached();
             report
         };
         match thread::Builder::new()

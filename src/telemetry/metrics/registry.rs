@@ -66,6 +66,12 @@ pub struct LifecycleMetrics {
     pub applied: Counter,
     /// Reloads that did not, because something was wrong.
     pub rejected: Counter,
+    /// 1 while a recorded epoch is served because what is configured could not be when the server was started.
+    pub previous: Gauge,
+    /// 1 where applied epochs are recorded.
+    pub history: Gauge,
+    /// Applied epochs that could not be recorded.
+    pub unrecorded: Counter,
 }
 
 /// Counts of one device.
@@ -253,6 +259,9 @@ impl Registry {
             epoch,
             applied,
             rejected,
+            previous,
+            history,
+            unrecorded,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -267,6 +276,15 @@ impl Registry {
         );
         page.sample(&[("outcome", "applied")], applied.get());
         page.sample(&[("outcome", "rejected")], rejected.get());
+        let help = "1 while an epoch of before is served in place of a bad configuration.";
+        page.family("blockflow_previous_epoch_served", "gauge", help);
+        page.sample(&[], previous.get());
+        let help = "1 where applied epochs are recorded.";
+        page.family("blockflow_history_kept", "gauge", help);
+        page.sample(&[], history.get());
+        let help = "Applied epochs that could not be recorded.";
+        page.family("blockflow_epochs_unrecorded_total", "counter", help);
+        page.sample(&[], unrecorded.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {
