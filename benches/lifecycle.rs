@@ -134,6 +134,8 @@ impl Server {
         let mut child = Command::new(PROGRAM)
             .args(["run", "--http", "127.0.0.1:0"])
             .arg(config)
+            .arg("--state")
+            .arg(config.with_extension("state"))
             .stdout(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();

@@ -407,6 +407,8 @@ fn memory(model: &Path, apart: bool) -> Result<Value, Failed> {
     command
         .args(["run", "--http", "127.0.0.1:0"])
         .arg(&config)
+        .arg("--state")
+        .arg(directory.join("state"))
         .stdout(Stdio::piped());
     let mut server = Server(command.spawn()?);
     let mut lines = BufReader::new(server.0.stdout.take().ok_or("no stdout")?).lines();

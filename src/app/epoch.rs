@@ -3,15 +3,16 @@
 //! Whoever begins a request takes the [`Serving`] of now and keeps it until it has its answer. An epoch that was replaced is over
 //! once nobody has its [`Serving`] any more; nobody can take it again. While a new epoch is tried, a [`Door`] decides.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use tokio::sync::watch;
 
 use super::hold::Hold;
-use super::reload::{Outcome, Reloads, Trigger};
+use super::reload::{Ask, Outcome, Reloads};
 use super::trial::{Door, Report};
 use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 use crate::serve::{Backend, Front};
@@ -31,6 +32,7 @@ pub(super) struct Serving {
 pub(super) struct Epochs {
     now: watch::Receiver<Arc<Serving>>,
     reloads: Reloads,
+    unloaded: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A request in flight.
@@ -95,8 +97,16 @@ impl Admitted {
 type Waiting = Pin<Box<dyn Future<Output = Result<InferReply, Failure>>>>;
 
 impl Epochs {
-    pub(super) fn new(now: watch::Receiver<Arc<Serving>>, reloads: Reloads) -> Self {
-        Self { now, reloads }
+    pub(super) fn new(
+        now: watch::Receiver<Arc<Serving>>,
+        reloads: Reloads,
+        unloaded: Arc<Mutex<BTreeSet<String>>>,
+    ) -> Self {
+        Self {
+            now,
+            reloads,
+            unloaded,
+        }
     }
 
     /// Waits until the gateway of now takes no requests any more; returns why.
@@ -133,19 +143,31 @@ impl Front for Epochs {
         self.now.borrow().clone()
     }
 
-    fn reload(&self) -> impl Future<Output = Result<(), Failure>> + 'static {
-        let reloads = self.reloads.clone();
-        async move {
-            match reloads.wait(Trigger::Request).await {
-                Outcome::Applied | Outcome::Unchanged => Ok(()),
-                Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
-                    Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
-                }
-                Outcome::Stopping => {
-                    let cause = "the server is shutting down";
-                    Err(Failure::new(FailureKind::ShuttingDown, cause))
-                }
-            }
+    fn load(&self, pipeline: String) -> impl Future<Output = Result<(), Failure>> + 'static {
+        settled(self.reloads.clone(), Ask::Load { pipeline })
+    }
+
+    fn unload(&self, pipeline: String) -> impl Future<Output = Result<(), Failure>> + 'static {
+        settled(self.reloads.clone(), Ask::Unload { pipeline })
+    }
+
+    fn unloaded(&self) -> Vec<String> {
+        let unloaded = self.unloaded.lock();
+        let unloaded = unloaded.unwrap_or_else(PoisonError::into_inner);
+        unloaded.iter().cloned().collect()
+    }
+}
+
+/// Asks, and tells whether it is so now.
+async fn settled(reloads: Reloads, ask: Ask) -> Result<(), Failure> {
+    match reloads.wait(ask).await {
+        Outcome::Applied(_) | Outcome::Unchanged { .. } | Outcome::Planned(_) => Ok(()),
+        Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
+            Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
+        }
+        Outcome::Stopping => {
+            let cause = "the server is shutting down";
+            Err(Failure::new(FailureKind::ShuttingDown, cause))
         }
     }
 }

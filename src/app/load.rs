@@ -1,6 +1,6 @@
 //! From a specification to a plan with its models at hand. Static: no device is touched, nothing is started.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 
 use crate::engine::{BlockSource, Held, builtin, check_device, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Placement, Plan, PlannedBlock, compile_sound};
+use crate::plan::{Placement, Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
-use crate::types::{BlockSpec, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
+use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
 use super::{golden, memory};
 
@@ -21,8 +21,10 @@ pub struct Loaded {
     pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
     graphs: Vec<Option<Graph>>,
-    /// Digests of what blocks compute, as far as somebody has asked.
-    contents: Vec<OnceLock<Digest>>,
+    /// Of what blocks compute, as far as somebody has asked.
+    contents: Vec<OnceLock<Content>>,
+    /// Of all blocks, where they were known before.
+    weights: Option<Weights>,
 }
 
 impl Loaded {
@@ -71,7 +73,8 @@ impl Loaded {
                 plan,
                 spec: spec.clone(),
                 graphs,
-                contents: vec![OnceLock::new(); spec.blocks.len()],
+                contents: spec.blocks.iter().map(|_| OnceLock::new()).collect(),
+                weights: None,
             }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -90,20 +93,66 @@ impl Loaded {
 
     /// Returns one of [`Loaded::contents`]. The first time, the weights of the block are read.
     pub(super) fn content(&self, block: usize) -> Digest {
-        let planned = &self.plan.blocks[block];
-        *self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
+        self.examined(block).digest
     }
 
-    /// Returns what was loaded before, with the digests of then. Blocks have models only if they were `read` again; the others
-    /// must be known.
-    pub(super) fn known(plan: Plan, spec: Spec, contents: &[Digest], read: Option<Self>) -> Self {
+    fn examined(&self, block: usize) -> &Content {
+        let planned = &self.plan.blocks[block];
+        self.contents[block].get_or_init(|| content(planned, self.graphs[block].as_ref()))
+    }
+
+    /// Returns it as a configuration to be compared with another.
+    pub(super) fn side<'a>(&'a self, contents: &'a [Digest]) -> Side<'a> {
+        Side {
+            plan: &self.plan,
+            log: &self.spec.log,
+            contents,
+        }
+    }
+
+    /// Returns the weights of all blocks by device, each once: a digest and the number of its bytes in the model.
+    pub(super) fn weights(&self) -> Weights {
+        if let Some(weights) = &self.weights {
+            return weights.clone();
+        }
+        let mut weights = Weights::new();
+        for (index, block) in self.plan.blocks.iter().enumerate() {
+            let of_device = weights.entry(block.placement.device).or_default();
+            of_device.extend(&self.examined(index).weights);
+        }
+        weights
+    }
+
+    /// Returns the files of the models, each with the files beside it in which some of its weights lie.
+    pub(super) fn models(&self) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+        let blocks = self.spec.blocks.iter().zip(&self.graphs);
+        blocks
+            .filter_map(|(block, graph)| {
+                let data = graph.as_ref().map(|graph| graph.data_files.to_vec());
+                Some((block.source.path()?.to_owned(), data.unwrap_or_default()))
+            })
+            .collect()
+    }
+
+    /// Returns what was loaded before, with the digests and weights of then. Blocks have models only if they were `read` again;
+    /// the others must be known.
+    pub(super) fn known(
+        (plan, spec): (Plan, Spec),
+        contents: &[Digest],
+        weights: Weights,
+        read: Option<Self>,
+    ) -> Self {
         let none = || spec.blocks.iter().map(|_| None).collect();
+        let content = |&digest: &Digest| {
+            OnceLock::from(Content {
+                digest,
+                weights: BTreeMap::new(),
+            })
+        };
         Self {
             graphs: read.map_or_else(none, |read| read.graphs),
-            contents: contents
-                .iter()
-                .map(|content| OnceLock::from(*content))
-                .collect(),
+            contents: contents.iter().map(content).collect(),
+            weights: Some(weights),
             plan,
             spec,
         }
@@ -116,13 +165,12 @@ impl Loaded {
         memory::estimate(planned, self.graphs[block].as_ref(), shares)
     }
 
-    /// Returns the files of the models and of golden cases.
+    /// Returns the files of the models, with those beside them in which some of their weights lie, and of golden cases.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let blocks = self.spec.blocks.iter();
-        blocks
-            .flat_map(BlockSpec::files)
-            .map(Path::to_owned)
-            .collect()
+        let named = blocks.flat_map(BlockSpec::files).map(Path::to_owned);
+        let data = self.models().into_values().flatten();
+        named.chain(data).collect()
     }
 
     /// Returns what a block is prepared from.
@@ -152,11 +200,31 @@ impl Loaded {
 /// What a local file of a ZIP archive begins with.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Digest {
+/// Weights by device, with their sizes in bytes.
+pub(super) type Weights = BTreeMap<Device, BTreeMap<Digest, u64>>;
+
+/// What a block computes.
+#[derive(Debug)]
+struct Content {
+    digest: Digest,
+    /// A file of code counts as one.
+    weights: BTreeMap<Digest, u64>,
+}
+
+fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Content {
+    let mut weights = BTreeMap::new();
     let model = match (&block.spec.source, graph) {
-        (_, Some(graph)) => graph.hashes(&mut |_| ()).content,
+        (_, Some(graph)) => {
+            let (content, of_graph) = graph.content_and_weights();
+            weights = of_graph;
+            content
+        }
         (SourceSpec::TorchScript { path, .. }, None) => match fs::read(path) {
-            Ok(bytes) => Digest::of("file", &bytes),
+            Ok(bytes) => {
+                let digest = Digest::of("file", &bytes);
+                weights.insert(digest, bytes.len() as u64);
+                digest
+            }
             // It is gone since it was looked at, which preparing it will tell.
             Err(error) => Digest::of("unreadable", error.to_string().as_bytes()),
         },
@@ -167,7 +235,10 @@ fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Digest {
     };
     let parts = (model.bytes(), &block.signature);
     let text = serde_json::to_vec(&parts).expect("a signature has a form in JSON");
-    Digest::of("block", &text)
+    Content {
+        digest: Digest::of("block", &text),
+        weights,
+    }
 }
 
 type Cut = Option<Vec<String>>;

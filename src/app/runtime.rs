@@ -21,6 +21,7 @@ use crate::tensormq::{self, Context, Party};
 use crate::types::{BlockSpec, Device, DeviceSpec, Epoch, HostSpec, SourceSpec, Spec};
 
 use super::keys::{KeyError, Locks};
+use super::load::Weights;
 use super::memory::{self, Tenants, needs};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
@@ -40,7 +41,7 @@ pub struct Runtime {
     tenants: Tenants,
     distress: Distress,
     /// Of the sockets between the processes of this host; goes with the runtime.
-    _sockets: Option<TempDir>,
+    sockets: Option<TempDir>,
 }
 
 /// What blocks were prepared into, by what that depends on.
@@ -56,6 +57,8 @@ struct Configured {
     /// By block; none where nobody is going to ask.
     contents: Vec<Digest>,
     files: Vec<PathBuf>,
+    /// As in the models; none where nobody is going to ask.
+    weights: Weights,
     /// It names its hosts.
     has_hosts: bool,
 }
@@ -187,12 +190,18 @@ impl Runtime {
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
+        let contents_known = !contents.is_empty();
         let configured = Configured {
             plan: loaded.plan.clone(),
             spec: loaded.spec.clone(),
             estimates: estimates(&loaded),
             contents,
             files: loaded.files(),
+            weights: if contents_known {
+                loaded.weights()
+            } else {
+                Weights::new()
+            },
             has_hosts: !loaded.spec.hosts.is_empty(),
         };
         // The graphs, and with them the mapped model files, are not needed any more.
@@ -236,7 +245,7 @@ impl Runtime {
             known,
             tenants,
             distress,
-            _sockets: sockets,
+            sockets,
         })
     }
 
@@ -284,6 +293,15 @@ impl Runtime {
         &self.configured.files
     }
 
+    /// Returns the weights of its blocks as they are in the models.
+    pub(super) fn model_weights(&self) -> &Weights {
+        &self.configured.weights
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.configured.plan
+    }
+
     /// Tells whether the configuration names its hosts, so that others have the same one.
     pub(super) fn has_hosts(&self) -> bool {
         self.configured.has_hosts
@@ -304,15 +322,20 @@ impl Runtime {
         }
     }
 
-    /// Returns what it was started from, with the digests of its blocks.
-    pub(super) fn configuration(&self) -> (Plan, Spec, Vec<Digest>) {
+    /// Returns what it was started from, with the digests of its blocks and their weights.
+    pub(super) fn configuration(&self) -> ((Plan, Spec), Vec<Digest>, Weights) {
         let Configured {
             plan,
             spec,
             contents,
+            weights,
             ..
         } = &*self.configured;
-        (plan.clone(), spec.clone(), contents.clone())
+        (
+            (plan.clone(), spec.clone()),
+            contents.clone(),
+            weights.clone(),
+        )
     }
 
     /// Returns what is said of devices.
@@ -355,8 +378,11 @@ impl Runtime {
             known,
             tenants,
             distress: _,
-            _sockets: sockets,
+            sockets,
         } = self;
+        // Where nothing is waited for, nobody connects any more. A process that ends from here on leaves nothing: workers that
+        // were told to end tidy up after nobody.
+        let sockets = sockets.filter(|_| !drain.is_zero());
         let report = node.stop(drain);
         let started = Instant::now();
         drop((known, tenants, sockets));

@@ -4,27 +4,35 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::begin::{Beginning, First};
+use super::control::Listening;
 use super::epoch::Epochs;
+use super::history::Trigger;
 use super::inheritance::{Inheritance, distress};
-use super::reload::{Lifecycle, Reloads, Source, Trigger};
-use super::runtime::Known;
+use super::reload::{Lifecycle, Reloads, Source};
 use super::shutdown::{self, Intake, RESPONSES_WRITTEN, StopSignals};
 use super::watch::watch;
-use super::{Loaded, Part, Runtime, StartError, StopReport};
+use super::{Part, StartError, StopReport};
 use crate::actors::Call;
 use crate::engine::Usage;
+use crate::plan::Plan;
 use crate::serve::{Front as _, HttpOptions, HttpTimeouts, ServeError, listen};
 use crate::telemetry::metrics;
 use crate::types::{Device, Failure};
 
 /// What a server tells once it listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Announcement {
+    /// What is served.
+    pub plan: Plan,
+    /// It is an epoch of before, in place of what is configured.
+    pub previous: bool,
     /// The address that HTTP is served on; with port 0 asked for, the one that was given. `None` where the gateway lives on
     /// another host.
     pub http: Option<SocketAddr>,
@@ -69,13 +77,24 @@ enum End {
     TooOften(String),
 }
 
+impl Announcement {
+    fn of(first: &First) -> Self {
+        Self {
+            plan: first.runtime.plan().clone(),
+            previous: first.previous,
+            http: None,
+            weights: first.runtime.weights().clone(),
+        }
+    }
+}
+
 /// Starts the blocks, serves HTTP if the gateway is to be here, calls `announce` once it listens, and returns after SIGINT or
 /// SIGTERM and the phases of the end, or when another process has to take the place of this one.
 ///
 /// `http` takes the place of the configured address, and a listener that is inherited the place of both. Meanwhile `source` is read
 /// again where somebody asks for it: a SIGHUP, a request, or, where `watching`, a file that has changed.
 pub fn serve(
-    loaded: Loaded,
+    beginning: Beginning,
     part: Part,
     http: Option<SocketAddr>,
     inheritance: Inheritance,
@@ -83,7 +102,22 @@ pub fn serve(
     watching: bool,
     announce: impl FnOnce(&Announcement),
 ) -> Result<Served, ServeFailure> {
-    let server = loaded.plan.server.clone();
+    let system = actix::System::new();
+    // From here on, for it ends a process that does not listen for it, also one that is still loading.
+    let hangups = system
+        .block_on(async { signal(SignalKind::hangup()) })
+        .map_err(ServeFailure::Signals)?;
+    // A full file, where a limit says so, is an error and no end.
+    let too_large = SignalKind::from_raw(libc::SIGXFSZ);
+    system
+        .block_on(async { signal(too_large).map(drop) })
+        .map_err(ServeFailure::Signals)?;
+    let replaced = inheritance.replaced_ms.len() as u64;
+    metrics::lifecycle().replaced.add(replaced);
+    let (distress, calls) = distress();
+    let part = Part { distress, ..part };
+    let first = beginning.start(&source, &part)?;
+    let server = &first.runtime.plan().server;
     let options = HttpOptions {
         address: http.unwrap_or(server.http),
         workers: server.workers,
@@ -92,32 +126,41 @@ pub fn serve(
         metrics: metrics::render,
         timeouts: HttpTimeouts::default(),
     };
-    let system = actix::System::new();
-    // From here on, for it ends a process that does not listen for it, also one that is still loading.
-    let hangups = system
-        .block_on(async { signal(SignalKind::hangup()) })
-        .map_err(ServeFailure::Signals)?;
-    let replaced = inheritance.replaced_ms.len() as u64;
-    metrics::lifecycle().replaced.add(replaced);
-    let (distress, calls) = distress();
-    let part = Part { distress, ..part };
-    let runtime = Runtime::start_knowing(loaded, part.clone(), Some(&Known::new()))?;
-    let hosts = runtime.has_hosts();
-    let weights = runtime.weights().clone();
-    let lifecycle = Lifecycle::start(runtime, part, source).map_err(ServeFailure::Thread)?;
+    let hosts = first.runtime.has_hosts();
+    let announcement = Announcement::of(&first);
+    let state = first.journal.place().ok().map(Path::to_owned);
+    let lifecycle = Lifecycle::start(first, part, source).map_err(ServeFailure::Thread)?;
     let reloads = lifecycle.reloads().clone();
+    let control = state.and_then(|state| {
+        let listening = system.block_on(async { Listening::start(&state, reloads.clone()) });
+        let path = state.display();
+        listening
+            .inspect_err(|cause| warn!(%path, %cause, "no commands are taken"))
+            .ok()
+    });
     system.block_on(async { watch_hangups(hangups, reloads.clone()) });
     if watching && !hosts {
         watch(&lifecycle.files(), reloads.clone()).map_err(ServeFailure::Thread)?;
     }
     let causes = Causes { calls, inheritance };
-    match lifecycle.front() {
+    let ended = match lifecycle.front() {
         Some(now) => {
-            let epochs = Epochs::new(now, reloads);
-            system.block_on(run(lifecycle, epochs, options, causes, weights, announce))
+            let epochs = Epochs::new(now, reloads, lifecycle.unloaded());
+            system.block_on(run(
+                lifecycle,
+                epochs,
+                options,
+                causes,
+                announcement,
+                announce,
+            ))
         }
-        None => system.block_on(run_blocks(lifecycle, causes, weights, announce)),
+        None => system.block_on(run_blocks(lifecycle, causes, announcement, announce)),
+    };
+    if let Some(control) = control {
+        system.block_on(control.stop());
     }
+    ended
 }
 
 /// Asks for a reload at each SIGHUP, in the background.
@@ -186,14 +229,11 @@ impl End {
 async fn run_blocks(
     lifecycle: Lifecycle,
     mut causes: Causes,
-    weights: BTreeMap<Device, Usage>,
+    announcement: Announcement,
     announce: impl FnOnce(&Announcement),
 ) -> Result<Served, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
-    announce(&Announcement {
-        http: None,
-        weights,
-    });
+    announce(&announcement);
     let end = causes.next(&mut signals).await;
     end.tell();
     let report = shutdown::end_blocks(lifecycle, &mut signals).await;
@@ -206,7 +246,7 @@ async fn run(
     epochs: Epochs,
     options: HttpOptions,
     mut causes: Causes,
-    weights: BTreeMap<Device, Usage>,
+    announcement: Announcement,
     announce: impl FnOnce(&Announcement),
 ) -> Result<Served, ServeFailure> {
     let mut signals = StopSignals::new().map_err(ServeFailure::Signals)?;
@@ -222,7 +262,7 @@ async fn run(
     let stop = bound.stop_handle();
     announce(&Announcement {
         http: Some(bound.address()),
-        weights,
+        ..announcement
     });
     let http = bound.run();
     tokio::pin!(http);

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::reload::{Reloads, Trigger};
+use super::history::Trigger;
+use super::reload::Reloads;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);

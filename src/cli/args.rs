@@ -13,6 +13,9 @@ use super::explain::ExplainArguments;
 use super::infer::InferArguments;
 use super::inspect::InspectArguments;
 use super::keys::KeysArguments;
+use super::operate::{
+    HistoryArguments, PlanArguments, ReloadArguments, RollbackArguments, SwapArguments,
+};
 use super::run::RunArguments;
 use super::shared::SharedArguments;
 use super::split::SplitArguments;
@@ -48,6 +51,16 @@ pub(super) enum Command {
     Shared(SharedArguments),
     /// Measure latency and throughput of a pipeline, in this process or over HTTP.
     Bench(BenchArguments),
+    /// Have a running server serve what is configured now, and wait until it does.
+    Reload(ReloadArguments),
+    /// Show what a reload would do, without doing it.
+    Plan(PlanArguments),
+    /// Show the epochs that a server has applied.
+    History(HistoryArguments),
+    /// Have a running server serve an epoch of before.
+    Rollback(RollbackArguments),
+    /// Give a block of a running server another model.
+    Swap(SwapArguments),
     /// Make the keys by which the hosts of a configuration know each other.
     Keys(KeysArguments),
     /// Run blocks of a configuration that are to have a process of their own. Started by the other commands, not by hand.

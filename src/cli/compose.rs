@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::app::{Loaded, Part, Source, WorkerCommand};
+use crate::app::{Loaded, Overrides, Part, Read, Source, WorkerCommand};
 use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{BlockSpec, Device, HostSpec, ImageSpec, LogFormat, ModelFormat, Spec, Tensor};
+use crate::types::{
+    BlockSpec, Device, HostSpec, ImageSpec, LogFormat, LogSpec, ModelFormat, Spec, Tensor,
+};
 
 use super::args::LogArguments;
 use super::error::CliError;
@@ -27,6 +29,7 @@ pub(super) fn load_to_run(path: &Path) -> Result<Loaded, CliError> {
 /// Reads a configuration. What is wrong with its form is told together with the rest, by [`compile`].
 pub(super) fn read(path: &Path) -> Result<Configuration, CliError> {
     load_config(path, std::env::vars_os())
+        .map(Configuration::demand_pipelines)
         .map_err(|error| CliError::Configuration(vec![error.located()]))
 }
 
@@ -38,14 +41,30 @@ pub(super) struct ConfigurationFile {
 }
 
 impl Source for ConfigurationFile {
-    fn load(&self) -> Result<Loaded, Vec<String>> {
-        let told = |error: CliError| match error {
-            CliError::Configuration(problems) => problems.iter().map(ToString::to_string).collect(),
-            other => vec![other.to_string()],
-        };
-        let mut read = read(&self.path).map_err(told)?;
-        read.spec.log = self.log.over(&read.spec.log);
-        compile(read).map_err(told)
+    fn load(&self, overrides: &Overrides) -> Result<Read, Vec<String>> {
+        let mut read = self.read().map_err(told)?;
+        let spec = read.spec.clone();
+        read.problems.extend(overrides.apply(&mut read.spec));
+        let loaded = compile(read).map_err(told)?;
+        Ok(Read { loaded, spec })
+    }
+
+    fn spec(&self) -> Result<Spec, Vec<String>> {
+        let read = self.read().map_err(told)?;
+        if read.problems.is_empty() {
+            return Ok(read.spec);
+        }
+        Err(told(CliError::Configuration(
+            read.locator.locate(read.problems),
+        )))
+    }
+
+    fn log(&self, configured: &LogSpec) -> LogSpec {
+        self.log.over(configured)
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
     }
 
     fn hosts(&self) -> Result<Vec<HostSpec>, String> {
@@ -68,11 +87,19 @@ impl Source for ConfigurationFile {
     }
 }
 
-/// Reads a configuration that is going to be served, and others after it, which may ask for more threads.
-pub(super) fn read_to_serve(path: &Path) -> Result<Configuration, CliError> {
-    let read = read(path)?;
-    let_threads_sleep(usize::MAX);
-    Ok(read)
+impl ConfigurationFile {
+    fn read(&self) -> Result<Configuration, CliError> {
+        let mut read = read(&self.path)?;
+        read.spec.log = self.log.over(&read.spec.log);
+        Ok(read)
+    }
+}
+
+fn told(error: CliError) -> Vec<String> {
+    match error {
+        CliError::Configuration(problems) => problems.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    }
 }
 
 /// Reads a configuration whose blocks are going to run in this process.

@@ -9,7 +9,9 @@ use super::error::CliError;
 use super::exit::Exit;
 use crate::telemetry;
 
-use super::{bench, check, explain, infer, inspect, keys, output, run, shared, split, worker};
+use super::{
+    bench, check, explain, infer, inspect, keys, operate, output, run, shared, split, worker,
+};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -54,6 +56,11 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Split(arguments) => split::execute(&arguments),
         Command::Shared(arguments) => shared::execute(&arguments),
         Command::Bench(arguments) => bench::execute(&arguments),
+        Command::Reload(arguments) => operate::reload(&arguments),
+        Command::Plan(arguments) => operate::plan(&arguments, &log),
+        Command::History(arguments) => operate::history(&arguments),
+        Command::Rollback(arguments) => operate::rollback(&arguments),
+        Command::Swap(arguments) => operate::swap(&arguments),
         Command::Keys(arguments) => keys::execute(&arguments),
         Command::Worker => worker::execute(),
     }
@@ -61,7 +68,9 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
 
 fn complain(error: &CliError) {
     match error {
-        CliError::Configuration(_) => output::complain(&format!("{error}\n")),
+        CliError::Configuration(_) | CliError::Problems(_) => {
+            output::complain(&format!("{error}\n"))
+        }
         _ => output::complain(&format!("error: {error}\n")),
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{KeyError, ServeFailure, StartError, WorkFailure};
+use crate::app::{ControlError, HistoryError, KeyError, ServeFailure, StartError, WorkFailure};
 use crate::config::Located;
 use crate::engine::{EngineError, NpyError};
 use crate::graph::GraphError;
@@ -17,6 +17,13 @@ use super::exit::Exit;
 pub enum CliError {
     #[error("{}", lines(.0).trim_end())]
     Configuration(Vec<Located>),
+    /// As [`CliError::Configuration`], where the places of the problems are told with them.
+    #[error("{}", .0.join("\n"))]
+    Problems(Vec<String>),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -75,7 +82,7 @@ pub enum CliError {
 impl CliError {
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Configuration(_) => Exit::Configuration,
+            Self::Configuration(_) | Self::Problems(_) => Exit::Configuration,
             Self::Serve(
                 ServeFailure::Ended | ServeFailure::Gateway(_) | ServeFailure::TooOften(_),
             ) => Exit::Failed,
@@ -102,6 +109,8 @@ impl CliError {
             | Self::Npy(_)
             | Self::File { .. }
             | Self::Key(_)
+            | Self::History(_)
+            | Self::Control(_)
             | Self::Tensor(_)
             | Self::Http { .. }
             | Self::BenchErrors { .. }

@@ -19,6 +19,7 @@ mod image;
 mod infer;
 mod inspect;
 mod keys;
+mod operate;
 mod output;
 mod progress;
 mod quantity;

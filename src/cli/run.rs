@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use clap::Args;
 
-use crate::app::{self, Announcement, Part, Served};
+use crate::app::{self, Announcement, Journal, Part, Served};
 use crate::engine::{Ledger, Memory, Usage};
 use crate::plan::Plan;
 use crate::telemetry;
@@ -16,7 +16,8 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::explain::{block_line, pipeline_line};
 use super::keys::KeyFileArgument;
-use super::restart::{InheritArguments, take_own_place};
+use super::operate::StateArgument;
+use super::restart::{InheritArguments, let_threads_sleep, take_own_place};
 use super::{compose, output, quantity};
 
 #[derive(Debug, Args)]
@@ -31,6 +32,11 @@ pub(super) struct RunArguments {
     host: Option<String>,
     #[command(flatten)]
     key: KeyFileArgument,
+    #[command(flatten)]
+    state: StateArgument,
+    /// Serve what is configured or nothing, not an epoch of before in its place.
+    #[arg(long)]
+    strict: bool,
     /// Leave files alone that change while they are served; SIGHUP has them be read again.
     #[arg(long)]
     no_watch: bool,
@@ -42,45 +48,54 @@ pub(super) fn execute(
     arguments: &RunArguments,
     log_arguments: &LogArguments,
 ) -> Result<Exit, CliError> {
-    let mut read = compose::read_to_serve(&arguments.source.config)?;
-    let log = log_arguments.over(&read.spec.log);
-    // Workers log in the same way.
-    read.spec.log = log.clone();
-    // A wrong filter of the file is told with all else that is wrong, before it is used.
-    let loaded = compose::compile(read)?;
-    telemetry::init(&log)?;
-    let described = describe(&loaded.plan);
-    let mut address = arguments.http.unwrap_or(loaded.plan.server.http);
-    let part = Part {
-        key_file: arguments.key.key_file.clone(),
-        ..compose::part(arguments.host.clone(), log.format)
-    };
+    // A configuration that comes later may ask for more than the one of now.
+    let_threads_sleep(usize::MAX);
     let source = ConfigurationFile {
         path: arguments.source.config.clone(),
         log: log_arguments.clone(),
     };
+    let journal = Journal::open(arguments.state.directory(&source.path));
+    let begun = app::begin(&source, journal, arguments.strict);
+    let beginning = begun.map_err(CliError::Problems)?;
+    // Workers log in the same way. A wrong filter was told with all else that is wrong.
+    let log = beginning.log().clone();
+    telemetry::init(&log)?;
+    let mut address = SocketAddr::from(([0, 0, 0, 0], 0));
+    let part = Part {
+        key_file: arguments.key.key_file.clone(),
+        ..compose::part(arguments.host.clone(), log.format)
+    };
     let served = app::serve(
-        loaded,
+        beginning,
         part,
         arguments.http,
         arguments.inherit.take()?,
         source,
         !arguments.no_watch,
         |announcement: &Announcement| {
+            address = announcement.http.unwrap_or(announcement.plan.server.http);
             let first = match announcement.http {
                 Some(http) => {
-                    address = http;
                     format!("listening on http://{http}\n")
                 }
                 None => "running blocks for the gateway of another host\n".to_owned(),
             };
+            let previous = if announcement.previous {
+                let epoch = announcement.plan.epoch;
+                format!(
+                    "what is configured cannot be served, as the log says: this is epoch {epoch}, of before\n"
+                )
+            } else {
+                String::new()
+            };
+            let described = describe(&announcement.plan);
             // A closed stdout must not stop a server.
             let weights: String = announcement.weights.iter().map(weights_line).collect();
             let devices = announcement.weights.keys();
             let memory: String = devices
                 .map(|device| memory_line(*device, Ledger::of(*device).memory()))
                 .collect();
-            let _ = output::print(&format!("{first}{described}{weights}{memory}"));
+            let _ = output::print(&format!("{first}{previous}{described}{weights}{memory}"));
         },
     )?;
     let report = match served {

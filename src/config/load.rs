@@ -76,6 +76,19 @@ pub fn load(
     })
 }
 
+impl Loaded {
+    /// Finds it a problem if no pipeline is declared, as there would be nothing to serve.
+    #[must_use]
+    pub fn demand_pipelines(mut self) -> Self {
+        if self.spec.pipelines.is_empty() && self.unsound.pipelines.is_empty() {
+            let expected = "expected [pipelines.NAME] with flow or edges, once at least";
+            let problem = Problem::new("pipelines", "declares none", expected);
+            self.problems.push(problem);
+        }
+        self
+    }
+}
+
 /// Reads the file. Keys that are no section are recorded and left out.
 fn read(
     path: &Path,

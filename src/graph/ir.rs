@@ -86,6 +86,8 @@ pub struct Graph {
     pub name: String,
     /// The file it was read from, for messages.
     pub path: PathBuf,
+    /// Files beside it in which some of its weights lie.
+    pub data_files: Arc<[PathBuf]>,
     pub nodes: Vec<Node>,
     pub values: Vec<Value>,
     pub inputs: Vec<ValueId>,

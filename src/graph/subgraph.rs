@@ -89,6 +89,7 @@ impl Graph {
         Self {
             name: self.name.clone(),
             path: self.path.clone(),
+            data_files: self.data_files.clone(),
             nodes: new_nodes,
             values: part.values,
             inputs: new_inputs,

@@ -118,9 +118,29 @@ fn flip(values: Vec<Value>) -> Vec<Value> {
     values.into_iter().map(flip).collect()
 }
 
-/// One line: `block a: added; block b: rebuilt (model: x.onnx → y.onnx)`.
-impl fmt::Display for Diff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Change {
+    /// Returns what becomes of it, in a word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Add => "added",
+            Self::Remove => "removed",
+            Self::Rebuild(_) => "rebuilt",
+            Self::Retune(_) => "retuned",
+        }
+    }
+
+    /// Returns the keys whose values are others.
+    pub fn values(&self) -> &[Value] {
+        match self {
+            Self::Add | Self::Remove => &[],
+            Self::Rebuild(values) | Self::Retune(values) => values,
+        }
+    }
+}
+
+impl Diff {
+    /// Writes each change: `block a: added`, `block b: rebuilt (model: x.onnx → y.onnx)`.
+    pub fn lines(&self) -> Vec<String> {
         let named = |kind: &'static str, changes: &BTreeMap<String, Change>| {
             let changes = changes.iter();
             changes
@@ -131,20 +151,25 @@ impl fmt::Display for Diff {
         parts.extend(named("pipeline", &self.pipelines));
         let values = self.settings.iter().chain(&self.fixed);
         parts.extend(values.map(ToString::to_string));
-        f.write_str(&parts.join("; "))
+        parts
+    }
+}
+
+/// All [`Diff::lines`] in one.
+impl fmt::Display for Diff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("; "))
     }
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, values) = match self {
-            Self::Add => return f.write_str("added"),
-            Self::Remove => return f.write_str("removed"),
-            Self::Rebuild(values) => ("rebuilt", values),
-            Self::Retune(values) => ("retuned", values),
-        };
-        let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-        write!(f, "{word} ({})", values.join(", "))
+        f.write_str(self.word())?;
+        let values: Vec<_> = self.values().iter().map(ToString::to_string).collect();
+        if values.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", values.join(", "))
     }
 }
 

@@ -9,9 +9,15 @@ pub trait Front: Clone + Send + Sync + 'static {
 
     fn current(&self) -> Self::Backend;
 
-    /// Has whatever is configured now be served, as far as it can be: `Ok` if it is. The error says why not, and what was
-    /// served before still is.
-    fn reload(&self) -> impl Future<Output = Result<(), Failure>> + 'static;
+    /// Has whatever is configured now be served, a pipeline that was unloaded with it: `Ok` if it is. The error says why not,
+    /// and what was served before still is.
+    fn load(&self, pipeline: String) -> impl Future<Output = Result<(), Failure>> + 'static;
+
+    /// Has a pipeline not be served any more, whatever is configured: `Ok` if it is not, else why it still is.
+    fn unload(&self, pipeline: String) -> impl Future<Output = Result<(), Failure>> + 'static;
+
+    /// Returns the pipelines that are configured and were unloaded.
+    fn unloaded(&self) -> Vec<String>;
 }
 
 /// Pipelines that answer requests.

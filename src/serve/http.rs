@@ -30,7 +30,8 @@ pub(super) fn routes<F: Front>(config: &mut web::ServiceConfig) {
             post("/v2/repository/models/{name}/load").route(web::post().to(repository::load::<F>)),
         )
         .service(
-            post("/v2/repository/models/{name}/unload").route(web::post().to(repository::unload)),
+            post("/v2/repository/models/{name}/unload")
+                .route(web::post().to(repository::unload::<F>)),
         )
         .default_service(web::to(unknown));
     for version in ["", "/versions/{version}"] {
@@ -89,6 +90,7 @@ async fn front<F: Front>(shared: web::Data<Shared<F>>) -> HttpResponse {
          POST /v2/models/{{name}}/infer      inference\n\
          POST /v2/repository/index         pipelines and their states\n\
          POST /v2/repository/models/{{name}}/load   serve what is configured now\n\
+         POST /v2/repository/models/{{name}}/unload   serve a pipeline no more\n\
          GET  /metrics                     metrics\n\n\
          pipelines:\n",
         env!("CARGO_PKG_VERSION"),

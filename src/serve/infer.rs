@@ -16,12 +16,12 @@ pub(super) async fn infer<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     // What is not there need not be read.
-    metadata::find(&shared.front.current(), &http)?;
+    metadata::find(&shared.front, &shared.front.current(), &http)?;
     let header = binary::header_length(&http)?;
     let body = body::read(&http, payload, &shared.limits, header.unwrap_or_default()).await?;
     // Which may have taken long: others may be served by now.
     let backend = shared.front.current();
-    let (index, pipeline) = metadata::find(&backend, &http)?;
+    let (index, pipeline) = metadata::find(&shared.front, &backend, &http)?;
     let call = request::parse(&pipeline.signature, &body, header)?;
     // What the tensors do not use of the body is freed before the wait.
     drop(body);

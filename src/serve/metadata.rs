@@ -35,9 +35,10 @@ struct TensorJson<'a> {
     shape: Vec<i64>,
 }
 
-/// Finds the pipeline, and the version if there is one, that a path names.
-pub(super) fn find<'a, B: Backend>(
-    backend: &'a B,
+/// Finds the pipeline of `backend`, and the version if there is one, that a path names.
+pub(super) fn find<'a, F: Front>(
+    front: &F,
+    backend: &'a F::Backend,
     request: &HttpRequest,
 ) -> Result<(usize, &'a PipelineInfo), Rejection> {
     let part = |name: &str| request.match_info().get(name);
@@ -48,6 +49,11 @@ pub(super) fn find<'a, B: Backend>(
         .enumerate()
         .find(|(_, pipeline)| pipeline.name == name)
     else {
+        if front.unloaded().iter().any(|unloaded| unloaded == name) {
+            return Err(Rejection::Unloaded {
+                pipeline: name.to_owned(),
+            });
+        }
         let known = pipelines
             .iter()
             .map(|pipeline| pipeline.name.clone())
@@ -79,7 +85,7 @@ pub(super) async fn pipeline<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     let backend = shared.front.current();
-    let (_, pipeline) = find(&backend, &request)?;
+    let (_, pipeline) = find(&shared.front, &backend, &request)?;
     Ok(HttpResponse::Ok().json(PipelineJson {
         name: &pipeline.name,
         versions: [VERSION],
@@ -94,7 +100,7 @@ pub(super) async fn pipeline_ready<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     let backend = shared.front.current();
-    let (index, pipeline) = find(&backend, &request)?;
+    let (index, pipeline) = find(&shared.front, &backend, &request)?;
     match backend.state(index) {
         PipelineState::Ready => Ok(HttpResponse::Ok().finish()),
         PipelineState::NotReady { reason } => Err(Rejection::NotReady {
@@ -108,7 +114,7 @@ pub(super) async fn pipeline_config<F: Front>(
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
     let backend = shared.front.current();
-    let (_, pipeline) = find(&backend, &request)?;
+    let (_, pipeline) = find(&shared.front, &backend, &request)?;
     Err(Rejection::ModelConfig {
         pipeline: pipeline.name.clone(),
     })

@@ -14,7 +14,7 @@
 //! | `GET /v2/models/{name}/config` | 404: a pipeline has no Triton configuration |
 //! | `POST /v2/repository/index` | pipelines and their states |
 //! | `POST /v2/repository/models/{name}/load` | has the configuration be read again: 200 once it is served, else why not |
-//! | `POST /v2/repository/models/{name}/unload` | 400: what is configured is served |
+//! | `POST /v2/repository/models/{name}/unload` | has a pipeline not be served until it is loaded: 200 once it is not |
 //! | `GET /metrics` | metrics as text |
 //!
 //! Every path below `/v2/models/{name}` also exists below `/v2/models/{name}/versions/1`; no other version does.

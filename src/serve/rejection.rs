@@ -29,8 +29,12 @@ pub(super) enum Rejection {
         path: String,
         allow: &'static str,
     },
-    #[error("there is no pipeline {seen:?}, only {}", list(.known))]
+    #[error("there is no pipeline {seen:?}, {}", only(.known))]
     Pipeline { seen: String, known: Vec<String> },
+    #[error(
+        "pipeline {pipeline:?} was unloaded; POST /v2/repository/models/{pipeline}/load has it be served again"
+    )]
+    Unloaded { pipeline: String },
     #[error("pipeline {pipeline:?} has no version {seen:?}, the only one is \"1\"")]
     Version { pipeline: String, seen: String },
     #[error("a pipeline has no Triton model configuration; GET /v2/models/{pipeline} describes it")]
@@ -39,10 +43,8 @@ pub(super) enum Rejection {
         "a request brings no models or settings of its own, as parameter {seen:?} would: change the configuration, then load"
     )]
     LoadParameter { seen: String },
-    #[error(
-        "pipeline {pipeline:?} is configured: to have it unloaded, take it out of the configuration"
-    )]
-    Unload { pipeline: String },
+    #[error("unloading takes no parameter {seen:?}")]
+    UnloadParameter { seen: String },
     #[error("{}", .reasons.join("; "))]
     NotReady { reasons: Vec<String> },
 
@@ -167,6 +169,13 @@ fn list(names: &[String]) -> String {
         .join(", ")
 }
 
+fn only(names: &[String]) -> String {
+    match names {
+        [] => "none is served now".to_owned(),
+        _ => format!("only {}", list(names)),
+    }
+}
+
 fn expected_bytes(expected: &Option<u64>) -> String {
     expected
         .map(|expected| format!(" of {expected}"))
@@ -182,9 +191,10 @@ struct ErrorBody {
 impl ResponseError for Rejection {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::Path { .. } | Self::Pipeline { .. } | Self::Version { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::Path { .. }
+            | Self::Pipeline { .. }
+            | Self::Unloaded { .. }
+            | Self::Version { .. } => StatusCode::NOT_FOUND,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::ModelConfig { .. } => StatusCode::NOT_FOUND,
             Self::NotReady { .. } => StatusCode::SERVICE_UNAVAILABLE,

@@ -2,7 +2,8 @@
 //!
 //! The repository is the configuration file with the models it names. Loading a pipeline has the whole of it be read again and
 //! served as one step, since blocks that belong together change together. A request may not bring a model or settings of
-//! its own, and what is configured cannot be unloaded: both would serve what no file says.
+//! its own: that would serve what no file says. A pipeline that is unloaded is not served, and what only it used is freed,
+//! until it is loaded or the server starts again.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::de::DeserializeOwned;
@@ -16,8 +17,8 @@ use super::{Backend, Front, body, metadata};
 use crate::actors::PipelineState;
 
 #[derive(Serialize)]
-struct IndexJson<'a> {
-    name: &'a str,
+struct IndexJson {
+    name: String,
     version: &'static str,
     state: &'static str,
     reason: String,
@@ -35,6 +36,11 @@ struct LoadRequest {
     parameters: Map<String, Value>,
 }
 
+/// What index says of a pipeline that was unloaded.
+const UNLOADED: &str = "unloaded";
+/// Sent by clients of servers whose models are made of others, which are known here as blocks.
+const DEPENDENTS: &str = "unload_dependents";
+
 /// Lists the pipelines; only those that are ready if the body is `{"ready": true}`.
 pub(super) async fn index<F: Front>(
     request: HttpRequest,
@@ -44,21 +50,25 @@ pub(super) async fn index<F: Front>(
     let body = body::read(&request, payload, &shared.limits, 0).await?;
     let IndexRequest { ready } = asked(&body)?;
     let backend = shared.front.current();
-    let entries: Vec<_> = backend
-        .pipelines()
-        .iter()
-        .enumerate()
-        .map(|(index, pipeline)| {
-            let (state, reason) = match backend.state(index) {
-                PipelineState::Ready => ("READY", String::new()),
-                PipelineState::NotReady { reason } => ("UNAVAILABLE", reason),
-            };
-            IndexJson {
-                name: &pipeline.name,
-                version: metadata::VERSION,
-                state,
-                reason,
-            }
+    let served = backend.pipelines().iter().enumerate();
+    let served = served.map(|(index, pipeline)| {
+        let (state, reason) = match backend.state(index) {
+            PipelineState::Ready => ("READY", String::new()),
+            PipelineState::NotReady { reason } => ("UNAVAILABLE", reason),
+        };
+        (pipeline.name.clone(), state, reason)
+    });
+    let unloaded = shared.front.unloaded().into_iter();
+    let unloaded = unloaded
+        .filter(|name| !backend.pipelines().iter().any(|one| one.name == *name))
+        .map(|name| (name, "UNAVAILABLE", UNLOADED.to_owned()));
+    let entries: Vec<_> = served
+        .chain(unloaded)
+        .map(|(name, state, reason)| IndexJson {
+            name,
+            version: metadata::VERSION,
+            state,
+            reason,
         })
         .filter(|entry| !ready || entry.state == "READY")
         .collect();
@@ -76,16 +86,33 @@ pub(super) async fn load<F: Front>(
     if let Some(name) = parameters.keys().next() {
         return Err(Rejection::LoadParameter { seen: shown(name) });
     }
-    shared.front.reload().await?;
-    metadata::find(&shared.front.current(), &request)?;
+    shared.front.load(named(&request)).await?;
+    metadata::find(&shared.front, &shared.front.current(), &request)?;
     Ok(HttpResponse::Ok().finish())
 }
 
-pub(super) async fn unload(request: HttpRequest) -> Result<HttpResponse, Rejection> {
+/// Has a pipeline not be served any more. Answers once it is not; requests that it has taken are answered still.
+pub(super) async fn unload<F: Front>(
+    request: HttpRequest,
+    payload: web::Payload,
+    shared: web::Data<Shared<F>>,
+) -> Result<HttpResponse, Rejection> {
+    let body = body::read(&request, payload, &shared.limits, 0).await?;
+    let LoadRequest { parameters } = asked(&body)?;
+    if let Some(name) = parameters.keys().find(|name| *name != DEPENDENTS) {
+        return Err(Rejection::UnloadParameter { seen: shown(name) });
+    }
+    match metadata::find(&shared.front, &shared.front.current(), &request) {
+        Ok(_) => shared.front.unload(named(&request)).await?,
+        Err(Rejection::Unloaded { .. }) => {}
+        Err(unknown) => return Err(unknown),
+    }
+    Ok(HttpResponse::Ok().finish())
+}
+
+fn named(request: &HttpRequest) -> String {
     let name = request.match_info().get("name").unwrap_or_default();
-    Err(Rejection::Unload {
-        pipeline: shown(name),
-    })
+    name.to_owned()
 }
 
 /// Reads a body; one that is empty asks for nothing in particular.

@@ -191,6 +191,27 @@ pub struct EpochRejected<'a> {
     pub took: Duration,
 }
 
+/// What is configured cannot be served when the server starts; an epoch that was applied before is.
+#[derive(Debug, Clone)]
+pub struct PreviousServed<'a> {
+    pub epoch: Epoch,
+    /// What is wrong with what is configured.
+    pub reasons: &'a [String],
+}
+
+/// No history is kept.
+#[derive(Debug, Clone)]
+pub struct HistoryOff<'a> {
+    pub cause: &'a str,
+}
+
+/// An epoch is served and could not be recorded.
+#[derive(Debug, Clone)]
+pub struct EpochUnrecorded<'a> {
+    pub epoch: Epoch,
+    pub cause: &'a str,
+}
+
 /// The last request of a configuration that was replaced, or taken back, is over, and what it held is free.
 #[derive(Debug, Clone)]
 pub struct EpochRetired<'a> {
@@ -481,6 +502,34 @@ impl Event for EpochRejected<'_> {
             ?took,
             reasons, "configuration rejected, what was served before still is"
         );
+    }
+}
+
+impl Event for PreviousServed<'_> {
+    fn emit(&self) {
+        let Self { epoch, reasons } = self;
+        metrics::lifecycle().previous.set(1);
+        let reasons = reasons.join("; ");
+        error!(
+            %epoch,
+            reasons, "what is configured cannot be served, the last epoch that was applied is"
+        );
+    }
+}
+
+impl Event for HistoryOff<'_> {
+    fn emit(&self) {
+        let Self { cause } = self;
+        metrics::lifecycle().history.set(0);
+        warn!(cause, "no history is kept, and no commands are taken");
+    }
+}
+
+impl Event for EpochUnrecorded<'_> {
+    fn emit(&self) {
+        let Self { epoch, cause } = self;
+        metrics::lifecycle().unrecorded.add(1);
+        warn!(%epoch, cause, "an epoch is served and not in the history");
     }
 }
 

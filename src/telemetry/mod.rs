@@ -13,9 +13,9 @@ mod trials;
 pub use error::LogError;
 pub use events::{
     BlockBack, BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, BlockStuck, DrainStarted,
-    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, Event, MemoryLeaked, ProcessEnded,
-    ProcessFails, ProcessGivenUp, ProcessReplaced, RequestRefused, ShutdownPhase, Straggler,
-    WeightsLoaded,
+    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, EpochUnrecorded, Event, HistoryOff,
+    MemoryLeaked, PreviousServed, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced,
+    RequestRefused, ShutdownPhase, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};
 pub use trials::{CanaryJudged, EpochRolledBack, ShadowJudged};

@@ -212,6 +212,7 @@ fn decoder_block() -> Arc<dyn Prepared> {
     let graph = Graph {
         name: "decoder".to_owned(),
         path: "decoder".into(),
+        data_files: Default::default(),
         nodes: vec![Node {
             name: "decode".to_owned(),
             op: Op::ImageDecoder(PixelFormat::Rgb),

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::server::STATES;
+
 pub(crate) fn blockflow(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_blockflow"))
         .args(arguments)
+        .env(STATES, env!("CARGO_TARGET_TMPDIR"))
         .output()
         .expect("the program runs")
 }
@@ -52,6 +55,11 @@ fn help_names_every_subcommand_and_exit_code() {
             "split",
             "shared",
             "bench",
+            "reload",
+            "plan",
+            "history",
+            "rollback",
+            "swap",
             "Exit codes",
             "--log <FILTER>",
         ] {
@@ -67,7 +75,8 @@ fn help_names_every_subcommand_and_exit_code() {
 #[test]
 fn every_subcommand_has_help() {
     for command in [
-        "run", "check", "explain", "infer", "inspect", "split", "shared", "bench",
+        "run", "check", "explain", "infer", "inspect", "split", "shared", "bench", "reload",
+        "plan", "history", "rollback", "swap",
     ] {
         let output = blockflow(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");

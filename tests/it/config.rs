@@ -799,3 +799,28 @@ fn the_locator_finds_elements_and_falls_back_to_what_is_around() {
     assert_eq!(locator.line("blocks.a.batch.max"), Some(7));
     assert_eq!(locator.line("nothing"), None);
 }
+
+#[test]
+fn a_configuration_that_serves_nothing_is_refused_where_that_matters() {
+    let loaded = load_text(ONNX)
+        .expect("its form is sound")
+        .demand_pipelines();
+    let refused = sound(Ok(loaded)).expect_err("nothing to serve");
+    assert!(
+        report(&refused)[0].ends_with(
+            "pipelines: declares none; expected [pipelines.NAME] with flow or edges, once at least"
+        ),
+        "{refused:?}"
+    );
+    // One that could not be understood was reported already.
+    let refused = load_text("[pipelines.p]\nflaw = []\n").expect_err("an unknown key");
+    assert!(
+        !refused
+            .lines
+            .iter()
+            .any(|line| line.contains("declares none"))
+    );
+    let text = format!("{ONNX}[pipelines.p]\nflow = [\"a\"]\n");
+    let loaded = load_text(&text).expect("sound").demand_pipelines();
+    assert_eq!(loaded.problems, []);
+}

@@ -102,7 +102,8 @@ impl Place {
         let read = load(&self.configuration(), std::iter::empty());
         let lines = match read {
             Err(_) => report(&sound(read).expect_err("what cannot be read is not sound")),
-            Ok(mut read) => {
+            Ok(read) => {
+                let mut read = read.demand_pipelines();
                 let more = Loaded::from_sound(&read.spec, &read.unsound).err();
                 read.problems.extend(more.unwrap_or_default());
                 let located = read.locator.locate(read.problems);

@@ -21,6 +21,7 @@ impl Builder {
         let graph = Graph {
             name: "test".into(),
             path: PathBuf::from("test.onnx"),
+            data_files: Default::default(),
             nodes: Vec::new(),
             values: Vec::new(),
             inputs: Vec::new(),

@@ -5,6 +5,7 @@
     reason = "in a test an unexpected error is a failure, and a panic says so"
 )]
 
+mod apply_kills;
 mod arena;
 mod arena_hostile;
 mod arena_kill;
@@ -60,6 +61,7 @@ mod graph_share;
 mod graph_weights;
 mod graph_write;
 mod graph_write_forms;
+mod history;
 mod hosts;
 mod hosts_keys;
 mod hosts_network;
@@ -77,6 +79,7 @@ mod links_wire;
 mod memory;
 mod networks;
 mod numbers;
+mod operate;
 mod oracle;
 mod passes_exact;
 mod passes_fast;
@@ -122,5 +125,6 @@ mod threads;
 mod tidy;
 mod trials;
 mod trust;
+mod unloads;
 mod virtual_time;
 mod zoo;

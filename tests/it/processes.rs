@@ -86,7 +86,7 @@ fn alive(id: u32) -> bool {
 }
 
 /// Returns the folder of the sockets that a process listens on.
-fn socket_folder(id: u32) -> PathBuf {
+pub(crate) fn socket_folder(id: u32) -> PathBuf {
     let files = fs::read_dir(format!("/proc/{id}/fd")).unwrap().flatten();
     let links = files.filter_map(|file| fs::read_link(file.path()).ok());
     let own: Vec<String> = links

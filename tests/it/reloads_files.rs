@@ -20,7 +20,7 @@ fn tiny(name: &str) -> PathBuf {
 }
 
 /// Returns the bytes of a model, and of one that was trained further.
-fn versions(name: &str) -> [Vec<u8>; 2] {
+pub(crate) fn versions(name: &str) -> [Vec<u8>; 2] {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.onnx");
     let hashes = |bytes: &[u8]| {
@@ -41,7 +41,7 @@ fn versions(name: &str) -> [Vec<u8>; 2] {
 }
 
 /// Asks the pipeline for what it makes of ones.
-fn answer(server: &Server) -> Vec<u8> {
+pub(crate) fn answer(server: &Server) -> Vec<u8> {
     let metadata: serde_json::Value =
         serde_json::from_str(&server.get("/v2/models/p").text()).unwrap();
     let input = &metadata["inputs"][0];

@@ -253,8 +253,22 @@ impl blockflow::serve::Front for NoPipelines {
         self.clone()
     }
 
-    fn reload(&self) -> impl Future<Output = Result<(), blockflow::types::Failure>> + 'static {
+    fn load(
+        &self,
+        _: String,
+    ) -> impl Future<Output = Result<(), blockflow::types::Failure>> + 'static {
         std::future::ready(Ok(()))
+    }
+
+    fn unload(
+        &self,
+        _: String,
+    ) -> impl Future<Output = Result<(), blockflow::types::Failure>> + 'static {
+        std::future::ready(Ok(()))
+    }
+
+    fn unloaded(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

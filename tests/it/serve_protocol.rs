@@ -85,9 +85,50 @@ fn the_index_lists_pipelines_with_their_states() {
     assert_eq!(loading["reason"], "block \"backbone\" is loading");
     let ready = index(r#"{"ready": true}"#);
     assert_eq!(
-        ready.as_array().unwrap().len() + 1,
+        ready.as_array().unwrap().len() + 2,
         all.as_array().unwrap().len()
     );
+    let resting = all.as_array().unwrap().last().unwrap();
+    let expected =
+        json!({"name": "resting", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"});
+    assert_eq!(*resting, expected);
+}
+
+#[test]
+fn what_is_unloaded_is_not_there_and_says_how_it_comes_back() {
+    let server = Server::start();
+    for path in ["/v2/models/resting", "/v2/models/resting/ready"] {
+        let response = server.connect().exchange(&get(path));
+        assert_eq!(response.status, 404);
+        assert!(
+            response
+                .error()
+                .contains("resting/load has it be served again")
+        );
+    }
+    let unload = |name: &str, body: &str| {
+        let path = format!("/v2/repository/models/{name}/unload");
+        server
+            .connect()
+            .exchange(&post_with(&path, &[], body.as_bytes()))
+            .status
+    };
+    let dependents = r#"{"parameters": {"unload_dependents": true}}"#;
+    for body in ["", "{}", dependents] {
+        assert_eq!(
+            (unload("pair", body), unload("resting", body)),
+            (200, 200),
+            "{body}"
+        );
+        assert_eq!(unload("nobody", body), 404, "{body}");
+    }
+    for body in [
+        "[",
+        r#"{"parameters": {"force": true}}"#,
+        r#"{"parameters": 1}"#,
+    ] {
+        assert_eq!(unload("pair", body), 400, "{body}");
+    }
 }
 
 #[test]

@@ -115,9 +115,17 @@ impl Front for Double {
         self.clone()
     }
 
-    fn reload(&self) -> impl Future<Output = Result<(), Failure>> + 'static {
+    fn load(&self, _: String) -> impl Future<Output = Result<(), Failure>> + 'static {
         let reason = "blocks.b.model: no such file";
         std::future::ready(Err(Failure::new(FailureKind::Invalid, reason)))
+    }
+
+    fn unload(&self, _: String) -> impl Future<Output = Result<(), Failure>> + 'static {
+        std::future::ready(Ok(()))
+    }
+
+    fn unloaded(&self) -> Vec<String> {
+        vec!["resting".into()]
     }
 }
 

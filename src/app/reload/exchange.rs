@@ -18,6 +18,7 @@ use crate::actors::Gateway;
 use crate::app::hold::Held;
 use crate::app::load::Loaded;
 use crate::app::runtime::Known;
+use crate::app::steps::Step;
 use crate::app::{Runtime, memory};
 use crate::engine::{Prepared, Seat, Staged, set_devices, stage};
 use crate::graph::Digest;
@@ -28,7 +29,8 @@ use crate::types::{Device, Failure, FailureKind};
 use super::ask::Outcome;
 use super::lifecycle::lock;
 use super::source::Source;
-use super::transaction::{Reloader, Replaced, fenced};
+use super::switch::Replaced;
+use super::transaction::{Reloader, fenced};
 
 /// How long the requests of the old epoch may go on past the longest deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(1);
@@ -181,6 +183,7 @@ impl<S: Source> Reloader<S> {
             Err(reason) => return Err(self.go_back(back, parted, passage, held, reason)),
         };
         drop(parted);
+        Step::Prepared.reached();
         let Some(replaced) = self.switch(runtime) else {
             return Err(stopping(held));
         };
@@ -236,14 +239,14 @@ impl<S: Source> Reloader<S> {
 
     /// Makes sure that the old epoch can come again: what does not wait must be read as what it was.
     fn way_back(&self, passage: &Passage) -> Result<Loaded, Vec<String>> {
-        let (plan, spec, contents) = match lock(&self.running).as_ref() {
+        let (configured, contents, weights) = match lock(&self.running).as_ref() {
             None => return Err(vec!["the server is shutting down".to_owned()]),
             Some(runtime) => runtime.configuration(),
         };
         let lost = passage.old.iter().enumerate();
         let lost: Vec<_> = lost.filter(|(_, need)| passage.is_lost(need)).collect();
         if lost.is_empty() {
-            return Ok(Loaded::known(plan, spec, &contents, None));
+            return Ok(Loaded::known(configured, &contents, weights, None));
         }
         let why = |block: &str, what: String| {
             format!(
@@ -252,7 +255,7 @@ impl<S: Source> Reloader<S> {
             )
         };
         let first = lost.first().map_or("", |(_, need)| need.block.as_str());
-        let again = Loaded::from_spec(&spec).map_err(|problems| {
+        let again = Loaded::from_spec(&configured.1).map_err(|problems| {
             let problems = problems.into_iter();
             problems
                 .map(|problem| why(first, format!("cannot be read again: {problem}")))
@@ -270,7 +273,7 @@ impl<S: Source> Reloader<S> {
             })
             .collect();
         if replaced.is_empty() {
-            Ok(Loaded::known(plan, spec, &contents, Some(again)))
+            Ok(Loaded::known(configured, &contents, weights, Some(again)))
         } else {
             Err(replaced)
         }

@@ -1,5 +1,6 @@
 //! The life of a served configuration, for whoever serves it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +9,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::app::begin::First;
 use crate::app::epoch::Serving;
 use crate::app::hold::Hold;
 use crate::app::{Part, Runtime, StopReport};
 use crate::telemetry;
-use crate::types::Epoch;
 
 use super::ask::Reloads;
 use super::candidate::Tried;
@@ -31,17 +32,23 @@ pub(in crate::app) struct Lifecycle {
     retiring: LastEpoch,
     front: Option<watch::Receiver<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
+    unloaded: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Lifecycle {
     /// Takes over what runs. From now on it can be replaced.
-    pub(in crate::app) fn start(
-        runtime: Runtime,
-        part: Part,
-        source: impl Source,
-    ) -> io::Result<Self> {
+    pub(in crate::app) fn start(first: First, part: Part, source: impl Source) -> io::Result<Self> {
+        let First {
+            runtime,
+            journal,
+            served,
+            record,
+            previous,
+        } = first;
         let (reloads, ordered) = Reloads::channel();
         runtime.set_served(true);
+        let epoch = runtime.epoch();
+        let unloaded = Arc::new(Mutex::default());
         let gateway = runtime.gateway().cloned();
         let hold = Hold::new();
         let (sender, receiver) = gateway
@@ -57,7 +64,7 @@ impl Lifecycle {
         let reloader = Reloader {
             source,
             part,
-            epoch: Epoch(1),
+            epoch,
             running: running.clone(),
             front: sender,
             hold,
@@ -65,11 +72,16 @@ impl Lifecycle {
             retiring: retiring.clone(),
             candidate: candidate.clone(),
             next: None,
+            journal,
+            served,
+            unloaded: unloaded.clone(),
         };
-        telemetry::metrics::lifecycle().epoch.set(1);
+        let metrics = telemetry::metrics::lifecycle();
+        metrics.epoch.set(epoch.0.into());
+        metrics.previous.set(previous.into());
         thread::Builder::new()
             .name("blockflow-reload".into())
-            .spawn(move || reloader.run(&ordered))?;
+            .spawn(move || reloader.run(&ordered, record))?;
         Ok(Self {
             reloads,
             running,
@@ -77,6 +89,7 @@ impl Lifecycle {
             retiring,
             front: receiver,
             files,
+            unloaded,
         })
     }
 
@@ -87,6 +100,11 @@ impl Lifecycle {
     /// Returns what tells the epoch of now, if the gateway lives here.
     pub(in crate::app) fn front(&self) -> Option<watch::Receiver<Arc<Serving>>> {
         self.front.clone()
+    }
+
+    /// Returns the pipelines that are configured and were unloaded, as they are at any time.
+    pub(in crate::app) fn unloaded(&self) -> Arc<Mutex<BTreeSet<String>>> {
+        self.unloaded.clone()
     }
 
     /// Returns the files on which what is served depends, as they are at any time.

@@ -1,7 +1,7 @@
 //! Reload as a transaction: what is configured now is prepared and warmed beside what is served, then takes its place.
 //!
 //! ```text
-//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ tried ─▶ switched ─▶ the old epoch drains and is freed
+//! asked ─▶ read ─▶ compared ─▶ prepared, warmed ─▶ tried ─▶ switched ─▶ recorded; the old epoch drains and is freed
 //!            │         │              │               │
 //!            ▼         ▼              ▼               ▼
 //!        rejected   unchanged      rejected       rejected, or rolled back
@@ -19,6 +19,9 @@
 //! stands beside the one that serves as a [`Candidate`](candidate::Candidate), where a stop finds it, and either takes its
 //! place or is taken back. Then what began in it ends in it, like in any epoch that was replaced.
 //!
+//! What is read is what the files say, or a recorded epoch in their place, with what an operator has set over it (`standing.rs`).
+//! An ask of an operator is a reload like any other; it changes what the next epoch stands on.
+//!
 //! What a running program cannot change is refused by name, and so is, where a configuration has several hosts, all but
 //! their keys.
 
@@ -26,10 +29,15 @@ mod ask;
 mod candidate;
 mod exchange;
 mod lifecycle;
+mod recording;
 mod retired;
 mod source;
+mod standing;
+mod switch;
 mod transaction;
+mod wanted;
 
-pub(super) use ask::{Outcome, Reloads, Trigger};
+pub(super) use ask::{Applied, Ask, Outcome, Reloads};
 pub(super) use lifecycle::Lifecycle;
-pub use source::Source;
+pub use source::{Read, Source};
+pub(super) use standing::Standing;

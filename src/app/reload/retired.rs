@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::warn;
 
 use crate::app::epoch::Serving;
+use crate::app::steps::Step;
 use crate::app::{Runtime, StopReport};
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochRetired, Event};
@@ -100,6 +101,7 @@ impl LastEpoch {
             }
             .emit();
             over();
+            Step::Retired.reached();
             report
         };
         let spawn = |work| {

@@ -1,5 +1,6 @@
-//! One reload after the other: read, compared, prepared, tried, switched.
+//! One reload after the other: read, compared, prepared, tried, switched, recorded.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -9,26 +10,30 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
+use crate::app::begin::restore;
+use crate::app::control::Planned;
 use crate::app::epoch::Serving;
+use crate::app::history::{Journal, Record, Seen, Trigger};
 use crate::app::hold::Hold;
 use crate::app::runtime::{Keys, Known};
-use crate::app::trial::try_out;
+use crate::app::steps::Step;
 use crate::app::worker::renew;
 use crate::app::{Part, Runtime, memory};
 use crate::engine::set_devices;
-use crate::plan::{Diff, Plan, Side};
+use crate::plan::{Diff, Plan};
 use crate::sched::{Phase, Swap};
 use crate::telemetry::metrics::Names;
-use crate::telemetry::{self, EpochApplied, EpochRejected, EpochRolledBack, Event};
-use crate::types::{Epoch, LogSpec, ReloadSpec, panic_message};
+use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
+use crate::types::{Epoch, LogSpec, Spec, panic_message};
 
-use super::ask::{Order, Outcome, Trigger};
-use super::candidate::{Candidate, Tried};
+use super::ask::{Applied, Ask, Order, Outcome};
+use super::candidate::Tried;
 use super::lifecycle::{Running, lock};
 use super::retired::LastEpoch;
-use super::source::{Source, files_of};
-
-const STOPPING: &str = "the server is stopping";
+use super::source::{Read, Source, files_of};
+use super::standing::{Models, Standing};
+use super::switch::Replaced;
+use super::wanted::Present;
 
 pub(super) struct Reloader<S> {
     pub source: S,
@@ -43,12 +48,43 @@ pub(super) struct Reloader<S> {
     pub candidate: Tried,
     /// Came while something was tried.
     pub next: Option<Order>,
+    pub journal: Journal,
+    /// What the epoch of now stands on.
+    pub served: Standing,
+    /// Pipelines that are configured and were unloaded.
+    pub unloaded: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// A configuration that was read, on its way to be served.
+struct Next {
+    read: Read,
+    standing: Standing,
+    /// Files as they were before they were read.
+    seen: Seen,
+}
+
+/// What is left to be told of an epoch once it is served.
+struct New {
+    epoch: Epoch,
+    trigger: Trigger,
+    log: LogSpec,
+    names: Names,
+    diff: Diff,
+    standing: Standing,
+    /// As configured, without what an operator has set over it.
+    spec: Spec,
+    models: Models,
+    seen: Seen,
 }
 
 impl<S: Source> Reloader<S> {
-    pub(super) fn run(mut self, ordered: &Receiver<Order>) {
-        while let Some(Order { trigger, done }) = self.next.take().or_else(|| ordered.recv().ok()) {
-            let reloaded = fenced(|| self.reload(trigger, ordered));
+    pub(super) fn run(mut self, ordered: &Receiver<Order>, first: Option<Box<Record>>) {
+        if let Some(record) = first {
+            // A reload that panicked is told; the record of the first epoch must not cost the reloads either.
+            let _ = fenced(|| self.write(&record));
+        }
+        while let Some(Order { ask, done }) = self.next.take().or_else(|| ordered.recv().ok()) {
+            let reloaded = fenced(|| self.answer(&ask, ordered));
             let outcome = reloaded.unwrap_or_else(|panic| {
                 let reasons = vec![format!("the reload panicked: {panic}")];
                 rejected(reasons, Duration::ZERO)
@@ -63,20 +99,32 @@ impl<S: Source> Reloader<S> {
         }
     }
 
-    fn reload(&mut self, trigger: Trigger, ordered: &Receiver<Order>) -> Outcome {
-        debug!(?trigger, "reload");
+    fn answer(&mut self, ask: &Ask, ordered: &Receiver<Order>) -> Outcome {
+        debug!(?ask, "reload");
         let started = Instant::now();
-        let applied = match lock(&self.running).as_ref() {
+        let (applied, pipelines) = match lock(&self.running).as_ref() {
             None => return Outcome::Stopping,
-            Some(runtime) if runtime.has_hosts() => Err(runtime.keys().clone()),
-            Some(runtime) => Ok(runtime.known().clone()),
+            Some(runtime) if runtime.has_hosts() => (Err(runtime.keys().clone()), Vec::new()),
+            Some(runtime) => (Ok(runtime.known().clone()), names(runtime.plan()).pipelines),
         };
-        let outcome = match applied {
-            Err(keys) => return self.renew_keys(trigger, &keys),
-            Ok(known) => self.apply(known, ordered),
+        let known = match applied {
+            Err(keys) => return self.renew_keys(ask, &keys),
+            Ok(known) => known,
+        };
+        let present = Present {
+            source: &self.source,
+            journal: &mut self.journal,
+            served: &self.served,
+            epoch: self.epoch,
+            pipelines,
+        };
+        let outcome = match present.wanted(ask) {
+            Ok(standing) if *ask == Ask::Plan => return self.plan(standing),
+            Ok(standing) => self.apply(known, standing, ask.trigger(), ordered),
+            Err(reason) => Outcome::rejected(reason),
         };
         match outcome {
-            Outcome::Unchanged => debug!("what is configured is what is served"),
+            Outcome::Unchanged { .. } => debug!("what is wanted is what is served"),
             Outcome::Rejected { reasons } => {
                 self.watch_also();
                 self.settle();
@@ -86,7 +134,7 @@ impl<S: Source> Reloader<S> {
                 self.watch_also();
                 self.settle();
             }
-            Outcome::Applied | Outcome::Stopping => {}
+            Outcome::Applied(_) | Outcome::Planned(_) | Outcome::Stopping => {}
         }
         outcome
     }
@@ -110,8 +158,8 @@ impl<S: Source> Reloader<S> {
     }
 
     /// Where several hosts have to agree, only keys can be replaced.
-    fn renew_keys(&self, trigger: Trigger, keys: &Keys) -> Outcome {
-        if trigger != Trigger::Hangup {
+    fn renew_keys(&self, ask: &Ask, keys: &Keys) -> Outcome {
+        if *ask != Ask::Reload(Trigger::Hangup) {
             let cause = "a configuration of several hosts takes new keys while it runs, and nothing else: start each host again";
             return rejected(vec![cause.to_owned()], Duration::ZERO);
         }
@@ -119,25 +167,70 @@ impl<S: Source> Reloader<S> {
             Ok(hosts) => renew(keys, &hosts),
             Err(problems) => error!(problems, "keys stay as they were"),
         }
-        Outcome::Unchanged
+        Outcome::Unchanged { epoch: self.epoch }
     }
 
-    fn apply(&mut self, known: Known, ordered: &Receiver<Order>) -> Outcome {
+    /// Reads what is to be served.
+    fn read(&mut self, standing: Standing) -> Result<Next, Vec<String>> {
+        let seen = Seen::now(self.source.files());
+        let read = fenced(|| match &standing.base {
+            Some(base) => restore(&self.source, &mut self.journal, base, &standing.overrides),
+            None => self.source.load(&standing.overrides),
+        });
+        match read {
+            Ok(Ok(read)) => Ok(Next {
+                read,
+                standing,
+                seen,
+            }),
+            Ok(Err(reasons)) => Err(reasons),
+            Err(panic) => Err(vec![format!("reading the models panicked: {panic}")]),
+        }
+    }
+
+    fn plan(&mut self, standing: Standing) -> Outcome {
+        let overrides = standing.overrides.clone();
+        let next = match self.read(standing) {
+            Ok(next) => next,
+            Err(reasons) => {
+                return Outcome::Planned(Box::new(Planned::refused(
+                    self.epoch, reasons, overrides,
+                )));
+            }
+        };
+        let contents = next.read.loaded.contents();
+        let new = next.read.loaded.side(&contents);
+        let running = lock(&self.running);
+        let Some(runtime) = running.as_ref() else {
+            return Outcome::Stopping;
+        };
+        let diff = Diff::between(runtime.side(), new);
+        let weights = [runtime.model_weights(), &next.read.loaded.weights()];
+        let mut planned = Planned::of(self.epoch, &diff, new.plan, weights, overrides);
+        planned.refused.extend(fixed(&diff));
+        Outcome::Planned(Box::new(planned))
+    }
+
+    fn apply(
+        &mut self,
+        known: Known,
+        standing: Standing,
+        trigger: Trigger,
+        ordered: &Receiver<Order>,
+    ) -> Outcome {
         let started = Instant::now();
-        let rejected = |reason: String| Outcome::Rejected {
-            reasons: vec![reason],
+        let Next {
+            read: Read { mut loaded, spec },
+            standing,
+            seen,
+        } = match self.read(standing) {
+            Ok(next) => next,
+            Err(reasons) => return Outcome::Rejected { reasons },
         };
-        let mut loaded = match fenced(|| self.source.load()) {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(reasons)) => return Outcome::Rejected { reasons },
-            Err(panic) => return rejected(format!("reading the models panicked: {panic}")),
-        };
+        Step::Read.reached();
+        let models = loaded.models();
         let contents = loaded.contents();
-        let new = Side {
-            plan: &loaded.plan,
-            log: &loaded.spec.log,
-            contents: &contents,
-        };
+        let new = loaded.side(&contents);
         let (diff, drain) = match lock(&self.running).as_ref() {
             None => return Outcome::Stopping,
             Some(runtime) => {
@@ -146,18 +239,29 @@ impl<S: Source> Reloader<S> {
             }
         };
         if diff.is_empty() {
-            return Outcome::Unchanged;
+            self.note(standing, (trigger, &spec, models), &seen);
+            return Outcome::Unchanged { epoch: self.epoch };
         }
+        Step::Compared.reached();
         if let Some(reason) = fixed(&diff) {
-            return rejected(reason);
+            return Outcome::rejected(reason);
         }
         // It stays where a stop finds it meanwhile.
         self.retiring.wait(None);
         self.retiring.join();
         let epoch = Epoch(self.epoch.0 + 1);
         loaded.plan.epoch = epoch;
-        let log = loaded.spec.log.clone();
-        let names = names(&loaded.plan);
+        let new = New {
+            epoch,
+            trigger,
+            log: loaded.spec.log.clone(),
+            names: names(&loaded.plan),
+            diff,
+            standing,
+            spec,
+            models,
+            seen,
+        };
         let reload = loaded.plan.reload.clone();
         let passage = match self.passage(&loaded, &known) {
             Ok(passage) => passage,
@@ -169,16 +273,9 @@ impl<S: Source> Reloader<S> {
                     "there is no room for both configurations, so the new one is not tried on requests first"
                 );
             }
-            let exchanged = self.exchange(loaded, known, &passage, drain);
-            let applied = Applied {
-                epoch,
-                log,
-                changes: diff.to_string(),
-                prepared: started.elapsed(),
-            };
-            return match exchanged {
+            return match self.exchange(loaded, known, &passage, drain) {
                 // Its requests are over.
-                Ok((old, _)) => self.applied(applied, (old, None), Duration::ZERO, names),
+                Ok((old, _)) => self.applied(new, (old, None), Duration::ZERO, started.elapsed()),
                 Err(outcome) => outcome,
             };
         }
@@ -186,200 +283,77 @@ impl<S: Source> Reloader<S> {
         let runtime =
             match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(&known))) {
                 Ok(Ok(runtime)) => runtime,
-                Ok(Err(error)) => return rejected(error.to_string()),
+                Ok(Err(error)) => return Outcome::rejected(error.to_string()),
                 Err(panic) => {
-                    return rejected(format!("a block panicked while it was prepared: {panic}"));
+                    let cause = format!("a block panicked while it was prepared: {panic}");
+                    return Outcome::rejected(cause);
                 }
             };
-        let prepared = started.elapsed();
+        Step::Prepared.reached();
+        let took = started.elapsed();
         swap.prepared();
         self.try_out(runtime, &reload, &mut swap, ordered);
         match swap.phase() {
             Phase::Switching => {}
             phase => return self.turn_back(epoch, phase, &swap, started.elapsed()),
         }
-        let Some((old, serving)) = self.switch_to_candidate() else {
+        let Some(replaced) = self.switch_to_candidate() else {
             return Outcome::Stopping;
         };
         swap.switched();
         drop(known);
-        let applied = Applied {
-            epoch,
-            log,
-            changes: diff.to_string(),
-            prepared,
-        };
-        self.applied(applied, (old, serving), drain, names)
+        self.applied(new, replaced, drain, took)
     }
 
     /// Goes on from the switch. `drain` is what requests of the old epoch may take.
     fn applied(
         &mut self,
-        applied: Applied,
+        new: New,
         (old, serving): Replaced,
         drain: Duration,
-        names: Names,
+        took: Duration,
     ) -> Outcome {
-        let Applied {
+        Step::Switched.reached();
+        let New {
             epoch,
+            trigger,
             log,
-            changes,
-            prepared,
-        } = applied;
+            names,
+            diff,
+            standing,
+            spec,
+            models,
+            seen,
+        } = new;
         self.epoch = epoch;
+        self.stands_on(standing, &spec);
         if let Err(error) = telemetry::set_filter(&log.filter) {
             warn!(%error, "the log stays as it was");
         }
         EpochApplied {
             epoch,
-            changes: &changes,
-            prepared,
+            changes: &diff.to_string(),
+            prepared: took,
         }
         .emit();
         let running = self.running.clone();
         self.retiring
             .retire(old, serving, drain, names, move || check_leaks(&running));
-        Outcome::Applied
-    }
-
-    /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
-    fn try_out(
-        &mut self,
-        runtime: Runtime,
-        reload: &ReloadSpec,
-        swap: &mut Swap,
-        ordered: &Receiver<Order>,
-    ) {
-        let epoch = runtime.epoch();
-        let serving = self.serving_of(&runtime);
-        let old = self.front.as_ref().map(|front| front.borrow().clone());
-        let running = lock(&self.running);
-        let Some(served) = running.as_ref() else {
-            drop(running);
-            runtime.stop(Duration::ZERO);
-            swap.stop(STOPPING);
-            return;
-        };
-        *lock(&self.candidate) = Some(Candidate {
-            drain: runtime.side().plan.deadline_max(),
-            runtime,
-            serving: serving.clone(),
-            names: names(served.side().plan),
-        });
-        drop(running);
-        let (Some(old), Some(new), true) = (old, serving, reload.is_trial()) else {
-            swap.begin(Instant::now(), false);
-            return;
-        };
-        let (running, next) = (&self.running, &mut self.next);
-        let stop = || {
-            if next.is_none() {
-                *next = ordered.try_recv().ok();
-            }
-            if lock(running).is_none() {
-                return Some(STOPPING.to_owned());
-            }
-            let again = "another reload was asked for before it was over";
-            next.as_ref().map(|_| again.to_owned())
-        };
-        match fenced(|| try_out([&old, &new], epoch, reload, swap, stop)) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                swap.stop(format!("it cannot be tried: {error}"));
-            }
-            Err(panic) => {
-                swap.stop(format!("the trial panicked: {panic}"));
-            }
-        }
-    }
-
-    /// Ends an epoch that does not take over, unless a stop has done that.
-    fn turn_back(&mut self, epoch: Epoch, phase: Phase, swap: &Swap, took: Duration) -> Outcome {
-        let running = lock(&self.running);
-        let Some(old) = running.as_ref() else {
-            return Outcome::Stopping;
-        };
-        let candidate = lock(&self.candidate).take();
-        old.restate();
-        drop(running);
-        if let Some(candidate) = candidate {
-            let running = self.running.clone();
-            candidate.end(&self.retiring, move || check_leaks(&running));
-        }
-        let reasons = swap.reasons().to_vec();
-        if phase != Phase::RolledBack {
-            return Outcome::Rejected { reasons };
-        }
-        // Its number was seen by requests.
-        self.epoch = epoch;
-        EpochRolledBack {
+        let record = self.record((trigger, &spec, models), &seen);
+        let changes = diff.lines();
+        let unrecorded = self.write(&record.changed(&changes));
+        Step::Recorded.reached();
+        Outcome::Applied(Applied {
             epoch,
-            reasons: &reasons,
+            changes,
             took,
-            pause: None,
-        }
-        .emit();
-        Outcome::RolledBack { reasons }
+            unrecorded,
+        })
     }
-
-    fn serving_of(&self, runtime: &Runtime) -> Option<Arc<Serving>> {
-        let gateway = runtime.gateway().cloned()?;
-        Some(Arc::new(Serving::new(gateway, self.hold.clone())))
-    }
-
-    /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
-    /// stopped.
-    pub(super) fn switch(&mut self, runtime: Runtime) -> Option<Replaced> {
-        let serving = self.serving_of(&runtime);
-        let mut running = lock(&self.running);
-        let Some(current) = running.as_mut() else {
-            drop(running);
-            runtime.stop(Duration::ZERO);
-            return None;
-        };
-        Some(self.replace(current, runtime, serving))
-    }
-
-    /// Does the same with the epoch that was tried.
-    fn switch_to_candidate(&mut self) -> Option<Replaced> {
-        let mut running = lock(&self.running);
-        let current = running.as_mut()?;
-        let Candidate {
-            runtime, serving, ..
-        } = lock(&self.candidate).take()?;
-        Some(self.replace(current, runtime, serving))
-    }
-
-    fn replace(
-        &self,
-        current: &mut Runtime,
-        runtime: Runtime,
-        serving: Option<Arc<Serving>>,
-    ) -> Replaced {
-        runtime.set_served(true);
-        let old = std::mem::replace(current, runtime);
-        old.set_served(false);
-        let now = serving.zip(self.front.as_ref());
-        let replaced = now.map(|(serving, front)| front.send_replace(serving));
-        *lock(&self.files) = files_of(&self.source, current);
-        (old, replaced)
-    }
-}
-
-/// What was served before, and where its requests find it.
-pub(super) type Replaced = (Runtime, Option<Arc<Serving>>);
-
-/// What is told of an epoch that is served now.
-struct Applied {
-    epoch: Epoch,
-    log: LogSpec,
-    changes: String,
-    /// Reading, preparing and warming.
-    prepared: Duration,
 }
 
 /// Tells what outlived its block, once it has had a moment to go.
-fn check_leaks(running: &Running) {
+pub(super) fn check_leaks(running: &Running) {
     let live = match lock(running).as_ref() {
         None => return,
         Some(runtime) => runtime.tenants().clone(),
@@ -388,7 +362,7 @@ fn check_leaks(running: &Running) {
 }
 
 /// Returns the names by which a configuration is counted.
-fn names(plan: &Plan) -> Names {
+pub(super) fn names(plan: &Plan) -> Names {
     let blocks = plan.blocks.iter();
     let pipelines = plan.pipelines.iter();
     Names {

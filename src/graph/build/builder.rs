@@ -315,6 +315,7 @@ impl Builder {
         Graph {
             name,
             path,
+            data_files: Arc::default(),
             nodes: self.nodes,
             values: self.values,
             inputs: self.inputs,

@@ -1,6 +1,7 @@
 //! A digest, and how one is made of parts without any ambiguity between them.
 
 use std::fmt;
+use std::io::{self, Read};
 
 /// The BLAKE3 digest of something.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -8,6 +9,8 @@ pub struct Digest([u8; 32]);
 
 /// Digits of [`Digest::short`].
 const SHORT: usize = 16;
+/// Bytes of a file that are read at once.
+const PIECE: usize = 1 << 17;
 
 impl Digest {
     /// Returns the digest of one text of some kind; digests of different kinds never meet.
@@ -15,6 +18,38 @@ impl Digest {
         let mut mixer = Mixer::new(kind);
         mixer.bytes(bytes);
         mixer.finish()
+    }
+
+    /// Returns the plain BLAKE3 digest of what a file holds, as other programs compute it, and the number of its bytes.
+    pub fn of_file(mut file: impl Read) -> io::Result<(Self, u64)> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; PIECE];
+        let mut bytes = 0;
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok((Self(*hasher.finalize().as_bytes()), bytes)),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    bytes += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads 64 hexadecimal digits, as a digest is written.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        let nibble = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
+        if text.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Some(Self(bytes))
     }
 
     pub const fn bytes(&self) -> &[u8; 32] {
@@ -108,5 +143,24 @@ mod tests {
         assert_eq!(digest.to_string().len(), 64);
         assert!(digest.to_string().starts_with(&digest.short()));
         assert_eq!(digest.short().len(), SHORT);
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        for wrong in [
+            "",
+            "0",
+            &digest.short(),
+            &digest.to_string().replace(|_| true, "g"),
+        ] {
+            assert_eq!(Digest::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_the_digest_that_other_programs_compute() {
+        let (digest, bytes) = Digest::of_file(&b"abc"[..]).expect("memory is readable");
+        assert_eq!(bytes, 3);
+        assert_eq!(
+            digest.to_string(),
+            "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85"
+        );
     }
 }

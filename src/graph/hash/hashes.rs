@@ -1,6 +1,6 @@
 //! The three digests of a graph.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::graph::{Graph, NodeId, ValueId, ValueOrigin};
 
@@ -34,6 +34,20 @@ impl Graph {
     /// for those of each body in it, and so on.
     pub(in crate::graph) fn content_hash(&self) -> Digest {
         self.content_of(&WeightDigests::of(self, &mut |_| ()))
+    }
+
+    /// Returns the last of [`Graph::hashes`], and of each of its weights, once, a digest and the number of its bytes.
+    pub fn content_and_weights(&self) -> (Digest, BTreeMap<Digest, u64>) {
+        let digests = WeightDigests::of(self, &mut |_| ());
+        let mut weights = BTreeMap::new();
+        for (value, id) in self.values.iter().zip((0..).map(ValueId)) {
+            if let ValueOrigin::Initializer(initializer) = &value.origin
+                && let Some(digest) = digests.get(id)
+            {
+                weights.insert(digest, initializer.tensor.bytes().len() as u64);
+            }
+        }
+        (self.content_of(&digests), weights)
     }
 
     fn content_of(&self, weights: &WeightDigests) -> Digest {

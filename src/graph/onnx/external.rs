@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -29,6 +30,13 @@ impl Files {
             directory,
             mapped: HashMap::new(),
         }
+    }
+
+    /// Returns the data files that were read, in the order of their names.
+    pub(super) fn paths(self) -> Arc<[PathBuf]> {
+        let mut paths: Vec<_> = self.mapped.into_keys().collect();
+        paths.sort_unstable();
+        paths.into()
     }
 
     /// Returns the bytes that the entries of a tensor's `external_data` describe.

@@ -83,5 +83,7 @@ fn build(model: &ModelProto, path: &Path) -> Result<Graph, Defect> {
             tensor: graph.output[place].name.clone(),
         });
     }
-    Ok(builder.finish(graph.name.clone(), path.to_path_buf(), outputs))
+    let mut read = builder.finish(graph.name.clone(), path.to_path_buf(), outputs);
+    read.data_files = files.paths();
+    Ok(read)
 }

@@ -79,6 +79,12 @@ pub struct LifecycleMetrics {
     pause_us: Gauge,
     /// How often the program has taken its own place.
     pub replaced: Counter,
+    /// 1 while a recorded epoch is served because what is configured could not be when the server was started.
+    pub previous: Gauge,
+    /// 1 where applied epochs are recorded.
+    pub history: Gauge,
+    /// Applied epochs that could not be recorded.
+    pub unrecorded: Counter,
 }
 
 /// Counts of one pipeline.
@@ -287,6 +293,9 @@ impl Registry {
             held,
             pause_us,
             replaced,
+            previous,
+            history,
+            unrecorded,
         } = &self.lifecycle;
         page.family(
             "blockflow_epoch",
@@ -312,6 +321,15 @@ impl Registry {
         let help = "Times that the program has started itself again.";
         page.family("blockflow_replacements_total", "counter", help);
         page.sample(&[], replaced.get());
+        let help = "1 while an epoch of before is served in place of a bad configuration.";
+        page.family("blockflow_previous_epoch_served", "gauge", help);
+        page.sample(&[], previous.get());
+        let help = "1 where applied epochs are recorded.";
+        page.family("blockflow_history_kept", "gauge", help);
+        page.sample(&[], history.get());
+        let help = "Applied epochs that could not be recorded.";
+        page.family("blockflow_epochs_unrecorded_total", "counter", help);
+        page.sample(&[], unrecorded.get());
     }
 
     fn render_pipelines(&self, page: &mut Page) {

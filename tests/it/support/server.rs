@@ -8,16 +8,23 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
+use tempfile::TempDir;
+
 use super::WATCHDOG;
 
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_blockflow");
+
+/// Variable that says where states of servers are kept.
+pub(crate) const STATES: &str = "XDG_STATE_HOME";
 
 /// A running `blockflow run`, killed when dropped.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     log: Mutex<Receiver<String>>,
+    /// Where it keeps its state, unless it was told otherwise; goes with it.
+    _state: Option<TempDir>,
 }
 
 /// Status line, headers and body of one response.
@@ -53,6 +60,11 @@ impl Server {
             .arg(config)
             .args(["--http", "127.0.0.1:0"])
             .args(arguments);
+        let placed = command.get_envs().any(|(name, _)| name == STATES);
+        let state = (!placed).then(|| tempfile::tempdir().unwrap());
+        if let Some(state) = &state {
+            command.env(STATES, state.path());
+        }
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -81,6 +93,7 @@ impl Server {
             child,
             address,
             log: Mutex::new(log),
+            _state: state,
         })
     }
 
@@ -114,6 +127,28 @@ impl Server {
             assert!(started.elapsed() < WATCHDOG, "the server does not end");
             std::thread::yield_now();
         }
+    }
+
+    /// Has it stop, and waits for its end; returns what was logged.
+    pub(crate) fn stop(mut self) -> String {
+        self.signal("TERM");
+        let (status, log) = self.wait();
+        assert!(status.success(), "{status}: {log}");
+        log
+    }
+
+    /// Returns the value of a metric without labels, or with those in the name.
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        let page = self.get("/metrics").text();
+        let name = if name.contains('{') {
+            format!("{name} ")
+        } else {
+            format!("{name}{{}} ")
+        };
+        let line = page.lines().find_map(|line| line.strip_prefix(&name));
+        line.unwrap_or_else(|| panic!("no {name} in {page}"))
+            .parse()
+            .unwrap()
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {

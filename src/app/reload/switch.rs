@@ -1,0 +1,156 @@
+//! An epoch that is prepared is tried, takes over, or is taken back.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use crate::app::Runtime;
+use crate::app::epoch::Serving;
+use crate::app::trial::try_out;
+use crate::sched::{Phase, Swap};
+use crate::telemetry::{EpochRolledBack, Event};
+use crate::types::{Epoch, ReloadSpec};
+
+use super::ask::{Ask, Order, Outcome};
+use super::candidate::Candidate;
+use super::lifecycle::lock;
+use super::source::{Source, files_of};
+use super::transaction::{Reloader, check_leaks, fenced, names};
+
+const STOPPING: &str = "the server is stopping";
+
+/// What was served before, and where its requests find it.
+pub(super) type Replaced = (Runtime, Option<Arc<Serving>>);
+
+impl<S: Source> Reloader<S> {
+    /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
+    pub(super) fn try_out(
+        &mut self,
+        runtime: Runtime,
+        reload: &ReloadSpec,
+        swap: &mut Swap,
+        ordered: &Receiver<Order>,
+    ) {
+        let epoch = runtime.epoch();
+        let serving = self.serving_of(&runtime);
+        let old = self.front.as_ref().map(|front| front.borrow().clone());
+        let running = lock(&self.running);
+        let Some(served) = running.as_ref() else {
+            drop(running);
+            runtime.stop(Duration::ZERO);
+            swap.stop(STOPPING);
+            return;
+        };
+        *lock(&self.candidate) = Some(Candidate {
+            drain: runtime.side().plan.deadline_max(),
+            runtime,
+            serving: serving.clone(),
+            names: names(served.side().plan),
+        });
+        drop(running);
+        let (Some(old), Some(new), true) = (old, serving, reload.is_trial()) else {
+            swap.begin(Instant::now(), false);
+            return;
+        };
+        let (running, next) = (&self.running, &mut self.next);
+        let stop = || {
+            if next.is_none() {
+                *next = ordered.try_recv().ok();
+            }
+            if lock(running).is_none() {
+                return Some(STOPPING.to_owned());
+            }
+            let again = "another reload was asked for before it was over";
+            // Who only asks what a reload would do can wait for that.
+            let asked = next.as_ref().is_some_and(|order| order.ask != Ask::Plan);
+            asked.then(|| again.to_owned())
+        };
+        match fenced(|| try_out([&old, &new], epoch, reload, swap, stop)) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                swap.stop(format!("it cannot be tried: {error}"));
+            }
+            Err(panic) => {
+                swap.stop(format!("the trial panicked: {panic}"));
+            }
+        }
+    }
+
+    /// Ends an epoch that does not take over, unless a stop has done that.
+    pub(super) fn turn_back(
+        &mut self,
+        epoch: Epoch,
+        phase: Phase,
+        swap: &Swap,
+        took: Duration,
+    ) -> Outcome {
+        let running = lock(&self.running);
+        let Some(old) = running.as_ref() else {
+            return Outcome::Stopping;
+        };
+        let candidate = lock(&self.candidate).take();
+        old.restate();
+        drop(running);
+        if let Some(candidate) = candidate {
+            let running = self.running.clone();
+            candidate.end(&self.retiring, move || check_leaks(&running));
+        }
+        let reasons = swap.reasons().to_vec();
+        if phase != Phase::RolledBack {
+            return Outcome::Rejected { reasons };
+        }
+        // Its number was seen by requests.
+        self.epoch = epoch;
+        EpochRolledBack {
+            epoch,
+            reasons: &reasons,
+            took,
+            pause: None,
+        }
+        .emit();
+        Outcome::RolledBack { reasons }
+    }
+
+    fn serving_of(&self, runtime: &Runtime) -> Option<Arc<Serving>> {
+        let gateway = runtime.gateway().cloned()?;
+        Some(Arc::new(Serving::new(gateway, self.hold.clone())))
+    }
+
+    /// Lets requests begin with another epoch from now on. Returns what they began with before, unless everything is being
+    /// stopped.
+    pub(super) fn switch(&mut self, runtime: Runtime) -> Option<Replaced> {
+        let serving = self.serving_of(&runtime);
+        let mut running = lock(&self.running);
+        let Some(current) = running.as_mut() else {
+            drop(running);
+            runtime.stop(Duration::ZERO);
+            return None;
+        };
+        Some(self.replace(current, runtime, serving))
+    }
+
+    /// Does the same with the epoch that was tried.
+    pub(super) fn switch_to_candidate(&mut self) -> Option<Replaced> {
+        let mut running = lock(&self.running);
+        let current = running.as_mut()?;
+        let Candidate {
+            runtime, serving, ..
+        } = lock(&self.candidate).take()?;
+        Some(self.replace(current, runtime, serving))
+    }
+
+    fn replace(
+        &self,
+        current: &mut Runtime,
+        runtime: Runtime,
+        serving: Option<Arc<Serving>>,
+    ) -> Replaced {
+        runtime.set_served(true);
+        let old = std::mem::replace(current, runtime);
+        old.set_served(false);
+        let now = serving.zip(self.front.as_ref());
+        let replaced = now.map(|(serving, front)| front.send_replace(serving));
+        *lock(&self.files) = files_of(&self.source, current);
+        (old, replaced)
+    }
+}

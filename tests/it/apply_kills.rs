@@ -1,0 +1,108 @@
+//! A server that ends, without any clean-up, at any step of an apply: the next one serves one epoch or the other, whole, and nothing
+//! is left behind.
+
+use std::fs;
+use std::process::Command;
+
+use blockflow::app::Step;
+
+use crate::history::Site;
+use crate::processes::{socket_folder, workers};
+use crate::reloads::{steps, text};
+use crate::support::server::BINARY;
+use crate::support::until;
+
+/// A chain whose first block has a process of its own.
+fn apart(length: usize) -> String {
+    text(length, "").replace("[blocks.b0]\n", "[blocks.b0]\nisolation = \"process\"\n")
+}
+
+/// Returns the segments of shared memory that have names.
+fn segments(process: u32) -> Vec<String> {
+    let names = fs::read_dir("/dev/shm").unwrap().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| name.contains(&process.to_string()))
+        .collect()
+}
+
+fn killed_at(step: Step) {
+    let site = Site::new(1);
+    fs::write(site.chain.path(), apart(1)).unwrap();
+    let server = site.start();
+    site.until_recorded(1);
+    server.stop();
+    let mut command = Command::new(BINARY);
+    command.env("FAILPOINTS", format!("{}=abort", step.name()));
+    let mut server = site.try_start_by(command, &["--no-watch"]).unwrap();
+    let name = step.name();
+    assert_eq!(
+        steps(&server, 1),
+        Ok(1),
+        "{name}: it ended before it was asked for anything"
+    );
+    let (process, children) = (server.id(), workers(server.id()));
+    let sockets = socket_folder(children[0]);
+    fs::write(site.chain.path(), apart(3)).unwrap();
+    let output = site.command(&["reload"]);
+    let (status, log) = server.wait();
+    assert!(!status.success(), "{name}: it never came there: {log}");
+    // The old epoch may end while its successor is being recorded, so the answer may have come before.
+    assert!(
+        step == Step::Retired || output.status.code() == Some(1),
+        "{name}"
+    );
+    until(
+        &format!("{name}: its workers and their sockets are gone"),
+        || {
+            let alive = |id: &u32| fs::metadata(format!("/proc/{id}/exe")).is_ok();
+            !children.iter().any(alive) && !sockets.exists()
+        },
+    );
+    assert_eq!(segments(process), [""; 0], "{name}");
+    let (_, history) = site.asked(&["history"]);
+    assert_eq!(
+        history["skipped"].as_array().unwrap().len(),
+        0,
+        "{name}: {history}"
+    );
+    // With a bad file it serves what was recorded last.
+    fs::write(site.chain.path(), "[blocks").unwrap();
+    let server = site.start();
+    let recorded = match step {
+        Step::Read | Step::Compared | Step::Prepared | Step::Switched | Step::Written => &[1][..],
+        Step::Renamed | Step::Recorded => &[3],
+        Step::Retired => &[1, 3],
+    };
+    let served = steps(&server, 1).unwrap();
+    assert!(recorded.contains(&served), "{name}: {served}");
+    let left = fs::read_dir(site.state().join("epochs")).unwrap().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(
+        left.iter()
+            .all(|name| name.to_string_lossy().ends_with(".json")),
+        "{name}: {left:?}"
+    );
+    // With the good one, what is configured.
+    fs::write(site.chain.path(), apart(3)).unwrap();
+    assert_eq!(server.load("p").status, 200, "{name}");
+    assert_eq!((steps(&server, 1), server.epoch()), (Ok(3), 2), "{name}");
+    let (epochs, current) = site.epochs();
+    assert_eq!((epochs.len(), current), (2, Some(2)), "{name}");
+    server.stop();
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_reads_or_prepares_has_changed_nothing() {
+    for step in [Step::Read, Step::Compared, Step::Prepared] {
+        killed_at(step);
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_after_the_switch_leaves_one_whole_epoch_or_the_other() {
+    let all = Step::ALL.into_iter();
+    let after: Vec<_> = all.skip_while(|step| *step != Step::Switched).collect();
+    assert_eq!(after.len(), 5);
+    after.into_iter().for_each(killed_at);
+}
