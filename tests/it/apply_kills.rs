@@ -93,16 +93,52 @@ fn killed_at(step: Step) {
 }
 
 #[test]
-fn a_server_that_is_killed_while_it_reads_or_prepares_has_changed_nothing() {
-    for step in [Step::Read, Step::Compared, Step::Prepared] {
-        killed_at(step);
-    }
+fn killed_once_the_next_configuration_is_read() {
+    killed_at(Step::Read);
 }
 
 #[test]
-fn a_server_that_is_killed_after_the_switch_leaves_one_whole_epoch_or_the_other() {
-    let all = Step::ALL.into_iter();
-    let after: Vec<_> = all.skip_while(|step| *step != Step::Switched).collect();
-    assert_eq!(after.len(), 5);
-    after.into_iter().for_each(killed_at);
+fn killed_once_it_is_compared() {
+    killed_at(Step::Compared);
+}
+
+#[test]
+fn killed_once_it_is_prepared() {
+    killed_at(Step::Prepared);
+}
+
+#[test]
+fn killed_once_requests_begin_in_it() {
+    killed_at(Step::Switched);
+}
+
+#[test]
+fn killed_while_it_is_recorded() {
+    killed_at(Step::Written);
+}
+
+#[test]
+fn killed_once_its_record_is_there() {
+    killed_at(Step::Renamed);
+}
+
+#[test]
+fn killed_once_it_is_recorded() {
+    killed_at(Step::Recorded);
+}
+
+#[test]
+fn killed_once_the_one_before_has_ended() {
+    killed_at(Step::Retired);
+}
+
+#[test]
+fn every_step_is_killed_at_once() {
+    let own = include_str!("apply_kills.rs");
+    for step in Step::ALL {
+        assert!(
+            own.contains(&format!("    killed_at(Step::{step:?});")),
+            "{step:?}"
+        );
+    }
 }

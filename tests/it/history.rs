@@ -10,7 +10,7 @@ use blockflow::app::Journal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::reloads::{Chain, steps, text};
+use crate::reloads::{Chain, steps};
 use crate::support::server::{BINARY, STATES, Server};
 use crate::support::until;
 
@@ -84,10 +84,8 @@ impl Site {
     }
 
     /// Waits until the first epoch of a server is recorded.
-    pub(crate) fn until_recorded(&self, epoch: u64) {
-        until("the epoch is recorded", || {
-            self.epochs().0.iter().any(|(number, _)| *number == epoch)
-        });
+    pub(crate) fn until_recorded(&self, epoch: u32) {
+        until("the epoch is recorded", || self.record(epoch).exists());
     }
 
     fn record(&self, epoch: u32) -> PathBuf {
@@ -99,11 +97,20 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-/// A block that panics whenever it is run, also when it is warmed.
-fn panicking() -> String {
-    text(1, "").replace(
-        "mock = { inputs",
-        "mock = { failure = { panic_every = 1 }, inputs",
+/// A block whose model looks like one until it is loaded.
+fn unloadable(site: &Site) -> String {
+    let model = site.chain.path().with_file_name("code.pt");
+    fs::write(
+        model,
+        b"PK\x03\x04 and nothing that a program could be read from",
+    )
+    .unwrap();
+    let tensor =
+        |name: &str| format!("[{{ name = \"{name}\", datatype = \"UINT8\", shape = [1, 4] }}]");
+    format!(
+        "[blocks.b0]\nmodel = \"code.pt\"\ntrust = true\ninputs = {}\noutputs = {}\n[pipelines.p]\nflow = [\"b0\"]\n",
+        tensor("t0"),
+        tensor("t1")
     )
 }
 
@@ -170,10 +177,10 @@ fn a_server_with_a_bad_file_serves_the_last_epoch_until_the_file_is_good() {
     site.until_recorded(1);
     assert_eq!(server.metric("blockflow_previous_epoch_served"), 0);
     server.stop();
-    for text in [bad, "[blocks", &panicking()] {
+    for text in [bad, "[blocks", &unloadable(&site)] {
         fs::write(site.chain.path(), text).unwrap();
         let refused = site.try_start(&["--strict"]).err().unwrap();
-        let code = if text.contains("panic") { 4 } else { 3 };
+        let code = if text.contains("code.pt") { 4 } else { 3 };
         assert!(
             refused.contains(&format!("exit status: {code}")),
             "{refused}"
@@ -188,7 +195,7 @@ fn a_server_with_a_bad_file_serves_the_last_epoch_until_the_file_is_good() {
         let reason = match text {
             "[blocks" => "blocks.toml:1",
             text if text.contains("modle") => "did you mean \\\"model\\\"?",
-            _ => "block \\\"b0\\\" could not be started",
+            _ => "block \\\"b0\\\" could not be prepared",
         };
         assert!(log.contains(reason), "{reason} not in {log}");
     }
