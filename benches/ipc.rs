@@ -3,9 +3,13 @@
 //!
 //! A round is a payload one way and an empty answer back, between two threads that each wait in their reactor and whose
 //! sockets are of contexts of their own, as in two processes. The arena's rounds end when the slot is back, so that
-//! each round that copies does copy. The anchors are measured again behind the rest of each size: what differs between
+//! each round that copies does copy. iceoryx2 makes the same rounds in a program of its own, which `scripts/bench` builds.
+//! The anchors are measured again behind the rest of each size: what differs between
 //! the two is the noise of the machine.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +25,11 @@ use criterion::{
 
 const PAYLOADS: [usize; 5] = [64 << 10, 600 << 10, 4 << 20, 32 << 20, 256 << 20];
 const TCP_PAYLOADS: [usize; 3] = [4 << 20, 16 << 20, 64 << 20];
+/// Makes the rounds of iceoryx2: `benches/iceoryx2`.
+const ICEORYX2: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/iceoryx2/release/iceoryx2-rounds"
+);
 
 fn envelope(tensors: Vec<(u16, Tensor)>) -> Envelope {
     Envelope {
@@ -194,6 +203,33 @@ fn libzmq<M: Into<zmq::Message>>(
     far.join().expect("the far thread ends");
 }
 
+/// Has the other program make its rounds.
+fn iceoryx2(group: &mut BenchmarkGroup<'_, WallTime>, mode: &str, bytes: usize) {
+    let name = format!("iceoryx2_{mode}");
+    if !Path::new(ICEORYX2).exists() {
+        println!("{name} left out: there is no {ICEORYX2}");
+        return;
+    }
+    let mut program = Command::new(ICEORYX2)
+        .args([mode, &bytes.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a program");
+    let mut ask = program.stdin.take().expect("a pipe");
+    let mut answers = BufReader::new(program.stdout.take().expect("a pipe")).lines();
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|rounds| {
+            writeln!(ask, "{rounds}").expect("the program reads");
+            let took = answers.next().expect("an answer").expect("a readable one");
+            Duration::from_nanos(took.parse().expect("nanoseconds"))
+        });
+    });
+    drop(ask);
+    program.wait().expect("the program ends");
+}
+
 fn hop(criterion: &mut Criterion) {
     for bytes in PAYLOADS {
         let mut group = criterion.benchmark_group(format!("ipc_{}_kib", bytes >> 10));
@@ -224,6 +260,9 @@ fn hop(criterion: &mut Criterion) {
                 buffer.expect("room in the arena").into_tensor()
             },
         );
+        for mode in ["copied", "loaned"] {
+            iceoryx2(&mut group, mode, bytes);
+        }
         let ends = [at("f"), at("g")];
         link(&mut group, "bytes", ends, None, || sent.clone());
         libzmq(&mut group, "libzmq_again", &at("h"), || content.as_slice());

@@ -1,7 +1,7 @@
 //! Cost of the parts: one inproc hop, envelope encoding, a gateway round trip.
 //!
-//! A hop is half a round trip between two threads that each wait in their reactor, as actors do. The crossbeam channel
-//! beside it, whose threads block, is what any hand-over between two threads costs on the machine.
+//! A hop is half a round trip between two threads that each wait in their reactor, as actors do. The crossbeam channel and the
+//! plain inproc sockets beside it, whose threads block, are what any hand-over between two threads costs on the machine.
 
 use std::thread;
 use std::time::Duration;
@@ -142,6 +142,35 @@ fn channel(criterion: &mut Criterion) {
         .expect("the channel is open");
 }
 
+/// The same with plain inproc sockets of one context, each message moved from one to the other.
+fn libzmq(criterion: &mut Criterion) {
+    let context = zmq::Context::new();
+    let socket = || context.socket(zmq::PAIR).expect("a socket");
+    let (near, far) = (socket(), socket());
+    near.bind("inproc://echo").expect("a free name");
+    far.connect("inproc://echo").expect("an endpoint");
+    let far = thread::spawn(move || {
+        loop {
+            let message = far.recv_msg(0).expect("a message");
+            let is_last = message.is_empty();
+            far.send(message, 0).expect("a sound socket");
+            if is_last {
+                return;
+            }
+        }
+    });
+    let mut message = zmq::Message::from(vec![1; 1 << 10]);
+    criterion.bench_function("libzmq_round_trip_is_two_hops", |bencher| {
+        bencher.iter(|| {
+            near.send(std::mem::take(&mut message), 0)
+                .expect("a sound socket");
+            message = near.recv_msg(0).expect("an echo");
+        });
+    });
+    near.send("", 0).expect("a sound socket");
+    far.join().expect("the echo thread ends");
+}
+
 /// What waking a sleeping thread through its reactor costs on this machine, with nothing around it: the floor of a hop.
 fn wake(criterion: &mut Criterion) {
     let (to_far, mut far_inbox) = tokio::sync::mpsc::channel::<()>(1);
@@ -267,5 +296,5 @@ fn gateway(criterion: &mut Criterion) {
     runtime.stop(Duration::from_secs(1));
 }
 
-criterion_group!(benches, wake, hop, channel, codec, gateway);
+criterion_group!(benches, wake, hop, channel, libzmq, codec, gateway);
 criterion_main!(benches);

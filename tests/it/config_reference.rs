@@ -13,7 +13,7 @@ const EXAMPLE: &str = include_str!("../../blocks.toml");
 const DEFAULTS: &str = include_str!("../../src/config/defaults.toml");
 
 /// Returns the reference part of the example as a configuration: lines of a `#` with no space after it.
-fn reference() -> String {
+pub(crate) fn reference() -> String {
     let keys = EXAMPLE.lines().filter_map(|line| line.strip_prefix('#'));
     keys.filter(|line| !line.starts_with([' ', '#']))
         .map(|line| format!("{line}\n"))
@@ -27,7 +27,7 @@ fn reference_spec() -> Spec {
 }
 
 /// Reads `key = value # remark` lines under `[section]` headers as they stand, key path → (value, remark).
-fn lines_of(text: &str) -> BTreeMap<String, (String, String)> {
+pub(crate) fn lines_of(text: &str) -> BTreeMap<String, (String, String)> {
     let mut section = String::new();
     let mut found = BTreeMap::new();
     for line in text.lines() {
