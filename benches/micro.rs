@@ -14,8 +14,8 @@ use blockflow::tensormq::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockSpec, PipelineId, PipelineSpec, ProofSpec, ReloadSpec, RequestId, RestartSpec, ServerSpec,
-    ShapeSpec, Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
+    MockSpec, PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature,
+    SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -162,8 +162,8 @@ fn libzmq(criterion: &mut Criterion) {
     let mut message = zmq::Message::from(vec![1; 1 << 10]);
     criterion.bench_function("libzmq_round_trip_is_two_hops", |bencher| {
         bencher.iter(|| {
-            near.send(std::mem::replace(&mut message, zmq::Message::new()), 0)
-                .expect("a sound socket");
+            let sent = std::mem::replace(&mut message, zmq::Message::new());
+            near.send(sent, 0).expect("a sound socket");
             message = near.recv_msg(0).expect("an echo");
         });
     });
@@ -230,7 +230,6 @@ fn idle_pipeline() -> Spec {
         source: SourceSpec::Mock(MockSpec {
             signature,
             latency: Duration::ZERO,
-            weight_bytes: 0,
             failure: None,
         }),
         host: None,
@@ -248,7 +247,6 @@ fn idle_pipeline() -> Spec {
             backoff_min: second,
             backoff_max: second,
         },
-        proof: ProofSpec::default(),
         stuck: StuckSpec::default(),
         queue_max: 8,
     };
@@ -265,8 +263,6 @@ fn idle_pipeline() -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
-        devices: Vec::new(),
-        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {

@@ -254,6 +254,18 @@ const ROWS: &[Row] = &[
         Live("restart.backoff_max_ms: 10000 → 900"),
     ),
     (
+        "blocks.*.stuck.run_ms",
+        "[blocks.head]\n",
+        "[blocks.head]\nstuck.run_ms = 900\n",
+        Live("stuck.run_ms: 60000 → 900"),
+    ),
+    (
+        "blocks.*.stuck.warm_ms",
+        "[blocks.head]\n",
+        "[blocks.head]\nstuck.warm_ms = 0\n",
+        Live("stuck.warm_ms: 600000 → 0"),
+    ),
+    (
         "blocks.*.trust",
         "trust = true",
         "trust = false",
