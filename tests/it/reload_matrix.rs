@@ -128,6 +128,24 @@ const ROWS: &[Row] = &[
         Live("limits.in_flight_max: 256 → 7"),
     ),
     (
+        "devices.*.memory_mb",
+        "[log]",
+        "[devices.\"sim:0\"]\nmemory_mb = 64\n[log]",
+        Live("devices.memory_mb: none → sim:0 64"),
+    ),
+    (
+        "devices.*.copy_mb_s",
+        "[log]",
+        "[devices.\"sim:0\"]\ncopy_mb_s = 2.5\n[log]",
+        Live("devices.copy_mb_s: none → sim:0 2.5"),
+    ),
+    (
+        "devices.*.faults",
+        "[log]",
+        "[devices.\"sim:0\"]\nfaults = [{ at = \"run\", kind = \"error\", every = 9 }]\n[log]",
+        Live("devices.faults: none → sim:0 1"),
+    ),
+    (
         "log.filter",
         "[log]",
         "[log]\nfilter = \"info,blockflow::sched=debug\"",
@@ -374,6 +392,12 @@ const ROWS: &[Row] = &[
         Rebuilt("block mock: rebuilt ("),
     ),
     (
+        "blocks.*.mock.weights_mb",
+        "[blocks.mock]",
+        "[blocks.mock]\nmock.weights_mb = 1",
+        Rebuilt("block mock: rebuilt ("),
+    ),
+    (
         "blocks.*.mock.failure.hang_every",
         "[blocks.mock]",
         "[blocks.mock]\nmock.failure = { hang_every = 9, hang_ms = 1 }",
@@ -517,7 +541,7 @@ const ROWS: &[Row] = &[
 fn keys() -> BTreeSet<String> {
     let general = |key: &String| {
         let mut parts: Vec<_> = key.split('.').collect();
-        if let [section @ ("hosts" | "blocks" | "pipelines"), ..] = parts[..] {
+        if let [section @ ("devices" | "hosts" | "blocks" | "pipelines"), ..] = parts[..] {
             parts[1] = "*";
             if section == "pipelines" && parts[2] == "wire" {
                 parts.truncate(3);
