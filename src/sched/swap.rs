@@ -121,11 +121,6 @@ impl Swap {
         self.phase
     }
 
-    /// Returns when the trial of now ends at the latest.
-    pub const fn until(&self) -> Option<Instant> {
-        self.until
-    }
-
     /// Returns why it does not take over.
     pub fn reasons(&self) -> &[String] {
         &self.reasons

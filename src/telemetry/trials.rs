@@ -25,6 +25,9 @@ pub struct ShadowJudged {
     pub dropped: u64,
     /// Largest difference of two floats, as a share of the larger one.
     pub relative_max: f64,
+    /// Median and 99th percentile, of requests that both answered.
+    pub new_latency: [Duration; 2],
+    pub old_latency: [Duration; 2],
 }
 
 /// No more requests begin in an epoch because it is tried.
@@ -64,9 +67,12 @@ impl Event for ShadowJudged {
             alone,
             dropped,
             relative_max,
+            new_latency: [new_median, new_p99],
+            old_latency: [old_median, old_p99],
         } = self;
         info!(
             %epoch, verdict, ?took, compared, different, failed, alone, dropped, relative_max,
+            ?new_median, ?old_median, ?new_p99, ?old_p99,
             "shadowing is over"
         );
     }

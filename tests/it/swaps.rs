@@ -104,7 +104,7 @@ proptest! {
     ) {
         let mut swap = Swap::new(spec.clone());
         let mut now = Instant::now();
-        let (mut phase, mut has_served) = (Phase::Preparing, false);
+        let (mut phase, mut has_served, mut until) = (Phase::Preparing, false, None);
         for (later, event) in events {
             now += Duration::from_millis(later);
             let after = match &event {
@@ -126,8 +126,14 @@ proptest! {
             prop_assert!(after != Phase::Shadowing || spec.shadow.is_some());
             prop_assert!(after != Phase::Canary || spec.canary.is_some());
             // Looked at when its time is over, a trial ends.
-            let until = swap.until();
-            prop_assert_eq!(until.is_some(), matches!(after, Phase::Shadowing | Phase::Canary));
+            let time_max = match after {
+                Phase::Shadowing => spec.shadow.as_ref().map(|spec| spec.time_max),
+                Phase::Canary => spec.canary.as_ref().map(|spec| spec.time_max),
+                _ => None,
+            };
+            if after != phase {
+                until = time_max.map(|time_max| now + time_max);
+            }
             let looked = match event {
                 Event::Shadowed(_) => phase == Phase::Shadowing,
                 Event::Canaried(_) => phase == Phase::Canary,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -128,11 +129,13 @@ fn shadow(
         inputs: request.inputs.clone(),
         deadline: request.deadline,
     };
+    let began = Instant::now();
     let (tell, answer) = oneshot::channel();
     let admitted = old.admit(request, Report::Shadow(tell))?;
     room.send(Shadow {
         request: copy,
         answer,
+        began,
     });
     Ok(admitted)
 }

@@ -15,8 +15,8 @@ use crate::telemetry::{CanaryJudged, Event, ShadowJudged};
 use crate::types::{CanarySpec, Epoch, ReloadSpec, ShadowSpec};
 
 use super::door::{Door, Trial, common};
-use super::shadow::{Shadow, Shadowing, follow};
-use super::tally::Tally;
+use super::shadow::{Followed, Shadow, Shadowing, follow};
+use super::tally::{Latencies, Tally};
 
 /// Shadows that wait, and as many again whose answers are waited for.
 const SHADOWS_MAX: usize = 32;
@@ -89,13 +89,25 @@ impl Drop for Opened<'_> {
 struct Sum {
     seen: Shadowed,
     alone: u64,
-    dropped: u64,
     relative_max: f64,
     example: Option<String>,
+    old: Latencies,
+    new: Latencies,
 }
 
 impl Sum {
-    fn add(&mut self, one: Shadowing) {
+    fn add(
+        &mut self,
+        Followed {
+            shadowing: one,
+            old,
+            new,
+        }: Followed,
+    ) {
+        if let (Some(old), Some(new)) = (old, new) {
+            self.old.add(old);
+            self.new.add(new);
+        }
         let trials = metrics::trials();
         let counter = match &one {
             Shadowing::Equal { .. } => &trials.equal,
@@ -110,10 +122,7 @@ impl Sum {
                 self.alone += 1;
                 return;
             }
-            Shadowing::Dropped => {
-                self.dropped += 1;
-                return;
-            }
+            Shadowing::Dropped => return,
             Shadowing::Equal { relative_max } => (relative_max, None),
             Shadowing::Different {
                 relative_max,
@@ -139,10 +148,12 @@ impl Sum {
 impl<F: FnMut() -> Option<String>> Course<'_, F> {
     async fn shadow(&mut self, spec: &ShadowSpec, swap: &mut Swap) {
         let began = Instant::now();
-        metrics::trials().relative_max.set(0.0);
+        let trials = metrics::trials();
+        trials.relative_max.set(0.0);
+        let dropped = trials.dropped.get();
         let (sender, mut shadows) = mpsc::channel(SHADOWS_MAX);
         let door = Door::new(self.old, self.new, spec.share, Trial::Shadow(sender));
-        let opened = Opened::at(self.old, door, &metrics::trials().shadowing);
+        let opened = Opened::at(self.old, door, &trials.shadowing);
         let mut sum = Sum::default();
         self.follow_all(&mut shadows, spec, swap, &mut sum).await;
         drop(opened);
@@ -157,8 +168,10 @@ impl<F: FnMut() -> Option<String>> Course<'_, F> {
             different: sum.seen.different,
             failed: sum.seen.failed,
             alone: sum.alone,
-            dropped: sum.dropped,
+            dropped: trials.dropped.get() - dropped,
             relative_max: sum.relative_max,
+            new_latency: sum.new.percentiles(),
+            old_latency: sum.old.percentiles(),
         }
         .emit();
     }

@@ -1,12 +1,13 @@
 //! One shadowed request: asked of the new epoch too, and both answers compared.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::actors::{Gateway, InferRequest, PipelineInfo, Purpose};
 use crate::engine::compare;
-use crate::types::{AlignedBytes, Failure, Tensor, Tolerance};
+use crate::types::{AlignedBytes, Failure, FailureKind, Tensor, TensorError, Tolerance};
 
 use super::tally::is_fault;
 
@@ -20,6 +21,15 @@ pub(super) struct Shadow {
     pub request: InferRequest,
     /// Closed where the client went away.
     pub answer: oneshot::Receiver<Answer>,
+    pub began: Instant,
+}
+
+/// What came of a shadow, and how long both answers took where there are two.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Followed {
+    pub shadowing: Shadowing,
+    pub old: Option<Duration>,
+    pub new: Option<Duration>,
 }
 
 /// What came of it.
@@ -44,31 +54,47 @@ pub(super) enum Shadowing {
 
 /// Asks the new epoch and waits for both answers; the deadline of the pipeline holds for it.
 pub(super) async fn follow(
-    Shadow { request, answer }: Shadow,
+    Shadow {
+        request,
+        answer,
+        began,
+    }: Shadow,
     new: Gateway,
     tolerance: Tolerance,
-) -> Shadowing {
+) -> Followed {
     let pipeline = request.pipeline;
     let asked = async {
-        match new.offer(request, Purpose::Shadow) {
+        let asked = Instant::now();
+        let reply = match new.offer(request, Purpose::Shadow) {
             Ok(ticket) => ticket.await,
             Err(failure) => Err(failure),
-        }
+        };
+        (reply, asked.elapsed())
     };
     // At once: what an answer lies in may be lent by a producer that needs it again.
-    let kept = async { answer.await.ok().flatten().map(|outputs| keep(&outputs)) };
-    let (expected, seen) = tokio::join!(kept, asked);
+    let kept = async {
+        let outputs = answer.await.ok().flatten()?;
+        let took = began.elapsed();
+        Some((keep(&outputs).ok()?, took))
+    };
+    let (expected, (seen, took)) = tokio::join!(kept, asked);
     let info = &new.pipelines()[pipeline];
-    match (expected, seen) {
-        (None | Some(Err(_)), _) => Shadowing::Alone,
-        (Some(Ok(expected)), Ok(reply)) => compared(info, &expected, &reply.outputs, tolerance),
-        (Some(Ok(_)), Err(failure)) => failed(info, &failure),
+    let new = seen.is_ok().then_some(took);
+    let old = expected.as_ref().map(|(_, took)| *took);
+    let shadowing = match (expected, seen) {
+        (None, _) => Shadowing::Alone,
+        (Some((expected, _)), Ok(reply)) => compared(info, &expected, &reply.outputs, tolerance),
+        (Some(_), Err(failure)) => failed(info, &failure),
+    };
+    Followed {
+        shadowing,
+        old,
+        new,
     }
 }
 
 fn failed(info: &PipelineInfo, failure: &Failure) -> Shadowing {
-    use crate::types::FailureKind::Overloaded;
-    if failure.kind == Overloaded || !is_fault(failure.kind) {
+    if failure.kind == FailureKind::Overloaded || !is_fault(failure.kind) {
         return Shadowing::Dropped;
     }
     Shadowing::Failed {
@@ -77,7 +103,7 @@ fn failed(info: &PipelineInfo, failure: &Failure) -> Shadowing {
 }
 
 /// Copies outputs into memory that nobody else waits for.
-fn keep(outputs: &[Tensor]) -> Result<Vec<Tensor>, crate::types::TensorError> {
+fn keep(outputs: &[Tensor]) -> Result<Vec<Tensor>, TensorError> {
     let copy = |tensor: &Tensor| {
         let memory = Arc::new(AlignedBytes::copy_of(tensor.bytes()));
         Tensor::new(tensor.dtype(), tensor.shape().to_vec(), memory)

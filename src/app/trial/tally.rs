@@ -28,10 +28,16 @@ pub(super) struct Tally {
 #[derive(Debug, Default)]
 struct Count {
     open: u64,
-    succeeded: u64,
     failed: u64,
+    latencies: Latencies,
+}
+
+/// The latest of some times, and how many there were.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Latencies {
+    count: u64,
     /// In no order once there are as many as are remembered.
-    latencies: Vec<Duration>,
+    latest: Vec<Duration>,
 }
 
 /// A request that is counted; one whose client goes away counts for nothing.
@@ -77,24 +83,32 @@ impl Tally {
     }
 }
 
-impl Count {
-    fn succeed(&mut self, took: Duration) {
-        let place = usize::try_from(self.succeeded).unwrap_or(0) % LATENCIES_MAX;
-        match self.latencies.get_mut(place) {
+impl Latencies {
+    pub(super) fn add(&mut self, took: Duration) {
+        let place = usize::try_from(self.count).unwrap_or(0) % LATENCIES_MAX;
+        match self.latest.get_mut(place) {
             Some(oldest) => *oldest = took,
-            None => self.latencies.push(took),
+            None => self.latest.push(took),
         }
-        self.succeeded += 1;
+        self.count += 1;
     }
 
+    /// Returns the median and the 99th percentile; zeros of none.
+    pub(super) fn percentiles(&self) -> [Duration; 2] {
+        let mut latest = self.latest.clone();
+        [50, 99].map(|percent| percentile(&mut latest, percent))
+    }
+}
+
+impl Count {
     fn side(&self) -> Side {
-        let mut latencies = self.latencies.clone();
+        let [median, p99] = self.latencies.percentiles();
         Side {
             open: self.open,
-            succeeded: self.succeeded,
+            succeeded: self.latencies.count,
             failed: self.failed,
-            median: percentile(&mut latencies, 50),
-            p99: percentile(&mut latencies, 99),
+            median,
+            p99,
         }
     }
 }
@@ -105,7 +119,7 @@ impl Tallied {
         let took = self.at.elapsed();
         match reply {
             Ok(_) => {
-                self.tally.count(self.began).succeed(took);
+                self.tally.count(self.began).latencies.add(took);
                 metrics_of(self.began).succeeded(took);
             }
             Err(failure) => self.tally.refuse(self.began, failure.kind),
@@ -162,15 +176,13 @@ mod tests {
 
     #[test]
     fn the_latest_times_are_remembered() {
-        let mut count = Count::default();
+        let mut latencies = Latencies::default();
         for time in 0..LATENCIES_MAX as u64 + 10 {
-            count.succeed(Duration::from_nanos(time));
+            latencies.add(Duration::from_nanos(time));
         }
-        assert_eq!(count.latencies.len(), LATENCIES_MAX);
-        assert_eq!(
-            count.latencies.iter().min(),
-            Some(&Duration::from_nanos(10))
-        );
+        assert_eq!(latencies.latest.len(), LATENCIES_MAX);
+        let oldest = latencies.latest.iter().min();
+        assert_eq!(oldest, Some(&Duration::from_nanos(10)));
     }
 
     #[test]
