@@ -14,8 +14,8 @@ use blockflow::tensormq::{
 };
 use blockflow::types::{
     BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockSpec, PipelineId, PipelineSpec, RequestId, RestartSpec, ServerSpec, ShapeSpec, Signature,
-    SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
+    MockSpec, PipelineId, PipelineSpec, ProofSpec, ReloadSpec, RequestId, RestartSpec, ServerSpec,
+    ShapeSpec, Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -228,6 +228,7 @@ fn idle_pipeline() -> Spec {
     let block = BlockSpec {
         name: "mock".into(),
         source: SourceSpec::Mock(MockSpec {
+            weight_bytes: 0,
             signature,
             latency: Duration::ZERO,
             failure: None,
@@ -247,6 +248,7 @@ fn idle_pipeline() -> Spec {
             backoff_min: second,
             backoff_max: second,
         },
+        proof: ProofSpec::default(),
         stuck: StuckSpec::default(),
         queue_max: 8,
     };
@@ -263,6 +265,8 @@ fn idle_pipeline() -> Spec {
             filter: "off".into(),
             format: LogFormat::Text,
         },
+        devices: Vec::new(),
+        reload: ReloadSpec::default(),
         hosts: Vec::new(),
         blocks: vec![block],
         pipelines: vec![PipelineSpec {

@@ -1,8 +1,8 @@
 //! A node: the actors of a plan that live in this process.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ pub struct NodeConfig {
     pub context: MqContext,
     /// Who hears of what cannot be mended within this process.
     pub distress: Distress,
+    /// Another node serves meanwhile: sessions are made one after the other, so that it keeps the other cores.
+    pub beside: bool,
 }
 
 /// How a stop went.
@@ -107,6 +109,8 @@ struct Launch {
     /// Where the gateway lives here, its handle and who waits for its sockets.
     gateway: Option<(Gateway, SyncSender<Result<(), LinkError>>)>,
     supervisor: Supervisor,
+    /// Where sessions are made one after the other, whose turn it is.
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 impl Node {
@@ -120,7 +124,9 @@ impl Node {
             workers,
             context,
             distress,
+            beside,
         } = config;
+        let turn = beside.then(|| Arc::new(Mutex::new(())));
         let (plan, site) = (Arc::new(plan), Arc::new(site));
         let board = Board::new(plan.blocks.iter().map(|block| block.spec.instances));
         let gateway = plan
@@ -152,6 +158,7 @@ impl Node {
                     prepared,
                     context,
                     gateway: handle,
+                    turn,
                 };
                 let made = system.block_on(async { launch.run() });
                 let arbiters = match made {
@@ -333,6 +340,7 @@ impl Launch {
             context,
             gateway,
             supervisor,
+            turn,
         } = self;
         let wiring = Arc::new(Wiring::of(&plan));
         let supervisor = supervisor.start();
@@ -378,6 +386,7 @@ impl Launch {
                     prepared: prepared.clone(),
                     context: context.clone(),
                     supervisor: supervisor.clone(),
+                    turn: turn.clone(),
                 };
                 let arbiter = Arbiter::try_new()?;
                 let actor =

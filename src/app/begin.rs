@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::history::{Journal, Record, Recorded, Seen, Trigger};
+use super::prepared::Known;
 use super::reload::{Read, Source, Standing};
-use super::runtime::Known;
 use super::{Loaded, Overrides, Part, Runtime, StartError};
 use crate::telemetry::{Event, HistoryOff, PreviousServed, metrics};
 use crate::types::{Epoch, LogSpec};

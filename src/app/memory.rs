@@ -12,7 +12,7 @@ use crate::telemetry::{Event, MemoryLeaked, metrics};
 use crate::types::{Device, GraphEngine, SourceSpec};
 
 use super::load::Loaded;
-use super::runtime::{Known, identity};
+use super::prepared::{Known, identity};
 
 /// Blocks that have memory, by their numbers in the ledgers of devices.
 pub(super) type Tenants = BTreeSet<(Device, u64)>;

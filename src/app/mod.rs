@@ -11,6 +11,7 @@ mod keys;
 mod load;
 mod memory;
 mod overrides;
+mod prepared;
 mod reload;
 mod runtime;
 mod serve;

@@ -12,17 +12,18 @@ use crate::actors::{
     Distress, Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers,
     WorkersHandle,
 };
-use crate::engine::{EngineError, Held, Prepared, Seat, Store, Usage, prepare_for, set_devices};
+use crate::engine::{EngineError, Held, Store, Usage, set_devices};
 use crate::graph::Digest;
-use crate::plan::{Misfit, Need, Placement, Plan, PlannedBlock, Side, Site};
+use crate::plan::{Misfit, Need, Placement, Plan, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
 use crate::telemetry::{Event, ShutdownPhase, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
-use crate::types::{BlockSpec, Device, DeviceSpec, Epoch, HostSpec, SourceSpec, Spec};
+use crate::types::{Device, DeviceSpec, Epoch, HostSpec, Spec};
 
 use super::keys::{KeyError, Locks};
 use super::load::Weights;
 use super::memory::{self, Tenants, needs};
+use super::prepared::{Known, PreparedBlocks, behind, estimates, known_now, placed, prepare_all};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
 
@@ -43,9 +44,6 @@ pub struct Runtime {
     /// Of the sockets between the processes of this host; goes with the runtime.
     sockets: Option<TempDir>,
 }
-
-/// What blocks were prepared into, by what that depends on.
-pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
 
 /// What is left of a configuration once it runs.
 #[derive(Debug)]
@@ -138,7 +136,12 @@ impl Runtime {
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
         // A start that is interrupted while models load leaves no folder behind.
-        let prepared = prepare_all(&loaded, &site, known)?;
+        let beside = known.is_some_and(|known| !known.is_empty());
+        let prepared = if beside {
+            behind(|| prepare_all(&loaded, &site, known))??
+        } else {
+            prepare_all(&loaded, &site, known)?
+        };
         let processes = loaded.plan.workers_of(&site.host);
         let sockets = if processes.is_empty() {
             None
@@ -161,7 +164,7 @@ impl Runtime {
             loaded,
             site,
             (prepared, contents),
-            (workers, distress),
+            (workers, distress, beside),
             sockets,
             (context, locks),
         )
@@ -178,7 +181,7 @@ impl Runtime {
         let party = party_of(&loaded.plan);
         let opened = Locks::open(&loaded.plan, &site.host, key_file, party)?;
         let prepared = (prepare_all(&loaded, &site, None)?, Vec::new());
-        let workers = (Workers::default(), distress);
+        let workers = (Workers::default(), distress, false);
         Self::start_site(loaded, site, prepared, workers, None, opened)
     }
 
@@ -186,7 +189,7 @@ impl Runtime {
         loaded: Loaded,
         site: Site,
         (prepared, contents): (PreparedBlocks, Vec<Digest>),
-        (workers, distress): (Workers, Distress),
+        (workers, distress, beside): (Workers, Distress, bool),
         sockets: Option<TempDir>,
         (context, locks): (Context, Option<Locks>),
     ) -> Result<Self, StartError> {
@@ -206,7 +209,7 @@ impl Runtime {
         };
         // The graphs, and with them the mapped model files, are not needed any more.
         let Loaded { plan, .. } = loaded;
-        let known = known_now(&configured, &prepared);
+        let known = known_now(&configured.plan, &configured.contents, &prepared);
         let has_gateway = plan.has_gateway(&site);
         let blocks = prepared.clone();
         let node = Node::start(NodeConfig {
@@ -216,6 +219,7 @@ impl Runtime {
             workers,
             context,
             distress: distress.clone(),
+            beside,
         })?;
         // Not before it runs: nobody is told of what does not come to be.
         if has_gateway {
@@ -414,90 +418,6 @@ impl Keys {
 
 fn party_of(plan: &Plan) -> Party {
     Party::new(tensormq::Digest(*plan.digest.bytes()))
-}
-
-/// By block of the plan; those of another process are not there.
-type PreparedBlocks = Vec<Option<Arc<dyn Prepared>>>;
-
-/// Prepares the blocks that live in a process, if they are not known yet.
-fn prepare_all(
-    loaded: &Loaded,
-    site: &Site,
-    known: Option<&Known>,
-) -> Result<PreparedBlocks, StartError> {
-    let blocks = loaded.plan.blocks.iter().enumerate();
-    let prepared = blocks.map(|(index, block)| {
-        if !site.has(&block.placement) {
-            return Ok(None);
-        }
-        let spec = &block.spec;
-        let identity = || identity(spec, loaded.content(index));
-        if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
-            return Ok(Some(prepared.clone()));
-        }
-        let seat = Seat {
-            block: &spec.name,
-            device: spec.device,
-            rows_max: spec.batch.rows_max,
-        };
-        let prepared = prepare_for(loaded.source(index), spec.threads, seat);
-        prepared.map(Some).map_err(|cause| StartError::Prepare {
-            block: spec.name.clone(),
-            cause,
-        })
-    });
-    prepared.collect()
-}
-
-fn known_now(configured: &Configured, prepared: &[Option<Arc<dyn Prepared>>]) -> Known {
-    let Configured { plan, contents, .. } = configured;
-    let blocks = plan.blocks.iter().zip(contents).zip(prepared);
-    blocks
-        .filter_map(|((block, content), prepared)| {
-            Some((identity(&block.spec, *content), prepared.clone()?))
-        })
-        .collect()
-}
-
-/// Returns the digest of all that what a block is prepared into depends on.
-pub(super) fn identity(spec: &BlockSpec, content: Digest) -> Digest {
-    let how = match &spec.source {
-        SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
-        SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
-    };
-    // Its memory, faults and counts bear its name.
-    let seat = (&spec.name, spec.device, spec.batch.rows_max);
-    let parts = (content.bytes(), how, spec.threads, seat);
-    let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
-    Digest::of("prepared", &text)
-}
-
-/// Returns the devices that blocks of this process are on, and by which numbers the ledgers there know them.
-fn placed(plan: &Plan, prepared: &[Option<Arc<dyn Prepared>>]) -> (Vec<Device>, Tenants) {
-    let blocks = plan.blocks.iter().zip(prepared);
-    let place = |(block, prepared): (&PlannedBlock, &Option<Arc<dyn Prepared>>)| {
-        Some((block.spec.device, prepared.as_ref()?.tenant()))
-    };
-    let places: Vec<_> = blocks.filter_map(place).collect();
-    let devices = places.iter().map(|(device, _)| *device).collect();
-    let tenants = places
-        .into_iter()
-        .filter_map(|(device, tenant)| Some((device, tenant?)));
-    (devices, tenants.collect())
-}
-
-/// Those of the main process are known exactly.
-fn estimates(loaded: &Loaded) -> Vec<Held> {
-    let blocks = loaded.plan.blocks.iter().enumerate();
-    let estimate = |(index, block): (usize, &PlannedBlock)| {
-        let main = block.placement.process == Placement::MAIN;
-        if main {
-            Held::default()
-        } else {
-            loaded.estimate(index)
-        }
-    };
-    blocks.map(estimate).collect()
 }
 
 /// Tells metrics how every edge goes.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::types::{DeviceSpec, Problem, Spec};
 
 use super::Value;
-use super::diff::compare;
+use super::compare::compare;
 use super::draft::unknown;
 
 /// Reports faults of blocks that are not declared. `unsound` names blocks that are declared in a form that could not be

@@ -10,6 +10,7 @@
 mod address;
 mod agree;
 mod chain;
+mod compare;
 mod compile;
 mod device;
 mod diff;

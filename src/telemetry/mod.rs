@@ -4,17 +4,21 @@
 //! metric ([`Event`]); counts on the data path are plain atomics ([`metrics`]), fetched once per block or pipeline.
 //! Nothing here decides anything or stops a request: a metric is written without locks, and never fails.
 
+mod epochs;
 mod error;
 mod events;
 mod log;
 pub mod metrics;
 mod trials;
 
+pub use epochs::{
+    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, EpochUnrecorded, HistoryOff,
+    PreviousServed,
+};
 pub use error::LogError;
 pub use events::{
     BlockBack, BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, BlockStuck, DrainStarted,
-    EpochApplied, EpochExchanged, EpochRejected, EpochRetired, EpochUnrecorded, Event, HistoryOff,
-    MemoryLeaked, PreviousServed, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced,
+    Event, MemoryLeaked, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced,
     RequestRefused, ShutdownPhase, Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -39,6 +39,8 @@ pub(in crate::actors) struct BlockConfig {
     pub context: MqContext,
     pub supervisor: Addr<Supervisor>,
     pub progress: Arc<Progress>,
+    /// Whoever makes the first session has it, where sessions are made one after the other.
+    pub turn: Option<Arc<Mutex<()>>>,
 }
 
 /// Order to make a new session; answered by [`Up`] or [`Fault`].
@@ -161,7 +163,10 @@ impl BlockActor {
         let started = Instant::now();
         let proof = &self.config.plan.blocks[self.config.block].spec.proof;
         self.config.progress.begin(Doing::Warming, started);
+        let turn = self.config.turn.as_ref().filter(|_| !self.proven);
+        let turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let built = session::build(&self.config.prepared, proof, !self.proven);
+        drop(turn);
         let now = Instant::now();
         self.config.progress.begin(Doing::Idle, now);
         match built {

@@ -25,6 +25,9 @@ pub struct Planned {
     /// What holds for all of them together.
     pub settings: Vec<String>,
     pub weights: Vec<Weights>,
+    /// How each device with a limit would get from one to the other: both at once, or requests wait for so long.
+    #[serde(default)]
+    pub devices: Vec<String>,
     /// Why it would be rejected.
     pub refused: Vec<String>,
     /// What an operator has set that would still hold.
@@ -65,6 +68,7 @@ impl Planned {
             pipelines: Vec::new(),
             settings: Vec::new(),
             weights: Vec::new(),
+            devices: Vec::new(),
             refused: reasons,
             overrides,
         }
@@ -86,6 +90,7 @@ impl Planned {
             pipelines: changed(&diff.pipelines),
             settings: diff.settings.iter().map(ToString::to_string).collect(),
             weights: compare(weights),
+            devices: Vec::new(),
             refused: Vec::new(),
             overrides,
         }

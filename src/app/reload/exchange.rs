@@ -17,7 +17,7 @@ use tracing::{error, warn};
 use crate::actors::Gateway;
 use crate::app::hold::Held;
 use crate::app::load::Loaded;
-use crate::app::runtime::Known;
+use crate::app::prepared::Known;
 use crate::app::steps::Step;
 use crate::app::{Runtime, memory};
 use crate::engine::{Prepared, Seat, Staged, set_devices, stage};

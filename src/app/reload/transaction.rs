@@ -15,7 +15,8 @@ use crate::app::control::Planned;
 use crate::app::epoch::Serving;
 use crate::app::history::{Journal, Record, Seen, Trigger};
 use crate::app::hold::Hold;
-use crate::app::runtime::{Keys, Known};
+use crate::app::prepared::Known;
+use crate::app::runtime::Keys;
 use crate::app::steps::Step;
 use crate::app::worker::renew;
 use crate::app::{Part, Runtime, memory};
@@ -200,6 +201,11 @@ impl<S: Source> Reloader<S> {
         };
         let contents = next.read.loaded.contents();
         let new = next.read.loaded.side(&contents);
+        let known = match lock(&self.running).as_ref() {
+            None => return Outcome::Stopping,
+            Some(runtime) => runtime.known().clone(),
+        };
+        let passage = self.passage(&next.read.loaded, &known);
         let running = lock(&self.running);
         let Some(runtime) = running.as_ref() else {
             return Outcome::Stopping;
@@ -208,6 +214,13 @@ impl<S: Source> Reloader<S> {
         let weights = [runtime.model_weights(), &next.read.loaded.weights()];
         let mut planned = Planned::of(self.epoch, &diff, new.plan, weights, overrides);
         planned.refused.extend(fixed(&diff));
+        match passage {
+            Ok(passage) => {
+                let fits = passage.fits().iter();
+                planned.devices = fits.map(ToString::to_string).collect();
+            }
+            Err(reasons) => planned.refused.extend(reasons),
+        }
         Outcome::Planned(Box::new(planned))
     }
 

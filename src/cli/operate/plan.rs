@@ -79,6 +79,8 @@ fn text(planned: &Planned, served: bool) -> String {
     text.push_str(&output::columns(2, &rows));
     text.push_str(&indented(&planned.settings));
     text.extend(planned.weights.iter().map(weights));
+    let devices = planned.devices.iter();
+    text.extend(devices.map(|device| format!("memory of {device}\n")));
     for (block, swap) in &planned.overrides.swaps {
         let pinned = if swap.pinned { ", pinned" } else { "" };
         text.push_str(&format!(
@@ -139,6 +141,7 @@ mod tests {
                 after: 2_000_000,
                 peak: 3_000_000,
             }],
+            devices: vec!["cpu: overlap, 1 bytes before, 3 with both, 2 after".to_owned()],
             refused: Vec::new(),
             overrides: Overrides::default(),
         };
@@ -148,7 +151,8 @@ mod tests {
              block  backbone  rebuilt  threads: 1 → 2\n  \
              block  head      kept\n  \
              limits.in_flight_max: 8 → 9\n\
-             weights on cpu: 1.00 MB before, 2.00 MB after, 3.00 MB while both are there\n"
+             weights on cpu: 1.00 MB before, 2.00 MB after, 3.00 MB while both are there\n\
+             memory of cpu: overlap, 1 bytes before, 3 with both, 2 after\n"
         );
     }
 }

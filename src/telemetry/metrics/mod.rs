@@ -6,6 +6,7 @@
 mod cells;
 mod devices;
 mod forward;
+mod lifecycle;
 mod names;
 mod registry;
 mod text;
@@ -14,9 +15,10 @@ mod trials;
 pub use cells::{Counter, Gauge, Histogram, Number};
 pub use devices::DeviceMetrics;
 pub use forward::{Share, Snapshot};
+pub use lifecycle::LifecycleMetrics;
 pub use names::{EdgeLabels, Names};
 pub use registry::{
-    BlockMetrics, LifecycleMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics, Registry, block,
-    device, lifecycle, links, pipeline, process, registry, render, trials,
+    BlockMetrics, LinkMetrics, PipelineMetrics, ProcessMetrics, Registry, block, device, lifecycle,
+    links, pipeline, process, registry, render, trials,
 };
 pub use trials::TrialMetrics;

@@ -1,0 +1,131 @@
+//! What the blocks of a plan are prepared into, and what that depends on.
+
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+
+use tracing::debug;
+
+use crate::actors::NodeError;
+use crate::engine::{Held, Prepared, Seat, prepare_for};
+use crate::graph::Digest;
+use crate::plan::{Placement, Plan, PlannedBlock, Site};
+use crate::types::{BlockSpec, Device, SourceSpec};
+
+use super::memory::Tenants;
+use super::{Loaded, StartError};
+
+/// Of a thread that prepares beside what is served; a tenth of the weight of the others.
+const NICE: i32 = 10;
+
+/// What blocks were prepared into, by what that depends on.
+pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
+
+/// By block of the plan; those of another process are not there.
+pub(super) type PreparedBlocks = Vec<Option<Arc<dyn Prepared>>>;
+
+/// Prepares the blocks that live in a process, if they are not known yet.
+pub(super) fn prepare_all(
+    loaded: &Loaded,
+    site: &Site,
+    known: Option<&Known>,
+) -> Result<PreparedBlocks, StartError> {
+    let blocks = loaded.plan.blocks.iter().enumerate();
+    let prepared = blocks.map(|(index, block)| {
+        if !site.has(&block.placement) {
+            return Ok(None);
+        }
+        let spec = &block.spec;
+        let identity = || identity(spec, loaded.content(index));
+        if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
+            return Ok(Some(prepared.clone()));
+        }
+        let seat = Seat {
+            block: &spec.name,
+            device: spec.device,
+            rows_max: spec.batch.rows_max,
+        };
+        let prepared = prepare_for(loaded.source(index), spec.threads, seat);
+        prepared.map(Some).map_err(|cause| StartError::Prepare {
+            block: spec.name.clone(),
+            cause,
+        })
+    });
+    prepared.collect()
+}
+
+/// Does something on a thread of its own, to which every other goes first: what is served keeps its cores.
+pub(super) fn behind<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NodeError> {
+    thread::scope(|scope| {
+        let low = || {
+            let own = rustix::thread::gettid();
+            if let Err(error) = rustix::process::setpriority_process(Some(own), NICE) {
+                debug!(%error, "what is prepared takes its turn like all else");
+            }
+            work()
+        };
+        let thread = thread::Builder::new()
+            .name("blockflow-prepare".into())
+            .spawn_scoped(scope, low)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+/// Returns what was prepared, by what that depends on.
+pub(super) fn known_now(
+    plan: &Plan,
+    contents: &[Digest],
+    prepared: &[Option<Arc<dyn Prepared>>],
+) -> Known {
+    let blocks = plan.blocks.iter().zip(contents).zip(prepared);
+    blocks
+        .filter_map(|((block, content), prepared)| {
+            Some((identity(&block.spec, *content), prepared.clone()?))
+        })
+        .collect()
+}
+
+/// Returns the digest of all that what a block is prepared into depends on.
+pub(super) fn identity(spec: &BlockSpec, content: Digest) -> Digest {
+    let how = match &spec.source {
+        SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
+        SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
+    };
+    // Its memory, faults and counts bear its name.
+    let seat = (&spec.name, spec.device, spec.batch.rows_max);
+    let parts = (content.bytes(), how, spec.threads, seat);
+    let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
+    Digest::of("prepared", &text)
+}
+
+/// Returns the devices that blocks of this process are on, and by which numbers the ledgers there know them.
+pub(super) fn placed(
+    plan: &Plan,
+    prepared: &[Option<Arc<dyn Prepared>>],
+) -> (Vec<Device>, Tenants) {
+    let blocks = plan.blocks.iter().zip(prepared);
+    let place = |(block, prepared): (&PlannedBlock, &Option<Arc<dyn Prepared>>)| {
+        Some((block.spec.device, prepared.as_ref()?.tenant()))
+    };
+    let places: Vec<_> = blocks.filter_map(place).collect();
+    let devices = places.iter().map(|(device, _)| *device).collect();
+    let tenants = places
+        .into_iter()
+        .filter_map(|(device, tenant)| Some((device, tenant?)));
+    (devices, tenants.collect())
+}
+
+/// Those of the main process are known exactly.
+pub(super) fn estimates(loaded: &Loaded) -> Vec<Held> {
+    let blocks = loaded.plan.blocks.iter().enumerate();
+    let estimate = |(index, block): (usize, &PlannedBlock)| {
+        let main = block.placement.process == Placement::MAIN;
+        if main {
+            Held::default()
+        } else {
+            loaded.estimate(index)
+        }
+    };
+    blocks.map(estimate).collect()
+}
