@@ -1,8 +1,8 @@
 //! The call of a node that its process has to make room for another one.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::types::{FaultKind, RestartSpec};
 
@@ -21,6 +21,8 @@ pub struct Call {
 pub struct Distress {
     hear: Option<Arc<dyn Fn(Call) + Send + Sync>>,
     muted: Arc<AtomicBool>,
+    /// What a muted node called that does not heal by itself.
+    unheard: Arc<Mutex<Option<Call>>>,
 }
 
 impl Distress {
@@ -28,7 +30,7 @@ impl Distress {
     pub fn new(hear: impl Fn(Call) + Send + Sync + 'static) -> Self {
         Self {
             hear: Some(Arc::new(hear)),
-            muted: Arc::default(),
+            ..Self::default()
         }
     }
 
@@ -37,19 +39,27 @@ impl Distress {
     pub fn of_one(&self) -> Self {
         Self {
             hear: self.hear.clone(),
-            muted: Arc::default(),
+            ..Self::default()
         }
     }
 
     /// Has calls be heard, or not. A node that is not served yet, or not any more, is no reason to end the process.
     pub fn mute(&self, muted: bool) {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
         self.muted.store(muted, Ordering::Relaxed);
+        if !muted && let (Some(hear), Some(call)) = (&self.hear, unheard.take()) {
+            hear(call);
+        }
     }
 
     pub(super) fn call(&self, call: Call) {
-        if let Some(hear) = &self.hear
-            && !self.muted.load(Ordering::Relaxed)
-        {
+        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.muted.load(Ordering::Relaxed) {
+            // What is stuck may still end.
+            if call.kind == FaultKind::DeviceLost {
+                *unheard = Some(call);
+            }
+        } else if let Some(hear) = &self.hear {
             hear(call);
         }
     }

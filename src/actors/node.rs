@@ -26,7 +26,7 @@ use crate::types::StuckSpec;
 /// How long threads and worker processes may take to end after they were told to.
 const THREAD_END: Duration = Duration::from_secs(4);
 /// How long where a block has been at one thing for longer than that already.
-const STUCK_END: Duration = Duration::from_secs(1);
+const STUCK_END: Duration = Duration::from_millis(2500);
 /// How long the gateway may take to list what is still open.
 const ABANDON_ANSWER: Duration = Duration::from_secs(1);
 
@@ -229,7 +229,10 @@ impl Node {
     /// As [`Node::stop`]; nothing is left to be ended twice.
     pub fn end(&mut self, drain: Duration) -> StopReport {
         let Some(thread) = self.thread.take() else {
-            return StopReport::default();
+            return StopReport {
+                threads_ended: true,
+                ..StopReport::default()
+            };
         };
         let stragglers = self.front.as_ref().map_or_else(Vec::new, |front| {
             front.gateway.close();

@@ -103,7 +103,10 @@ impl Beginning {
             Ok(started) => return Ok(started.with(self.journal)),
             Err(error) => error,
         };
-        let of_a_block = matches!(&failed, StartError::Prepare { .. } | StartError::Node(_));
+        let of_a_block = matches!(
+            &failed,
+            StartError::Prepare { .. } | StartError::Node(_) | StartError::NoRoom { .. }
+        );
         if self.strict || !configured || !of_a_block {
             return Err(failed);
         }

@@ -124,6 +124,9 @@ impl Epochs {
                 failure = gateway.closed() => {
                     let hold = now.borrow().hold.clone();
                     if !hold.is_held() {
+                        if now.has_changed().unwrap_or(false) {
+                            continue;
+                        }
                         return failure;
                     }
                     // It ends because another comes, which is there once nobody has to wait for it any more.

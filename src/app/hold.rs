@@ -77,6 +77,17 @@ impl Hold {
         matches!(*self.0.state.borrow(), State::Held(_))
     }
 
+    /// All that wait are answered so, and nobody waits any more.
+    pub(super) fn end(&self, failure: Failure) {
+        self.0.state.send_if_modified(|state| {
+            let held = matches!(state, State::Held(_));
+            if held {
+                *state = State::Over(failure);
+            }
+            held
+        });
+    }
+
     /// Returns how many wait.
     pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Acquire)

@@ -1,13 +1,8 @@
 //! What the blocks of a plan are prepared into, and what that depends on.
 
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 
-use tracing::debug;
-
-use crate::actors::NodeError;
 use crate::engine::{Held, Prepared, Seat, prepare_for};
 use crate::graph::Digest;
 use crate::plan::{Placement, Plan, PlannedBlock, Site};
@@ -15,9 +10,6 @@ use crate::types::{BlockSpec, Device, SourceSpec};
 
 use super::memory::Tenants;
 use super::{Loaded, StartError};
-
-/// Of a thread that prepares beside what is served; a tenth of the weight of the others.
-const NICE: i32 = 10;
 
 /// What blocks were prepared into, by what that depends on.
 pub(super) type Known = BTreeMap<Digest, Arc<dyn Prepared>>;
@@ -53,23 +45,6 @@ pub(super) fn prepare_all(
         })
     });
     prepared.collect()
-}
-
-/// Does something on a thread of its own, to which every other goes first: what is served keeps its cores.
-pub(super) fn behind<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, NodeError> {
-    thread::scope(|scope| {
-        let low = || {
-            let own = rustix::thread::gettid();
-            if let Err(error) = rustix::process::setpriority_process(Some(own), NICE) {
-                debug!(%error, "what is prepared takes its turn like all else");
-            }
-            work()
-        };
-        let thread = thread::Builder::new()
-            .name("blockflow-prepare".into())
-            .spawn_scoped(scope, low)?;
-        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    })
 }
 
 /// Returns what was prepared, by what that depends on.

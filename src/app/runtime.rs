@@ -23,7 +23,7 @@ use crate::types::{Device, DeviceSpec, Epoch, HostSpec, Spec};
 use super::keys::{KeyError, Locks};
 use super::load::Weights;
 use super::memory::{self, Tenants, needs};
-use super::prepared::{Known, PreparedBlocks, behind, estimates, known_now, placed, prepare_all};
+use super::prepared::{Known, PreparedBlocks, estimates, known_now, placed, prepare_all};
 use super::worker::{Orders, news};
 use super::{Loaded, sockets};
 
@@ -113,6 +113,24 @@ impl Runtime {
         part: Part,
         known: Option<&Known>,
     ) -> Result<Self, StartError> {
+        Self::start_main(loaded, part, known, false)
+    }
+
+    /// Does the same beside what is served, which keeps the other cores: sessions are made one after the other.
+    pub(super) fn start_beside(
+        loaded: Loaded,
+        part: Part,
+        known: &Known,
+    ) -> Result<Self, StartError> {
+        Self::start_main(loaded, part, Some(known), true)
+    }
+
+    fn start_main(
+        loaded: Loaded,
+        part: Part,
+        known: Option<&Known>,
+        beside: bool,
+    ) -> Result<Self, StartError> {
         let Part {
             host,
             key_file,
@@ -136,12 +154,7 @@ impl Runtime {
         let (context, locks) = Locks::open(&loaded.plan, &site.host, key_file.as_deref(), party)?;
         let key_file = locks.as_ref().map(Locks::file);
         // A start that is interrupted while models load leaves no folder behind.
-        let beside = known.is_some_and(|known| !known.is_empty());
-        let prepared = if beside {
-            behind(|| prepare_all(&loaded, &site, known))??
-        } else {
-            prepare_all(&loaded, &site, known)?
-        };
+        let prepared = prepare_all(&loaded, &site, known)?;
         let processes = loaded.plan.workers_of(&site.host);
         let sockets = if processes.is_empty() {
             None

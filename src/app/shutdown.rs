@@ -88,6 +88,9 @@ pub(super) async fn end(
     // From here on, what is served is not replaced any more.
     let runtime = lifecycle.take();
     let drain = runtime.as_ref().map_or(Duration::ZERO, Runtime::drain);
+    // What was served a moment ago may have been replaced since.
+    let current = runtime.as_ref().and_then(Runtime::gateway).cloned();
+    let gateway = current.unwrap_or(gateway);
     if intake == Intake::Held {
         http.pause();
         phase("intake", SETTLED, signals, tokio::time::sleep(SETTLED)).await;

@@ -61,8 +61,14 @@ impl Watched {
 
     /// Tells whether something has changed and has then been left alone.
     fn look(&mut self, seen: BTreeMap<PathBuf, Stamp>, now: Instant) -> bool {
-        if seen != self.seen {
-            self.seen = seen;
+        // What is looked at since is no change; what is not there any more was one before.
+        let another = |(path, stamp): (&PathBuf, &Stamp)| {
+            let before = self.seen.get(path);
+            before.is_some_and(|before| before != stamp)
+        };
+        let changed = seen.iter().any(another);
+        self.seen = seen;
+        if changed {
             self.changed = Some(now);
             return false;
         }

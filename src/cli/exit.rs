@@ -33,7 +33,9 @@ pub(super) const HELP: &str = "Exit codes:
   2  wrong usage, or inputs that do not fit the signature
   3  problems in the configuration
   4  cannot start (model not loadable, address in use, device missing)
-  5  stopped with requests still unanswered";
+  5  stopped with requests still unanswered
+  6  a worker whose device is lost, which is started again
+  7  a worker with a stuck block, likewise";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -94,7 +94,10 @@ impl EngineError {
 
     /// Tells whether only another process can go on.
     pub fn loses_device(&self) -> bool {
-        matches!(self, Self::DeviceLost { .. })
+        match self {
+            Self::Warm { cause, .. } => cause.loses_device(),
+            _ => matches!(self, Self::DeviceLost { .. }),
+        }
     }
 
     /// Tells whether the request is at fault.

@@ -70,6 +70,10 @@ impl Supervision {
     }
 
     /// Tells whether nothing is done for it any more: it was given up, or its process is being replaced.
+    pub fn end(&mut self) {
+        self.over = true;
+    }
+
     pub fn is_over(&self) -> bool {
         self.over
     }

@@ -355,3 +355,57 @@ fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
     );
     assert_eq!(server.epoch() as usize, swaps + 1);
 }
+
+/// Kilobytes of resident memory that each swap adds, as a median of slopes. A leaky block holds on to what its runs were given.
+fn growth(swaps: usize, leaky: bool) -> f64 {
+    const ELEMENTS: usize = 1 << 16;
+    const REQUESTS: usize = 8;
+    let configured = |length: usize| {
+        let text = text(length, "").replace("[1, 4]", &format!("[1, {ELEMENTS}]"));
+        match leaky {
+            true => text.replace(
+                "mock = { inputs",
+                "mock = { failure = { leak_every = 1 }, inputs",
+            ),
+            false => text,
+        }
+    };
+    let chain = Chain::new(1);
+    fs::write(chain.path(), configured(1)).unwrap();
+    let server = chain.serve();
+    let input = vec![7; ELEMENTS];
+    let mut resident = Vec::new();
+    for swap in 0..swaps {
+        fs::write(chain.path(), configured(1 + (swap + 1) % 3)).unwrap();
+        assert_eq!(server.load("p").status, 200);
+        for _ in 0..REQUESTS {
+            let answer = server.infer("p", "t0", "UINT8", &[1, ELEMENTS], &input);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        resident.push(server.resident_kib() as f64);
+    }
+    // What was never touched before is no growth.
+    let settled = &resident[swaps / 3..];
+    let mut slopes: Vec<_> = (0..settled.len())
+        .flat_map(|from| (from + 1..settled.len()).map(move |to| (from, to)))
+        .map(|(from, to)| (settled[to] - settled[from]) / (to - from) as f64)
+        .collect();
+    slopes.sort_by(f64::total_cmp);
+    slopes[slopes.len() / 2]
+}
+
+#[test]
+fn memory_does_not_grow_with_swaps_and_a_leak_would_show() {
+    let swaps = std::env::var("SOAK_SWAPS");
+    let swaps = swaps.map_or(3 * SWAPS, |count| count.parse().expect("a number"));
+    let [sound, leaky] =
+        [false, true].map(|leaky| growth(swaps.min(if leaky { 36 } else { swaps }), leaky));
+    println!("{swaps} swaps add {sound:.1} KiB each, with a leak {leaky:.1} KiB each");
+    // An allocator takes a while to settle.
+    let noise = if swaps < 200 { 200.0 } else { 20.0 };
+    assert!(sound < noise, "{sound} KiB each");
+    assert!(
+        leaky > 500.0,
+        "a leak of about 1,000 KiB for each swap was seen as {leaky}"
+    );
+}

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -25,6 +26,9 @@ use crate::types::{FaultKind, RequestId, panic_message};
 use super::links::Links;
 use super::queue::Queue;
 use super::session;
+
+/// How often an instance looks whether it is its turn.
+const TURN_POLL: Duration = Duration::from_millis(2);
 
 /// What a block instance is made from.
 #[derive(Debug, Clone)]
@@ -97,6 +101,8 @@ pub(in crate::actors) struct BlockActor {
     wreck: Wreck,
     /// Streams of the edges of sockets.
     watched: Vec<SpawnHandle>,
+    /// Of those that took the place of others, by the instance at their end.
+    renewed: HashMap<(usize, usize), SpawnHandle>,
     /// A continuation is on its way.
     continuing: bool,
     alarm: Alarm,
@@ -130,6 +136,7 @@ impl BlockActor {
             moved: Moved::default(),
             wreck: Wreck::default(),
             watched: Vec::new(),
+            renewed: HashMap::new(),
             continuing: false,
             alarm: Alarm::default(),
             discards: Seldom::default(),
@@ -148,7 +155,8 @@ impl BlockActor {
             ..
         } = &self.config;
         let links = Links::open(context, plan, site, wiring.clone(), *block, *instance)?;
-        for stale in self.watched.drain(..) {
+        let renewed = self.renewed.drain().map(|(_, stale)| stale);
+        for stale in self.watched.drain(..).chain(renewed) {
             ctx.cancel_future(stale);
         }
         for edges in links.edges()? {
@@ -160,11 +168,14 @@ impl BlockActor {
     }
 
     fn rebuild(&mut self) {
+        let turn = self.config.turn.clone().filter(|_| !self.proven);
+        if turn.is_some() {
+            self.config.progress.begin(Doing::Idle, Instant::now());
+        }
+        let turn = turn.as_ref().and_then(|turn| self.await_turn(turn));
         let started = Instant::now();
         let proof = &self.config.plan.blocks[self.config.block].spec.proof;
         self.config.progress.begin(Doing::Warming, started);
-        let turn = self.config.turn.as_ref().filter(|_| !self.proven);
-        let turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
         let built = session::build(&self.config.prepared, proof, !self.proven);
         drop(turn);
         let now = Instant::now();
@@ -178,6 +189,18 @@ impl BlockActor {
             }
             Err((kind, cause)) => self.lose_session(kind, cause),
         }
+    }
+
+    /// Waits for those that make their sessions before. Whoever is stuck with that is waited for until nobody wants this instance.
+    fn await_turn<'a>(&self, turn: &'a Mutex<()>) -> Option<MutexGuard<'a, ()>> {
+        while self.config.supervisor.connected() {
+            match turn.try_lock() {
+                Ok(own) => return Some(own),
+                Err(TryLockError::Poisoned(own)) => return Some(own.into_inner()),
+                Err(TryLockError::WouldBlock) => thread::sleep(TURN_POLL),
+            }
+        }
+        None
     }
 
     /// Tells that this instance serves, if it has both a session and sockets.
@@ -370,10 +393,15 @@ impl Handler<Reopen> for BlockActor {
         let incarnation = context.party().incarnation;
         let told = self.links.as_mut().map(|links| {
             let own = links.own(incarnation);
-            links.tell_lost(own, unsettled)
+            links.tell_lost(own, unsettled.clone())
         });
         if let Some(Err(error)) = told {
             warn!(block = %self.name, %error, "losses could not be told");
+            self.wreck.unsettled = unsettled;
+            if let Some(links) = self.links.take() {
+                self.lose_links(links, format!("link failed: {error}"));
+            }
+            return;
         }
         supervisor.do_send(Reopened {
             block: *block,
@@ -394,7 +422,13 @@ impl Handler<Reconnect> for BlockActor {
         };
         match links.reconnect(&self.config.context, &order) {
             Ok(None) => return,
-            Ok(Some(edges)) => self.watched.push(ctx.add_stream(wakes(edges))),
+            Ok(Some(edges)) => {
+                let place = (order.block, order.instance);
+                let stale = self.renewed.insert(place, ctx.add_stream(wakes(edges)));
+                if let Some(stale) = stale {
+                    ctx.cancel_future(stale);
+                }
+            }
             Err(error) => {
                 let cause = format!("link failed: {error}");
                 if let Some(links) = self.links.take() {

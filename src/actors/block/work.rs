@@ -34,7 +34,9 @@ impl BlockActor {
                 }
             }
             let now = Instant::now();
-            for late in self.queue.expire(now) {
+            let late = self.queue.expire(now);
+            self.hold_for_answers(&late);
+            for late in late {
                 let cause = "the deadline passed while the request waited for this block";
                 self.metrics.envelopes_dropped.add(1);
                 self.refuse(links, late, FailureKind::DeadlineExceeded, cause)?;
@@ -42,11 +44,14 @@ impl BlockActor {
             }
             if let State::GivenUp(cause) = &self.state {
                 let cause = cause.clone();
-                for waiting in self.queue.batcher.remove(|_| true) {
+                let all = self.queue.batcher.remove(|_| true);
+                self.hold_for_answers(&all);
+                for waiting in all {
                     progress = true;
                     self.refuse(links, waiting, FailureKind::Unavailable, &cause)?;
                 }
             }
+            self.current.clear();
             if let State::Serving(_) = self.state
                 && let Decision::Run(place) = self.decide(links, now)
             {
@@ -57,6 +62,12 @@ impl BlockActor {
                 return Ok(false);
             }
         }
+    }
+
+    /// Has requests be told of if links fail before they are answered.
+    fn hold_for_answers(&mut self, waiting: &[Waiting]) {
+        let requests = waiting.iter().map(|item| item.content.address.request);
+        self.current.extend(requests);
     }
 
     fn accept(&mut self, links: &mut Links, received: Received) -> Result<(), LinkError> {
@@ -188,6 +199,8 @@ impl BlockActor {
                 self.part(links, batch, FailureKind::BlockFailed, &cause)?
             }
             Err(RunError::Block(kind, cause)) => {
+                // First: answering may fail too.
+                self.lose_session(kind, cause.clone());
                 // What was lost with its device would find nothing to run it alone.
                 if kind == FaultKind::DeviceLost {
                     for item in batch {
@@ -196,7 +209,6 @@ impl BlockActor {
                 } else {
                     self.part(links, batch, FailureKind::BlockFailed, &cause)?;
                 }
-                self.lose_session(kind, cause);
             }
         }
         self.current.clear();

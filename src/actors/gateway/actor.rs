@@ -1,6 +1,6 @@
 //! The gateway actor: stamps, sends, collects, watches deadlines, answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
@@ -67,6 +67,8 @@ pub(in crate::actors) struct GatewayActor {
     metrics: Vec<Arc<PipelineMetrics>>,
     /// By pipeline: whether a block of it lives in another process, which can be lost.
     pub(super) leaves_process: Vec<bool>,
+    /// Streams of edges that took the place of others, by the instance at their end.
+    pub(super) watched: HashMap<(usize, usize), SpawnHandle>,
     alarm: Alarm,
     discards: Seldom,
 }
@@ -127,6 +129,7 @@ impl GatewayActor {
             links: None,
             pending: Pending::default(),
             metrics,
+            watched: HashMap::new(),
             alarm: Alarm::default(),
             discards: Seldom::default(),
         }
@@ -432,11 +435,14 @@ impl Handler<Abandon> for GatewayActor {
                 request: id,
                 waited,
             };
-            straggler.emit();
-            names.push(format!(
-                "request {id} of pipeline {pipeline:?}, {} ms old",
-                waited.as_millis()
-            ));
+            // Nobody waits for a shadow.
+            if open.purpose == Purpose::Answer {
+                straggler.emit();
+                names.push(format!(
+                    "request {id} of pipeline {pipeline:?}, {} ms old",
+                    waited.as_millis()
+                ));
+            }
             if let Some(mut links) = self.links.take() {
                 // Blocks that do not run it need not run it now. If that fails, it runs for nobody.
                 let _ = self.cancel(&mut links, id, open.pipeline);

@@ -199,7 +199,11 @@ impl Handler<Reconnect> for GatewayActor {
         match self.reconnect(&mut links, &order) {
             Ok(edges) => {
                 if let Some(edges) = edges {
-                    ctx.add_stream(wakes(edges));
+                    let place = (order.block, order.instance);
+                    let stale = self.watched.insert(place, ctx.add_stream(wakes(edges)));
+                    if let Some(stale) = stale {
+                        ctx.cancel_future(stale);
+                    }
                 }
                 self.links = Some(links);
                 self.pump(ctx);

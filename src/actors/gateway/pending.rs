@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::telemetry::metrics::PipelineMetrics;
 use crate::types::{Failure, RequestId, Tensor};
 
-use super::handle::{InferReply, Reply, Slot, Submission};
+use super::handle::{InferReply, Purpose, Reply, Slot, Submission};
 
 /// A request that has been admitted and not yet answered.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(super) struct Open {
     outputs: Vec<Option<Tensor>>,
     reply: oneshot::Sender<Reply>,
     slot: Slot,
+    pub purpose: Purpose,
     metrics: Arc<PipelineMetrics>,
 }
 
@@ -64,7 +65,7 @@ impl Open {
             deadline,
             reply,
             slot,
-            purpose: _,
+            purpose,
         } = submission;
         metrics.in_flight.add(1);
         Self {
@@ -78,6 +79,7 @@ impl Open {
             outputs: (0..outputs).map(|_| None).collect(),
             reply,
             slot,
+            purpose,
             metrics,
         }
     }

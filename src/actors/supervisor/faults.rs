@@ -154,7 +154,12 @@ impl Supervisor {
     }
 
     /// Has an instance refuse everything from now on.
-    fn bar(&self, block: usize, instance: usize, cause: String) {
+    fn bar(&mut self, block: usize, instance: usize, cause: String) {
+        let (ward, restart) = (self.ward(), self.plan.blocks[block].spec.restart);
+        let supervision = self.supervisions.entry((block, instance));
+        supervision
+            .or_insert_with(|| Supervision::new(ward, restart))
+            .end();
         let state = BlockState::GivenUp {
             cause: cause.clone(),
         };
@@ -181,7 +186,8 @@ impl Supervisor {
             // That it was stuck is counted, and what a worker ends of by its parent.
             self.metrics[*block].fault(*kind);
         }
-        if *kind == FaultKind::DeviceLost {
+        // A worker ends at once, and what it had is sent again.
+        if *kind == FaultKind::DeviceLost && self.ward() == Ward::Main {
             let cause = format!("stopped, for its process has to be started anew: {cause}");
             let on_device =
                 |(block, _): &(usize, usize)| self.plan.blocks[*block].placement.device == device;

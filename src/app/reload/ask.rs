@@ -11,7 +11,7 @@ use crate::app::history::Trigger;
 use crate::types::Epoch;
 
 /// Reloads that somebody waits for.
-const ORDERS_MAX: usize = 64;
+pub(super) const ORDERS_MAX: usize = 64;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use crate::engine::{Prepared, Seat, Staged, set_devices, stage};
 use crate::graph::Digest;
 use crate::plan::{Fit, Misfit, Need, Placement, Strategy, fit, overall};
 use crate::telemetry::{EpochExchanged, EpochRolledBack, Event};
-use crate::types::{Device, Failure, FailureKind};
+use crate::types::{Device, Epoch, Failure, FailureKind};
 
 use super::ask::Outcome;
 use super::lifecycle::lock;
@@ -180,7 +180,7 @@ impl<S: Source> Reloader<S> {
         });
         let runtime = match came {
             Ok(runtime) => runtime,
-            Err(reason) => return Err(self.go_back(back, parted, passage, held, reason)),
+            Err(reason) => return Err(self.go_back((epoch, back), parted, passage, held, reason)),
         };
         drop(parted);
         Step::Prepared.reached();
@@ -282,13 +282,12 @@ impl<S: Source> Reloader<S> {
     /// Has the old epoch come again, because the new one could not.
     fn go_back(
         &mut self,
-        back: Loaded,
+        (epoch, back): (Epoch, Loaded),
         parted: Parted,
         passage: &Passage,
         held: Held,
         reason: String,
     ) -> Outcome {
-        let epoch = back.plan.epoch;
         set_devices(&back.plan.devices);
         let came = fenced(|| {
             let known = passage.unpart(parted);

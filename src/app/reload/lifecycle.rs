@@ -1,6 +1,6 @@
 //! The life of a served configuration, for whoever serves it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use crate::app::epoch::Serving;
 use crate::app::hold::Hold;
 use crate::app::{Part, Runtime, StopReport};
 use crate::telemetry;
+use crate::types::{Failure, FailureKind};
 
 use super::ask::Reloads;
 use super::candidate::Tried;
@@ -32,6 +33,7 @@ pub(in crate::app) struct Lifecycle {
     retiring: LastEpoch,
     front: Option<watch::Receiver<Arc<Serving>>>,
     files: Arc<Mutex<Vec<PathBuf>>>,
+    hold: Hold,
     unloaded: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -65,13 +67,14 @@ impl Lifecycle {
             source,
             part,
             epoch,
+            last: epoch,
             running: running.clone(),
             front: sender,
-            hold,
+            hold: hold.clone(),
             files: files.clone(),
             retiring: retiring.clone(),
             candidate: candidate.clone(),
-            next: None,
+            next: VecDeque::new(),
             journal,
             served,
             unloaded: unloaded.clone(),
@@ -89,6 +92,7 @@ impl Lifecycle {
             retiring,
             front: receiver,
             files,
+            hold,
             unloaded,
         })
     }
@@ -116,6 +120,9 @@ impl Lifecycle {
     pub(in crate::app) fn take(&self) -> Option<Runtime> {
         let mut running = lock(&self.running);
         let served = running.take();
+        let cause = "the server is shutting down";
+        self.hold
+            .end(Failure::new(FailureKind::ShuttingDown, cause));
         if let Some(candidate) = lock(&self.candidate).take() {
             candidate.end(&self.retiring, || ());
         }

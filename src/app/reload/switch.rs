@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use crate::actors::PipelineState;
 use crate::app::Runtime;
 use crate::app::epoch::Serving;
 use crate::app::trial::try_out;
@@ -11,7 +12,7 @@ use crate::sched::{Phase, Swap};
 use crate::telemetry::{EpochRolledBack, Event};
 use crate::types::{Epoch, ReloadSpec};
 
-use super::ask::{Ask, Order, Outcome};
+use super::ask::{Ask, ORDERS_MAX, Order, Outcome};
 use super::candidate::Candidate;
 use super::lifecycle::lock;
 use super::source::{Source, files_of};
@@ -54,15 +55,17 @@ impl<S: Source> Reloader<S> {
         };
         let (running, next) = (&self.running, &mut self.next);
         let stop = || {
-            if next.is_none() {
-                *next = ordered.try_recv().ok();
+            while next.len() < ORDERS_MAX
+                && let Ok(order) = ordered.try_recv()
+            {
+                next.push_back(order);
             }
             if lock(running).is_none() {
                 return Some(STOPPING.to_owned());
             }
             let again = "another reload was asked for before it was over";
             // Who only asks what a reload would do can wait for that.
-            let asked = next.as_ref().is_some_and(|order| order.ask != Ask::Plan);
+            let asked = next.iter().any(|order| order.ask != Ask::Plan);
             asked.then(|| again.to_owned())
         };
         match fenced(|| try_out([&old, &new], epoch, reload, swap, stop)) {
@@ -73,6 +76,11 @@ impl<S: Source> Reloader<S> {
             Err(panic) => {
                 swap.stop(format!("the trial panicked: {panic}"));
             }
+        }
+        if swap.phase() == Phase::Switching
+            && let Some(reason) = obstacle(&new)
+        {
+            swap.stop(reason);
         }
     }
 
@@ -100,7 +108,7 @@ impl<S: Source> Reloader<S> {
             return Outcome::Rejected { reasons };
         }
         // Its number was seen by requests.
-        self.epoch = epoch;
+        self.last = epoch;
         EpochRolledBack {
             epoch,
             reasons: &reasons,
@@ -153,4 +161,14 @@ impl<S: Source> Reloader<S> {
         *lock(&self.files) = files_of(&self.source, current);
         (old, replaced)
     }
+}
+
+/// Says what keeps a pipeline of an epoch from being served.
+fn obstacle(serving: &Serving) -> Option<String> {
+    let gateway = &serving.gateway;
+    let states = (0..gateway.pipelines().len()).map(|pipeline| gateway.state(pipeline));
+    states.into_iter().find_map(|state| match state {
+        PipelineState::Ready => None,
+        PipelineState::NotReady { reason } => Some(reason),
+    })
 }

@@ -1,6 +1,6 @@
 //! One reload after the other: read, compared, prepared, tried, switched, recorded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -39,7 +39,10 @@ use super::wanted::Present;
 pub(super) struct Reloader<S> {
     pub source: S,
     pub part: Part,
+    /// What is served.
     pub epoch: Epoch,
+    /// The highest number that was given.
+    pub last: Epoch,
     pub running: Running,
     /// Where the gateway lives here.
     pub front: Option<watch::Sender<Arc<Serving>>>,
@@ -47,8 +50,8 @@ pub(super) struct Reloader<S> {
     pub files: Arc<Mutex<Vec<PathBuf>>>,
     pub retiring: LastEpoch,
     pub candidate: Tried,
-    /// Came while something was tried.
-    pub next: Option<Order>,
+    /// Came while something was tried, in that order.
+    pub next: VecDeque<Order>,
     pub journal: Journal,
     /// What the epoch of now stands on.
     pub served: Standing,
@@ -84,7 +87,8 @@ impl<S: Source> Reloader<S> {
             // A reload that panicked is told; the record of the first epoch must not cost the reloads either.
             let _ = fenced(|| self.write(&record));
         }
-        while let Some(Order { ask, done }) = self.next.take().or_else(|| ordered.recv().ok()) {
+        while let Some(Order { ask, done }) = self.next.pop_front().or_else(|| ordered.recv().ok())
+        {
             let reloaded = fenced(|| self.answer(&ask, ordered));
             let outcome = reloaded.unwrap_or_else(|panic| {
                 let reasons = vec![format!("the reload panicked: {panic}")];
@@ -155,6 +159,9 @@ impl<S: Source> Reloader<S> {
         // What drains still may hold what it likes.
         if self.retiring.is_over() {
             check_leaks(&self.running);
+            if let Some(runtime) = lock(&self.running).as_ref() {
+                telemetry::metrics::registry().keep_only(&names(runtime.plan()));
+            }
         }
     }
 
@@ -162,6 +169,9 @@ impl<S: Source> Reloader<S> {
     fn renew_keys(&self, ask: &Ask, keys: &Keys) -> Outcome {
         if *ask != Ask::Reload(Trigger::Hangup) {
             let cause = "a configuration of several hosts takes new keys while it runs, and nothing else: start each host again";
+            if *ask == Ask::Plan {
+                return Outcome::rejected(cause.to_owned());
+            }
             return rejected(vec![cause.to_owned()], Duration::ZERO);
         }
         match self.source.hosts() {
@@ -262,7 +272,7 @@ impl<S: Source> Reloader<S> {
         // It stays where a stop finds it meanwhile.
         self.retiring.wait(None);
         self.retiring.join();
-        let epoch = Epoch(self.epoch.0 + 1);
+        let epoch = Epoch(self.last.0 + 1);
         loaded.plan.epoch = epoch;
         let new = New {
             epoch,
@@ -293,15 +303,14 @@ impl<S: Source> Reloader<S> {
             };
         }
         let mut swap = Swap::new(reload.clone());
-        let runtime =
-            match fenced(|| Runtime::start_knowing(loaded, self.part.clone(), Some(&known))) {
-                Ok(Ok(runtime)) => runtime,
-                Ok(Err(error)) => return Outcome::rejected(error.to_string()),
-                Err(panic) => {
-                    let cause = format!("a block panicked while it was prepared: {panic}");
-                    return Outcome::rejected(cause);
-                }
-            };
+        let runtime = match fenced(|| Runtime::start_beside(loaded, self.part.clone(), &known)) {
+            Ok(Ok(runtime)) => runtime,
+            Ok(Err(error)) => return Outcome::rejected(error.to_string()),
+            Err(panic) => {
+                let cause = format!("a block panicked while it was prepared: {panic}");
+                return Outcome::rejected(cause);
+            }
+        };
         Step::Prepared.reached();
         let took = started.elapsed();
         swap.prepared();
@@ -338,7 +347,11 @@ impl<S: Source> Reloader<S> {
             models,
             seen,
         } = new;
-        self.epoch = epoch;
+        // At once: a stop waits for what it finds there.
+        let running = self.running.clone();
+        self.retiring
+            .retire(old, serving, drain, names, move || check_leaks(&running));
+        (self.epoch, self.last) = (epoch, epoch);
         self.stands_on(standing, &spec);
         if let Err(error) = telemetry::set_filter(&log.filter) {
             warn!(%error, "the log stays as it was");
@@ -349,9 +362,6 @@ impl<S: Source> Reloader<S> {
             prepared: took,
         }
         .emit();
-        let running = self.running.clone();
-        self.retiring
-            .retire(old, serving, drain, names, move || check_leaks(&running));
         let record = self.record((trigger, &spec, models), &seen);
         let changes = diff.lines();
         let unrecorded = self.write(&record.changed(&changes));

@@ -105,7 +105,10 @@ pub(in crate::cli) fn execute(arguments: &BenchArguments) -> Result<Exit, CliErr
             let planned = request::planned(&loaded, arguments.pipeline.as_deref())?;
             let (name, inputs) = (planned.name.clone(), inputs(arguments, &planned.signature)?);
             let pipeline = OwnPipeline::start(loaded, &name)?;
-            Target::Process { pipeline, inputs }
+            Target::Process {
+                pipeline: Box::new(pipeline),
+                inputs,
+            }
         }
         (None, Some(url)) => client.block_on(open_http(arguments, url))?,
         (None, None) => return Err(CliError::Usage("--config or --url is missing".to_owned())),

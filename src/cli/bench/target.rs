@@ -10,7 +10,7 @@ use super::http::HttpPipeline;
 #[derive(Debug)]
 pub(super) enum Target {
     Process {
-        pipeline: OwnPipeline,
+        pipeline: Box<OwnPipeline>,
         inputs: Vec<Tensor>,
     },
     Http(HttpPipeline),

@@ -84,7 +84,7 @@ pub struct Outbound {
     connection: u32,
     /// The hello of this connection has been sent.
     greeted: bool,
-    sequence: u64,
+    pub(super) sequence: u64,
     pub(super) window: u32,
     pub(super) credits: u32,
     /// Bounded by its owner, who launches nothing while [`Outbound::backlog`] is not zero.
