@@ -233,14 +233,15 @@ struct Swap {
 }
 
 impl Swapper<'_> {
-    fn swap(&self, version: usize, ask: Option<&mut Client>) -> Result<Swap, Failed> {
+    fn swap(&self, version: usize, ask: Option<&str>) -> Result<Swap, Failed> {
         let beside = self.served.with_extension("new");
         fs::copy(&self.versions[version], &beside)?;
         let old = self.last().ok_or("no answer yet")?;
         let began = Instant::now();
         fs::rename(&beside, self.served)?;
         let asked = match ask {
-            Some(client) => {
+            Some(address) => {
+                let mut client = Client::connect(address)?;
                 client.post("/v2/repository/models/resnet50/load", "", b"")?;
                 Some(began.elapsed())
             }
@@ -304,7 +305,6 @@ fn main() -> Result<(), Failed> {
             Ok(())
         })
     };
-    let mut other = Client::connect(&server.address)?;
     let swapper = Swapper {
         served: &served,
         versions: &options.versions,
@@ -319,7 +319,7 @@ fn main() -> Result<(), Failed> {
         if asking.is_finished() {
             break;
         }
-        let ask = (round % 2 == 1).then_some(&mut other);
+        let ask = (round % 2 == 1).then_some(server.address.as_str());
         swaps.push(swapper.swap((round + 1) % 2, ask)?);
         thread::sleep(SETTLING);
     }

@@ -11,6 +11,7 @@ use tracing::warn;
 use crate::app::epoch::Serving;
 use crate::app::steps::Step;
 use crate::app::{Runtime, StopReport};
+use crate::engine::torch::give_back_memory;
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochRetired, Event};
 
@@ -92,6 +93,7 @@ impl LastEpoch {
                 thread::sleep(RETIRE_POLL);
             }
             let report = old.stop(Duration::ZERO);
+            give_back_memory();
             telemetry::metrics::registry().keep_only(&names);
             EpochRetired {
                 epoch,

@@ -11,5 +11,7 @@ mod ffi;
 mod torchscript;
 
 pub use aten::{AtenPrepared, unsupported};
-pub use ffi::{prefer_long_slices, set_threads, threads, tune_allocator, version};
+pub use ffi::{
+    give_back_memory, prefer_long_slices, set_threads, threads, tune_allocator, version,
+};
 pub use torchscript::TorchScriptPrepared;

@@ -19,5 +19,5 @@ pub(crate) use memory::{
 };
 pub(crate) use module::Module;
 pub(crate) use threads::InferenceMode;
-pub use threads::{prefer_long_slices, set_threads, threads, tune_allocator};
+pub use threads::{give_back_memory, prefer_long_slices, set_threads, threads, tune_allocator};
 pub use version::version;

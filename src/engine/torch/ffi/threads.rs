@@ -25,6 +25,16 @@ pub fn tune_allocator() {
     unsafe { blockflow_set_allocator() };
 }
 
+/// Gives the pages of what was freed back to the system, as after all blocks of a configuration have gone. Takes milliseconds,
+/// in which no other thread allocates; does nothing but under glibc.
+pub fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `malloc_trim` may be called at any time, from any thread; it touches free memory only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Asks the scheduler to let this thread run longer before another takes its core (Linux 6.12 and newer; others ignore
 /// it): an operator that is interrupted finds the cache cold. Threads with shorter slices still get the core when they
 /// wake, so front ends stay responsive.
