@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::history::Trigger;
 use super::reload::Reloads;
@@ -21,6 +21,9 @@ use super::reload::Reloads;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long nothing may have changed before a reload.
 const SETTLED: Duration = Duration::from_millis(500);
+
+/// A file that was written so lately may have been read before it was whole.
+const FRESH: Duration = Duration::from_secs(3);
 
 /// What tells a file from what was at its path before; `None`: nothing can be read there.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -33,7 +36,7 @@ pub(super) fn watch(files: &Arc<Mutex<Vec<PathBuf>>>, reloads: Reloads) -> io::R
         .name("blockflow-files".into())
         .spawn(move || {
             while let Some(files) = Weak::upgrade(&files) {
-                if watched.look(stamps(&files), Instant::now()) {
+                if watched.look(stamps(&files), Instant::now(), fresh_from()) {
                     reloads.ask(Trigger::Files);
                 }
                 drop(files);
@@ -59,12 +62,12 @@ impl Watched {
         }
     }
 
-    /// Tells whether something has changed and has then been left alone.
-    fn look(&mut self, seen: BTreeMap<PathBuf, Stamp>, now: Instant) -> bool {
-        // What is looked at since is no change; what is not there any more was one before.
-        let another = |(path, stamp): (&PathBuf, &Stamp)| {
-            let before = self.seen.get(path);
-            before.is_some_and(|before| before != stamp)
+    /// Tells whether something has changed and has then been left alone. What was written at second `fresh` or later counts as
+    /// changed when it is looked at for the first time.
+    fn look(&mut self, seen: BTreeMap<PathBuf, Stamp>, now: Instant, fresh: i64) -> bool {
+        let another = |(path, stamp): (&PathBuf, &Stamp)| match self.seen.get(path) {
+            Some(before) => before != stamp,
+            None => stamp.is_some_and(|(.., seconds, _)| seconds >= fresh),
         };
         let changed = seen.iter().any(another);
         self.seen = seen;
@@ -78,6 +81,13 @@ impl Watched {
         }
         settled
     }
+}
+
+/// Returns the second from which on files count as fresh.
+fn fresh_from() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.unwrap_or_default().saturating_sub(FRESH).as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 fn stamps(files: &Mutex<Vec<PathBuf>>) -> BTreeMap<PathBuf, Stamp> {
@@ -115,18 +125,41 @@ mod tests {
         let start = Instant::now();
         let ms = |ms| start + Duration::from_millis(ms);
         let mut watched = Watched::new(at(1), start);
-        assert!(!watched.look(at(1), ms(0)));
-        assert!(watched.look(at(1), ms(600)), "it may have changed before");
-        assert!(!watched.look(at(1), ms(900)));
-        assert!(!watched.look(at(2), ms(1000)));
-        assert!(!watched.look(at(3), ms(1400)), "it is still being written");
-        assert!(!watched.look(at(3), ms(1800)));
-        assert!(watched.look(at(3), ms(1900)));
-        assert!(!watched.look(at(3), ms(9000)));
+        assert!(!watched.look(at(1), ms(0), 1));
+        assert!(
+            watched.look(at(1), ms(600), 1),
+            "it may have changed before"
+        );
+        assert!(!watched.look(at(1), ms(900), 1));
+        assert!(!watched.look(at(2), ms(1000), 1));
+        assert!(
+            !watched.look(at(3), ms(1400), 1),
+            "it is still being written"
+        );
+        assert!(!watched.look(at(3), ms(1800), 1));
+        assert!(watched.look(at(3), ms(1900), 1));
+        assert!(!watched.look(at(3), ms(9000), 1));
         // There and back again counts too: what was read between may be either.
-        assert!(!watched.look(at(2), ms(9100)));
-        assert!(!watched.look(at(3), ms(9200)));
-        assert!(watched.look(at(3), ms(9700)));
+        assert!(!watched.look(at(2), ms(9100), 1));
+        assert!(!watched.look(at(3), ms(9200), 1));
+        assert!(watched.look(at(3), ms(9700), 1));
+    }
+
+    #[test]
+    fn what_is_looked_at_since_is_a_change_if_it_was_just_written() {
+        let start = Instant::now();
+        let mut watched = Watched::new(at(1), start);
+        let later = |ms| start + Duration::from_millis(ms);
+        assert!(watched.look(at(1), later(600), 1));
+        let with = |name: &str, seconds| {
+            let mut files = at(1);
+            files.insert(name.into(), Some((0, 0, 1, seconds, 0)));
+            files
+        };
+        assert!(!watched.look(with("old", 5), later(700), 10));
+        assert!(!watched.look(with("old", 5), later(2000), 10), "it is old");
+        assert!(!watched.look(with("new", 10), later(2100), 10));
+        assert!(watched.look(with("new", 10), later(2700), 10));
     }
 
     #[test]
