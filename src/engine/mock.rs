@@ -58,6 +58,9 @@ impl Shared {
         if let Some(lease) = self.lease.get().and_then(Weak::upgrade) {
             std::mem::forget(lease.workspace(bytes));
         }
+        for input in inputs {
+            std::mem::forget(input.bytes().to_vec());
+        }
     }
 }
 
