@@ -49,16 +49,18 @@ fn compare(case: &Case, graph: &Graph, again: Result<Graph, GraphError>) -> Resu
         return Ok(());
     };
     let after = after?;
-    let draws = !graph.nodes.iter().all(|node| node.op.is_repeatable());
-    if draws && run(graph, &inputs).is_ok_and(|again| !equal(&before, &again)) {
-        // What draws numbers without a seed gives others each time.
-        return Ok(());
-    }
-    if equal(&before, &after) {
+    if equal(&before, &after) || draws(graph, &inputs, &before) {
         Ok(())
     } else {
         Err(format!("computes {after:?}, expected {before:?}"))
     }
+}
+
+/// Tells whether the graph draws numbers without a seed, which gives others each time. Ten outcomes of a coin are the
+/// same as those before once in two hundred runs, so one run more decides nothing.
+fn draws(graph: &Graph, inputs: &[Tensor], before: &[Tensor]) -> bool {
+    let differs = |_| run(graph, inputs).is_ok_and(|again| !equal(before, &again));
+    !graph.nodes.iter().all(|node| node.op.is_repeatable()) && (0..8).any(differs)
 }
 
 fn equal(some: &[Tensor], others: &[Tensor]) -> bool {
