@@ -2,6 +2,7 @@
 
 mod begin;
 mod control;
+pub mod doctor;
 mod epoch;
 mod golden;
 mod history;

@@ -8,6 +8,7 @@ use crate::types::{LogFormat, LogSpec};
 
 use super::bench::BenchArguments;
 use super::check::CheckArguments;
+use super::doctor::DoctorArguments;
 use super::exit;
 use super::explain::ExplainArguments;
 use super::infer::InferArguments;
@@ -39,6 +40,8 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Check a configuration and the models it names, without loading a device.
     Check(CheckArguments),
+    /// Look at this machine, and say what it lacks for a configuration, with what to type.
+    Doctor(DoctorArguments),
     /// Show what a configuration means: pipelines, placements, and the route of every edge with its reason.
     Explain(ExplainArguments),
     /// Run a model file or a configured pipeline once on files.

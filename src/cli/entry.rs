@@ -10,7 +10,8 @@ use super::exit::Exit;
 use crate::telemetry;
 
 use super::{
-    bench, check, explain, infer, inspect, keys, operate, output, run, shared, split, worker,
+    bench, check, doctor, explain, infer, inspect, keys, operate, output, run, shared, split,
+    worker,
 };
 
 /// Runs the command that the process was started with.
@@ -50,6 +51,7 @@ fn execute(arguments: Arguments) -> Result<Exit, CliError> {
     match command {
         Command::Run(arguments) => run::execute(&arguments, &log),
         Command::Check(arguments) => check::execute(&arguments),
+        Command::Doctor(arguments) => doctor::execute(&arguments),
         Command::Explain(arguments) => explain::execute(&arguments),
         Command::Infer(arguments) => infer::execute(&arguments),
         Command::Inspect(arguments) => inspect::execute(&arguments),

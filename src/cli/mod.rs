@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod compose;
 mod dims;
+mod doctor;
 mod dot;
 mod duration;
 mod entry;

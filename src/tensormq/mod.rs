@@ -66,7 +66,7 @@ pub use shm::{
     ARENA_BYTES, ARENA_BYTES_MAX, Announcement, Arena, INLINE_BYTES_MAX, LEASES_MAX, MapError,
     SlotBuffer, SlotError, SlotId, SlotRange,
 };
-pub use socket::{Context, Edges};
+pub use socket::{Context, Edges, Library, library};
 pub use wire::{
     COMPRESS_BYTES_MIN, EncodingError, MISSES_MAX, PAUSE_MAX, PAUSE_MIN, PayloadEncoder, RATIO_MAX,
     decode_payload,

@@ -49,6 +49,7 @@ fn help_names_every_subcommand_and_exit_code() {
         for word in [
             "run",
             "check",
+            "doctor",
             "explain",
             "infer",
             "inspect",
@@ -75,8 +76,8 @@ fn help_names_every_subcommand_and_exit_code() {
 #[test]
 fn every_subcommand_has_help() {
     for command in [
-        "run", "check", "explain", "infer", "inspect", "split", "shared", "bench", "reload",
-        "plan", "history", "rollback", "swap",
+        "run", "check", "doctor", "explain", "infer", "inspect", "split", "shared", "bench",
+        "reload", "plan", "history", "rollback", "swap",
     ] {
         let output = blockflow(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");

@@ -26,6 +26,7 @@ mod config_reference;
 mod config_wire;
 mod conformance;
 mod digits;
+mod doctor;
 mod engine_aten_calls;
 mod engine_choice;
 mod engine_conformance;

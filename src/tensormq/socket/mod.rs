@@ -12,12 +12,14 @@ mod curve;
 mod edges;
 mod frames;
 mod io;
+mod library;
 mod monitor;
 mod ring;
 mod zap;
 
 pub use context::Context;
 pub use edges::Edges;
+pub use library::{Library, library};
 
 pub(super) use context::FRAME_BYTES_MAX;
 pub(super) use io::{Message, Rekeyed, Socket};
