@@ -3,8 +3,11 @@
 #![expect(unsafe_code, reason = "looks for the driver's library")]
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
+
+use super::CudaError;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +20,21 @@ pub enum Presence {
     Devices(usize),
 }
 
-/// Looks for the driver and its devices.
+/// Looks for the driver and its devices, the first time; what was found then holds for the process.
 pub fn presence() -> Presence {
+    static FOUND: OnceLock<Presence> = OnceLock::new();
+    FOUND.get_or_init(look).clone()
+}
+
+/// Returns how many devices there are, at least one.
+pub(super) fn device_count() -> Result<usize, CudaError> {
+    match presence() {
+        Presence::Devices(count) => Ok(count),
+        none => Err(CudaError::NotAvailable(none)),
+    }
+}
+
+fn look() -> Presence {
     // SAFETY: loads libcuda if the machine has it, running its initialisers, as any CUDA program does, and lets it go.
     // Asked first because every other call of cudarc panics where the library is missing.
     if !unsafe { sys::is_culib_present() } {
