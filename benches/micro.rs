@@ -13,9 +13,10 @@ use blockflow::tensormq::{
     Window, decode, encode,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Endpoint, Epoch, FlowSpec, LimitsSpec, LogFormat, LogSpec,
-    MockSpec, PipelineId, PipelineSpec, ProofSpec, ReloadSpec, RequestId, RestartSpec, ServerSpec,
-    ShapeSpec, Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, DeviceChoice, Endpoint, Epoch, FlowSpec, LimitsSpec,
+    LogFormat, LogSpec, MockSpec, PipelineId, PipelineSpec, ProofSpec, ReloadSpec, RequestId,
+    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StepId, StuckSpec, Tensor,
+    TensorSpec,
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -236,6 +237,7 @@ fn idle_pipeline() -> Spec {
         host: None,
         process: None,
         device: Device::Cpu,
+        device_choice: DeviceChoice::Named,
         threads: 1,
         instances: 1,
         batch: BatchSpec {

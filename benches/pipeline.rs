@@ -22,9 +22,9 @@ use blockflow::app::{Loaded, Part, Runtime, WorkerCommand};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, FlowSpec, GraphEngine, LimitsSpec, LogFormat, LogSpec,
-    Passes, PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec,
-    StuckSpec, Tensor,
+    BatchSpec, BlockSpec, DType, Device, DeviceChoice, FlowSpec, GraphEngine, LimitsSpec,
+    LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec,
+    SourceSpec, Spec, StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -91,6 +91,7 @@ fn block(model: &Path, index: usize, apart: bool) -> BlockSpec {
         },
         host: None,
         device: Device::Cpu,
+        device_choice: DeviceChoice::Named,
         threads: 1,
         instances: 1,
         batch: BatchSpec {

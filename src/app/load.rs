@@ -20,7 +20,7 @@ pub struct Loaded {
     pub plan: Plan,
     pub(super) spec: Spec,
     /// Segments of models in the order of the plan's blocks; `None` for blocks of another source.
-    graphs: Vec<Option<Graph>>,
+    pub(super) graphs: Vec<Option<Graph>>,
     /// Of what blocks compute, as far as somebody has asked.
     contents: Vec<OnceLock<Content>>,
     /// Of all blocks, where they were known before.
@@ -69,13 +69,14 @@ impl Loaded {
             signatures.push(signature);
         }
         match compile_sound(spec, &signatures, unsound, Epoch(1)) {
-            Ok(plan) if problems.is_empty() => Ok(Self {
+            Ok(plan) if problems.is_empty() => Self {
                 plan,
                 spec: spec.clone(),
                 graphs,
                 contents: spec.blocks.iter().map(|_| OnceLock::new()).collect(),
                 weights: None,
-            }),
+            }
+            .choose_devices(),
             Ok(_) => Err(problems),
             Err(more) => {
                 problems.extend(more);

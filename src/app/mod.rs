@@ -18,6 +18,7 @@ mod runtime;
 mod serve;
 mod shutdown;
 mod sockets;
+mod spread;
 mod steps;
 mod trial;
 mod watch;

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::types::{
-    BatchSpec, BlockSpec, Device, LimitsSpec, LogFormat, LogSpec, PipelineSpec, ProofSpec,
-    ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
+    BatchSpec, BlockSpec, Device, DeviceChoice, LimitsSpec, LogFormat, LogSpec, PipelineSpec,
+    ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -22,6 +22,7 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
         host: None,
         process: None,
         device,
+        device_choice: DeviceChoice::Named,
         threads,
         instances: 1,
         batch: BatchSpec {

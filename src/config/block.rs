@@ -1,9 +1,12 @@
 //! One block: what it runs, where and on what, how often at once, in what batches, and how it is restarted.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-use crate::types::{BatchSpec, BlockSpec, RestartSpec, StuckSpec};
+use crate::types::{
+    BatchSpec, BlockSpec, Device, DeviceChoice, DeviceParseError, RestartSpec, StuckSpec,
+};
 
 use super::defaults;
 use super::reader::{Section, Unit};
@@ -30,7 +33,7 @@ pub(super) fn block(
     // Where it is not clear whether it is a worker, what a worker may do is not held against it.
     let isolated = place.as_ref().is_none_or(|place| place.process.is_some());
     let source = source::source(&mut section, directory, isolated);
-    let device = section.parsed("device", "expected \"cpu\", or \"sim:0\" and so on");
+    let device = device(&mut section);
     let threads = section.size("threads", 1..=THREADS_MAX);
     let instances = section.size("instances", 1..=INSTANCES_MAX);
     let batch = section.section("batch").and_then(batch);
@@ -42,12 +45,14 @@ pub(super) fn block(
     section.finish(noun);
     let place = place?;
     let alone = place.alone;
+    let (device, device_choice) = device?;
     let spec = BlockSpec {
         name: name.to_owned(),
         source: source?,
         host: place.host,
         process: place.process,
-        device: device?,
+        device,
+        device_choice,
         threads: threads?,
         instances: instances?,
         batch: batch?,
@@ -57,6 +62,33 @@ pub(super) fn block(
         queue_max: queue_max?,
     };
     Some((spec, alone))
+}
+
+/// Reads the name of a device, or that it is left open.
+fn device(section: &mut Section<'_>) -> Option<(Device, DeviceChoice)> {
+    let expected = "expected \"cpu\", or \"sim:0\" and so on, or \"auto\"";
+    match section.parsed("device", expected)? {
+        Wanted::Auto => Some((Device::Cpu, DeviceChoice::Open)),
+        Wanted::One(device) => Some((device, DeviceChoice::Named)),
+    }
+}
+
+/// What is written of a device.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Auto,
+    One(Device),
+}
+
+impl FromStr for Wanted {
+    type Err = DeviceParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            _ => text.parse().map(Self::One),
+        }
+    }
 }
 
 fn batch(mut section: Section<'_>) -> Option<BatchSpec> {

@@ -120,6 +120,7 @@ pub(super) fn compare_blocks(
         host: _,
         process: _,
         device: _,
+        device_choice: _,
         threads,
         instances,
         batch: BatchSpec { rows_max, wait },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::types::{DeviceSpec, Problem, Spec};
+use crate::types::{DeviceChoice, DeviceSpec, Problem, Spec};
 
 use super::Value;
 use super::compare::compare;
@@ -13,6 +13,17 @@ use super::draft::unknown;
 pub(super) fn check(spec: &Spec, unsound: &[String], problems: &mut Vec<Problem>) {
     let declared = spec.blocks.iter().map(|block| block.name.as_str());
     let known: Vec<&str> = declared.chain(unsound.iter().map(String::as_str)).collect();
+    if spec.hosts.len() > 1 {
+        let open = spec.blocks.iter();
+        let open = open.filter(|block| block.device_choice == DeviceChoice::Open);
+        problems.extend(open.map(|block| {
+            Problem::new(
+                format!("blocks.{}.device", block.name),
+                "is \"auto\", which is chosen for one machine, and there are several hosts",
+                "expected the name of a device",
+            )
+        }));
+    }
     for device in &spec.devices {
         for (index, fault) in device.faults.iter().enumerate() {
             let Some(block) = &fault.block else {

@@ -110,6 +110,7 @@ fn block<'a>(spec: &'a BlockSpec, placement: &'a Placement) -> AgreedBlock<'a> {
         host: _,
         process: _,
         device: _,
+        device_choice: _,
         threads: _,
         instances,
         batch: BatchSpec { rows_max, wait },

@@ -263,7 +263,8 @@ fn workspace(needs: &[&Need]) -> u64 {
     each.fold(0, u64::saturating_add)
 }
 
-fn held(needs: &[&Need]) -> u64 {
+/// Returns the bytes that a device holds for blocks.
+pub(super) fn held(needs: &[&Need]) -> u64 {
     weights(needs).saturating_add(workspace(needs))
 }
 

@@ -26,6 +26,7 @@ mod place;
 mod proof;
 mod route;
 mod site;
+mod spread;
 mod wire;
 mod wiring;
 
@@ -34,6 +35,7 @@ pub use diff::{Change, Diff, Side, Value};
 pub use digest::digest;
 pub use fit::{Fit, Misfit, Need, Strategy, fit, overall};
 pub use model::{Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Step};
-pub use route::{Carrier, Route, Travels};
+pub use route::{Carrier, Copies, Route, Travels};
 pub use site::Site;
+pub use spread::{Candidate, Flow, Seating, spread};
 pub use wiring::{Delivery, Receiver, Wiring};

@@ -1,6 +1,11 @@
 //! How a tensor travels between two placements: a total function, and its reason.
+//!
+//! It says what happens when it runs, and nothing that is only planned for. Memory of a device is seen by its own process
+//! alone, so a tensor that leaves a process leaves through memory of the host.
 
 use std::fmt;
+
+use crate::types::Device;
 
 use super::Placement;
 
@@ -9,6 +14,8 @@ use super::Placement;
 pub struct Route {
     pub carrier: Carrier,
     pub travels: Travels,
+    /// What is copied between host and devices on the way.
+    pub copies: Copies,
     pub reason: &'static str,
 }
 
@@ -31,31 +38,77 @@ pub enum Travels {
     Bytes,
 }
 
+/// Copies that devices ask for, beside those of the carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    None,
+    /// One, from the host to the consumer's device, by the consumer.
+    ToDevice,
+    /// One, from the producer's device to the host.
+    ToHost,
+    /// One, from a device to another of the same process, by the consumer.
+    BetweenDevices,
+    /// Two: to the host by the producer, and to the consumer's device by the consumer.
+    ThroughHost,
+}
+
 impl Route {
     pub fn between(producer: &Placement, consumer: &Placement) -> Self {
-        if producer.host != consumer.host {
-            return Self {
-                carrier: Carrier::Tcp,
-                travels: Travels::Bytes,
-                reason: "different hosts",
-            };
-        }
-        if producer.process != consumer.process {
-            return Self {
-                carrier: Carrier::Ipc,
-                travels: Travels::Slot,
-                reason: "same host, different processes",
-            };
-        }
-        let reason = if producer.device == consumer.device {
-            "same process, same device"
+        let (carrier, travels) = if producer.host != consumer.host {
+            (Carrier::Tcp, Travels::Bytes)
+        } else if producer.process != consumer.process {
+            (Carrier::Ipc, Travels::Slot)
         } else {
-            "same process, different devices: the consumer copies"
+            (Carrier::Inproc, Travels::Handle)
         };
+        let copies = Copies::between(carrier, producer.device, consumer.device);
         Self {
-            carrier: Carrier::Inproc,
-            travels: Travels::Handle,
-            reason,
+            carrier,
+            travels,
+            copies,
+            reason: reason(carrier, copies),
+        }
+    }
+}
+
+impl Copies {
+    fn between(carrier: Carrier, producer: Device, consumer: Device) -> Self {
+        match (producer, consumer, carrier) {
+            (Device::Cpu, Device::Cpu, _) => Self::None,
+            (Device::Cpu, _, _) => Self::ToDevice,
+            (_, Device::Cpu, _) => Self::ToHost,
+            (one, other, Carrier::Inproc) if one == other => Self::None,
+            (_, _, Carrier::Inproc) => Self::BetweenDevices,
+            (_, _, Carrier::Ipc | Carrier::Tcp) => Self::ThroughHost,
+        }
+    }
+}
+
+fn reason(carrier: Carrier, copies: Copies) -> &'static str {
+    match (carrier, copies) {
+        (Carrier::Inproc, Copies::None) => "same process, same device",
+        (Carrier::Inproc, Copies::ToDevice) => {
+            "same process, different devices: the consumer copies it to its device"
+        }
+        (Carrier::Inproc, Copies::ToHost) => "same process, different devices: copied to the host",
+        (Carrier::Inproc, Copies::BetweenDevices | Copies::ThroughHost) => {
+            "same process, different devices: the consumer copies"
+        }
+        (Carrier::Ipc, Copies::None) => "same host, different processes",
+        (Carrier::Ipc, Copies::ToDevice) => {
+            "same host, different processes: the consumer copies it to its device"
+        }
+        (Carrier::Ipc, Copies::ToHost) => {
+            "same host, different processes: the producer copies it to the host"
+        }
+        (Carrier::Ipc, Copies::BetweenDevices | Copies::ThroughHost) => {
+            "same host, different processes, which share no memory of devices: copied to the host and to the device"
+        }
+        (Carrier::Tcp, Copies::None) => "different hosts",
+        (Carrier::Tcp, Copies::ToDevice) => "different hosts: the consumer copies it to its device",
+        (Carrier::Tcp, Copies::ToHost) => "different hosts: the producer copies it to the host",
+        (Carrier::Tcp, Copies::BetweenDevices | Copies::ThroughHost) => {
+            "different hosts: copied to the host and to the device"
         }
     }
 }
@@ -76,6 +129,18 @@ impl fmt::Display for Travels {
             Self::Handle => "handle",
             Self::Slot => "shared-memory slot",
             Self::Bytes => "bytes",
+        })
+    }
+}
+
+impl fmt::Display for Copies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::ToDevice => "to device",
+            Self::ToHost => "to host",
+            Self::BetweenDevices => "between devices",
+            Self::ThroughHost => "through host",
         })
     }
 }

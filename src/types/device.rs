@@ -19,6 +19,18 @@ pub enum Device {
     Sim(u16),
 }
 
+/// Who says which device a block is on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DeviceChoice {
+    /// The configuration names it.
+    #[default]
+    Named,
+    /// Nobody yet.
+    Open,
+    /// The configuration leaves it open, and it was chosen.
+    Chosen { reason: String },
+}
+
 /// What a configuration says of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceSpec {

@@ -24,7 +24,9 @@ mod spec;
 mod tensor;
 mod trial;
 
-pub use device::{Device, DeviceFault, DeviceParseError, DeviceSpec, Due, FaultPoint, FaultSpec};
+pub use device::{
+    Device, DeviceChoice, DeviceFault, DeviceParseError, DeviceSpec, Due, FaultPoint, FaultSpec,
+};
 pub use dtype::{DType, DTypeParseError};
 pub use encoding::{Compress, Encoding, Encodings, Narrow};
 pub use endpoint::{Endpoint, EndpointParseError};

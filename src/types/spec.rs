@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Device, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, ReloadSpec, Signature};
+use super::{
+    Device, DeviceChoice, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, ReloadSpec, Signature,
+};
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +83,10 @@ pub struct BlockSpec {
     pub host: Option<String>,
     /// Worker process of that host, by a name other than [`BlockSpec::MAIN`]; `None`: the main process.
     pub process: Option<String>,
+    /// Where it is left open, this means nothing before it is chosen.
     pub device: Device,
+    #[serde(default)]
+    pub device_choice: DeviceChoice,
     /// Intra-op threads of one instance.
     pub threads: usize,
     /// Actors over the same weights.

@@ -10,9 +10,9 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, compile,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, Dim, Encoding, Epoch, GraphEngine, HostSpec, LimitsSpec,
-    Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
-    StuckSpec, TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, DeviceChoice, Dim, Encoding, Epoch, GraphEngine, HostSpec,
+    LimitsSpec, Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature,
+    SourceSpec, StuckSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -36,6 +36,7 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
             host: None,
             process: None,
             device,
+            device_choice: DeviceChoice::Named,
             threads: 1,
             instances: 2,
             batch: BatchSpec {
@@ -153,8 +154,8 @@ fn text_shows_each_edge_with_its_route_and_reason() {
         classify  local/main/cuda:0  block head
       edges
         image                  ->  backbone.image     FP32[n, 1, 8, 8]  inproc handle  same process, same device
-        backbone.features      ->  classify.features  FP32[n, 32]       inproc handle  same process, different devices: the consumer copies
-        classify.say "#1" <b>  ->  say "#1" <b>       FP32[n, 10]       inproc handle  same process, different devices: the consumer copies
+        backbone.features      ->  classify.features  FP32[n, 32]       inproc handle  same process, different devices: the consumer copies it to its device
+        classify.say "#1" <b>  ->  say "#1" <b>       FP32[n, 10]       inproc handle  same process, different devices: copied to the host
 
     blocks
       NAME      ENGINE  PLACE              INSTANCES  THREADS  BATCH        SOURCE
@@ -171,9 +172,10 @@ fn json_has_stable_fields() {
     assert_eq!(edge["to"], "classify.features");
     assert_eq!(edge["carrier"], "inproc");
     assert_eq!(edge["travels"], "handle");
+    assert_eq!(edge["copies"], "to device");
     assert_eq!(
         edge["reason"],
-        "same process, different devices: the consumer copies"
+        "same process, different devices: the consumer copies it to its device"
     );
     assert_eq!(edge["tensor"]["shape"], serde_json::json!(["n", 32]));
     assert_eq!(value["pipelines"][0]["deadline_ms"], 250);

@@ -105,7 +105,10 @@ fn an_engine_that_is_not_there_is_missing_to_its_blocks() {
     let model = crate::cli::checkout("tests/data/digits/digits.onnx");
     let block = format!("[blocks.one]\nmodel = {model:?}\nengine = \"onnxruntime\"");
     let text: String = MOCK.replace("[blocks.one]", &block);
-    let text: Vec<_> = text.lines().filter(|line| !line.starts_with("mock.")).collect();
+    let text: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("mock."))
+        .collect();
     let text = text.join("\n");
     let (code, findings) = examined(&text);
     assert_eq!(code, 4, "{findings:#?}");

@@ -10,8 +10,8 @@ use crate::app::history::{Journal, Record};
 use crate::app::load::Weights as ByDevice;
 use crate::app::reload::{Source, Standing};
 use crate::graph::Digest;
-use crate::plan::{Change, Diff, Plan};
-use crate::types::Epoch;
+use crate::plan::{Change, Diff, Plan, PlannedBlock};
+use crate::types::{DeviceChoice, Epoch};
 
 /// What a reload would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Planned {
     /// How each device with a limit would get from one to the other: both at once, or requests wait for so long.
     #[serde(default)]
     pub devices: Vec<String>,
+    /// Why blocks whose devices are left open would be where they would be.
+    #[serde(default)]
+    pub placed: Vec<String>,
     /// Why it would be rejected.
     pub refused: Vec<String>,
     /// What an operator has set that would still hold.
@@ -69,6 +72,7 @@ impl Planned {
             settings: Vec::new(),
             weights: Vec::new(),
             devices: Vec::new(),
+            placed: Vec::new(),
             refused: reasons,
             overrides,
         }
@@ -91,6 +95,7 @@ impl Planned {
             settings: diff.settings.iter().map(ToString::to_string).collect(),
             weights: compare(weights),
             devices: Vec::new(),
+            placed: new.blocks.iter().filter_map(placed).collect(),
             refused: Vec::new(),
             overrides,
         }
@@ -99,6 +104,16 @@ impl Planned {
     /// Tells whether a reload would do anything.
     pub fn changes_anything(&self) -> bool {
         !(self.blocks.is_empty() && self.pipelines.is_empty() && self.settings.is_empty())
+    }
+}
+
+fn placed(block: &PlannedBlock) -> Option<String> {
+    match &block.spec.device_choice {
+        DeviceChoice::Chosen { reason } => Some(format!(
+            "{} on {}: {reason}",
+            block.spec.name, block.placement.device
+        )),
+        DeviceChoice::Named | DeviceChoice::Open => None,
     }
 }
 

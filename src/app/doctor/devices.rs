@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::engine::cuda::Presence;
-use crate::types::{Device, DeviceSpec};
+use crate::engine::cuda::{self, DeviceProperties, Presence};
+use crate::types::Device;
 
 use super::Finding;
 use super::needs::Needs;
@@ -17,12 +17,44 @@ pub(super) struct Memory {
     /// What it is called.
     pub(super) name: String,
     pub(super) total: u64,
-    pub(super) free: u64,
+    /// `None`: nobody says.
+    pub(super) free: Option<u64>,
+    /// What else there is to say of it.
+    pub(super) more: Option<String>,
 }
 
 pub(super) fn look() -> Vec<Memory> {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    host(&text).into_iter().collect()
+    // Why there are none is for the check of the driver to tell.
+    let cuda = cuda::devices().unwrap_or_default();
+    host(&text)
+        .into_iter()
+        .chain(cuda.iter().map(of_cuda))
+        .collect()
+}
+
+fn of_cuda(device: &DeviceProperties) -> Memory {
+    let (major, minor) = device.capability;
+    let ipc = match device.can_ipc {
+        true => "shares memory between processes",
+        false => "does not share memory between processes",
+    };
+    let peers: Vec<_> = device
+        .peers
+        .iter()
+        .map(|peer| format!("cuda:{peer}"))
+        .collect();
+    let peers = match peers.is_empty() {
+        true => String::new(),
+        false => format!(", copies directly from {}", peers.join(" and ")),
+    };
+    Memory {
+        device: Device::Cuda(device.ordinal),
+        name: device.name.clone(),
+        total: device.memory_bytes,
+        free: device.memory_free_bytes,
+        more: Some(format!("compute capability {major}.{minor}, {ipc}{peers}")),
+    }
 }
 
 /// Reads the memory of the host.
@@ -36,7 +68,8 @@ fn host(text: &str) -> Option<Memory> {
         device: Device::Cpu,
         name: "host".to_owned(),
         total: bytes("MemTotal:")?,
-        free: bytes("MemAvailable:")?,
+        free: bytes("MemAvailable:"),
+        more: None,
     })
 }
 
@@ -76,12 +109,16 @@ fn held_against(memory: &Memory, limit: Option<u64>) -> Finding {
         name,
         total,
         free,
+        more,
     } = memory;
-    let found = format!(
-        "{name}, {} MB of memory, {} MB free",
-        total / MEGABYTE,
-        free / MEGABYTE
-    );
+    let mut found = format!("{name}, {} MB of memory", total / MEGABYTE);
+    match free {
+        Some(free) => found.push_str(&format!(", {} MB free", free / MEGABYTE)),
+        None => found.push_str(", and another process may have the device alone"),
+    }
+    if let Some(more) = more {
+        found.push_str(&format!(", {more}"));
+    }
     match limit {
         Some(limit) if limit > *total => Finding::warning(
             device.to_string(),
@@ -91,7 +128,7 @@ fn held_against(memory: &Memory, limit: Option<u64>) -> Finding {
                 total / MEGABYTE
             ),
         ),
-        Some(limit) if limit > *free => Finding::warning(
+        Some(limit) if free.is_some_and(|free| limit > free) => Finding::warning(
             device.to_string(),
             format!("{found}; blocks may hold {} MB", limit / MEGABYTE),
             "end other programs that hold memory there, or lower memory_mb",
@@ -110,26 +147,22 @@ fn absent(ordinal: u16, count: usize) -> Finding {
         0 => "place its blocks on \"cpu\", or see the NVIDIA driver above".to_owned(),
         _ => "place its blocks on one that is there, or look at CUDA_VISIBLE_DEVICES".to_owned(),
     };
-    Finding::missing(
-        DeviceSpec::unbounded(Device::Cuda(ordinal))
-            .device
-            .to_string(),
-        found,
-        remedy,
-    )
+    Finding::missing(Device::Cuda(ordinal).to_string(), found, remedy)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::app::doctor::Status;
+    use crate::types::DeviceSpec;
 
     fn memory(device: Device) -> Memory {
         Memory {
             device,
             name: "one".into(),
             total: 8_000 * MEGABYTE,
-            free: 6_000 * MEGABYTE,
+            free: Some(6_000 * MEGABYTE),
+            more: None,
         }
     }
 
@@ -193,7 +226,7 @@ mod tests {
     fn the_memory_of_the_host_is_read() {
         let text = "MemTotal:       2000 kB\nMemFree: 1 kB\nMemAvailable:   1000 kB\n";
         let memory = host(text).expect("both are there");
-        assert_eq!((memory.total, memory.free), (2_048_000, 1_024_000));
-        assert_eq!(host("MemTotal: 3 kB\n"), None);
+        assert_eq!((memory.total, memory.free), (2_048_000, Some(1_024_000)));
+        assert_eq!(host("MemFree: 3 kB\n"), None);
     }
 }

@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use crate::engine::cuda::{Presence, presence};
+use crate::engine::cuda::{CudaVersion, Presence, driver_version, presence};
 
 use super::Finding;
 use super::needs::Needs;
 
-/// CUDA that libtorch is built with, as the driver writes it: thousands and tens.
-const CUDA_NEEDED: i32 = 13_000;
+/// CUDA that libtorch is built with. A driver runs programs of its own major version and of all before it.
+const CUDA_NEEDED: CudaVersion = CudaVersion {
+    major: 13,
+    minor: 0,
+};
 /// First driver that has it.
 const DRIVER_NEEDED: &str = "580";
 /// Of PCI devices by NVIDIA.
@@ -22,8 +25,8 @@ const INSTALL: &str = "sudo apt install nvidia-driver-580-server, or the package
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
     pub(super) presence: Presence,
-    /// CUDA that the driver has, where it says so: 13000 for 13.0.
-    pub(super) cuda: Option<i32>,
+    /// Newest CUDA that the driver has, where it says so.
+    pub(super) cuda: Option<CudaVersion>,
     /// Version of the kernel module, where one is loaded.
     pub(super) module: Option<String>,
     /// An NVIDIA display or compute device is on the bus.
@@ -36,7 +39,7 @@ pub(super) fn look() -> Seen {
     let module = fs::read_to_string("/proc/driver/nvidia/version").ok();
     Seen {
         presence: presence(),
-        cuda: None,
+        cuda: driver_version().ok(),
         module: module.as_deref().and_then(module_version),
         hardware: hardware(Path::new("/sys/bus/pci/devices")),
         files: files(),
@@ -108,32 +111,25 @@ fn unusable(seen: &Seen, reason: Option<&str>) -> Finding {
 fn working(seen: &Seen, count: usize) -> Finding {
     let module = seen.module.as_deref();
     let version = match (module, seen.cuda) {
-        (Some(module), Some(cuda)) => format!("{module} with CUDA {}", dotted(cuda)),
+        (Some(module), Some(cuda)) => format!("{module} with CUDA {}", cuda),
         (Some(module), None) => module.to_owned(),
-        (None, Some(cuda)) => format!("CUDA {}", dotted(cuda)),
+        (None, Some(cuda)) => format!("CUDA {}", cuda),
         (None, None) => "of unknown version".to_owned(),
     };
     let devices = if count == 1 { "device" } else { "devices" };
     let found = format!("{version}, {count} {devices}");
-    // A driver runs programs of all versions of CUDA up to its own, and of later ones of the same major version.
     let old = match seen.cuda {
-        Some(cuda) => cuda / 1000 < CUDA_NEEDED / 1000,
+        Some(cuda) => cuda < CUDA_NEEDED,
         None => module.is_some_and(|module| major(module) < major(DRIVER_NEEDED)),
     };
     if old {
-        let needed = dotted(CUDA_NEEDED);
         return Finding::missing(
             CHECK,
-            format!("{found}: too old for libtorch, which is built with CUDA {needed}"),
+            format!("{found}: too old for libtorch, which is built with CUDA {CUDA_NEEDED}"),
             INSTALL,
         );
     }
     Finding::ok(CHECK, found)
-}
-
-/// Writes 13000 as 13.0.
-fn dotted(cuda: i32) -> String {
-    format!("{}.{}", cuda / 1000, cuda % 1000 / 10)
 }
 
 fn major(version: &str) -> u32 {
@@ -243,15 +239,15 @@ mod tests {
     #[test]
     fn an_old_driver_is_told_by_its_cuda_or_its_own_version() {
         for (cuda, module, status) in [
-            (Some(13_000), Some("580.65.06"), Status::Ok),
-            (Some(13_010), None, Status::Ok),
-            (Some(12_090), Some("575.1"), Status::Missing),
+            (Some((13, 0)), Some("580.65.06"), Status::Ok),
+            (Some((13, 1)), None, Status::Ok),
+            (Some((12, 9)), Some("575.1"), Status::Missing),
             (None, Some("535.183.01"), Status::Missing),
             (None, Some("590.1"), Status::Ok),
             (None, None, Status::Ok),
         ] {
             let mut seen = seen(Presence::Devices(2));
-            seen.cuda = cuda;
+            seen.cuda = cuda.map(|(major, minor)| CudaVersion { major, minor });
             seen.module = module.map(str::to_owned);
             let finding = judge(&seen, &Needs::default());
             assert_eq!(finding.status, status, "{cuda:?} {module:?}");

@@ -17,9 +17,10 @@ use crate::app::history::{Journal, Record, Seen, Trigger};
 use crate::app::hold::Hold;
 use crate::app::prepared::Known;
 use crate::app::runtime::Keys;
+use crate::app::spread::devices_now;
 use crate::app::steps::Step;
 use crate::app::worker::renew;
-use crate::app::{Part, Runtime, memory};
+use crate::app::{Loaded, Part, Runtime, memory};
 use crate::engine::set_devices;
 use crate::plan::{Diff, Plan};
 use crate::sched::{Phase, Swap};
@@ -189,14 +190,27 @@ impl<S: Source> Reloader<S> {
             None => self.source.load(&standing.overrides),
         });
         match read {
-            Ok(Ok(read)) => Ok(Next {
-                read,
+            Ok(Ok(Read { loaded, spec })) => Ok(Next {
+                read: Read {
+                    loaded: self.seated(loaded)?,
+                    spec,
+                },
                 standing,
                 seen,
             }),
             Ok(Err(reasons)) => Err(reasons),
             Err(panic) => Err(vec![format!("reading the models panicked: {panic}")]),
         }
+    }
+
+    /// Has blocks whose devices are left open stay where they are, if there is room for them.
+    fn seated(&self, loaded: Loaded) -> Result<Loaded, Vec<String>> {
+        let present = match lock(&self.running).as_ref() {
+            None => return Ok(loaded),
+            Some(runtime) => devices_now(runtime.plan()),
+        };
+        let seated = loaded.choose_devices_again(&present);
+        seated.map_err(|problems| problems.iter().map(ToString::to_string).collect())
     }
 
     fn plan(&mut self, standing: Standing) -> Outcome {

@@ -44,6 +44,8 @@ struct BlockView {
     host: String,
     process: String,
     device: String,
+    /// Why, where the configuration leaves it open.
+    device_reason: Option<String>,
     instances: usize,
     threads: usize,
     batch_rows_max: usize,
@@ -76,6 +78,7 @@ struct EdgeView {
     tensor: TensorView,
     carrier: String,
     travels: String,
+    copies: String,
     reason: &'static str,
     /// What the configuration asks for, if anything.
     encoding: Option<EncodingView>,
@@ -148,6 +151,7 @@ fn block(block: &PlannedBlock) -> BlockView {
         host: placement.host.clone(),
         process: placement.process.clone(),
         device: placement.device.to_string(),
+        device_reason: labels::choice(block).map(str::to_owned),
         instances: spec.instances,
         threads: spec.threads,
         batch_rows_max: spec.batch.rows_max,
@@ -169,6 +173,7 @@ fn pipeline(plan: &Plan, pipeline: &PlannedPipeline) -> PipelineView {
         tensor: tensor(labels::tensor(plan, pipeline, edge)),
         carrier: edge.route.carrier.to_string(),
         travels: edge.route.travels.to_string(),
+        copies: edge.route.copies.to_string(),
         reason: edge.route.reason,
         encoding: encoding(edge),
     });

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedPipeline, Route, Step};
-use crate::types::{Encoding, MockFailure, SourceSpec, TensorSpec};
+use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step};
+use crate::types::{DeviceChoice, Encoding, MockFailure, SourceSpec, TensorSpec};
 
 /// Returns the ids of the two nodes that a drawing joins by an edge of its pipeline, the `index`th.
 pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
@@ -57,6 +57,14 @@ pub(super) fn reason(edge: &Edge) -> String {
         return reason.to_owned();
     }
     format!("{reason}; {} between hosts only", edge.encoding)
+}
+
+/// Returns why a block is on its device, where the configuration leaves that open.
+pub(super) fn choice(block: &PlannedBlock) -> Option<&str> {
+    match &block.spec.device_choice {
+        DeviceChoice::Chosen { reason } => Some(reason),
+        DeviceChoice::Named | DeviceChoice::Open => None,
+    }
 }
 
 pub(super) fn type_of(spec: &TensorSpec) -> String {

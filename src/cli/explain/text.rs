@@ -14,6 +14,16 @@ pub(super) fn render(plan: &Plan) -> String {
     }
     text.push_str("blocks\n");
     text.push_str(&render_blocks(plan));
+    let chosen = plan.blocks.iter().filter_map(|block| {
+        let reason = labels::choice(block)?.to_owned();
+        let (name, device) = (&block.spec.name, block.placement.device);
+        Some(vec![name.clone(), device.to_string(), reason])
+    });
+    let chosen: Vec<_> = chosen.collect();
+    if !chosen.is_empty() {
+        text.push_str("\ndevices chosen\n");
+        text.push_str(&columns(2, &chosen));
+    }
     if several(plan) || plan.hosts.len() > 1 {
         text.push_str("\nhosts\n");
         text.push_str(&render_hosts(plan));

@@ -79,6 +79,8 @@ fn text(planned: &Planned, served: bool) -> String {
     text.push_str(&output::columns(2, &rows));
     text.push_str(&indented(&planned.settings));
     text.extend(planned.weights.iter().map(weights));
+    let placed = planned.placed.iter();
+    text.extend(placed.map(|block| format!("block {block}\n")));
     let devices = planned.devices.iter();
     text.extend(devices.map(|device| format!("memory of {device}\n")));
     for (block, swap) in &planned.overrides.swaps {
@@ -141,6 +143,7 @@ mod tests {
                 after: 2_000_000,
                 peak: 3_000_000,
             }],
+            placed: vec!["a on sim:0: the only device there is".to_owned()],
             devices: vec!["cpu: overlap, 1 bytes before, 3 with both, 2 after".to_owned()],
             refused: Vec::new(),
             overrides: Overrides::default(),
@@ -152,6 +155,7 @@ mod tests {
              block  head      kept\n  \
              limits.in_flight_max: 8 → 9\n\
              weights on cpu: 1.00 MB before, 2.00 MB after, 3.00 MB while both are there\n\
+             block a on sim:0: the only device there is\n\
              memory of cpu: overlap, 1 bytes before, 3 with both, 2 after\n"
         );
     }

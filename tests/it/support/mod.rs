@@ -11,10 +11,10 @@ use blockflow::app::{Loaded, Part, Runtime, StopReport, WorkerCommand};
 use blockflow::engine::Usage;
 use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, EdgeSpec, Failure, FlowSpec, GraphEngine, GraphSpec,
-    LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec, ProofSpec,
-    ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, Tensor,
-    TensorSpec,
+    BatchSpec, BlockSpec, DType, Device, DeviceChoice, EdgeSpec, Failure, FlowSpec, GraphEngine,
+    GraphSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec,
+    ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec,
+    StuckSpec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -52,6 +52,7 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
         host: None,
         process: None,
         device: Device::Cpu,
+        device_choice: DeviceChoice::Named,
         threads: 1,
         instances: 1,
         batch: BatchSpec {
