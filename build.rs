@@ -22,7 +22,7 @@ fn generate_onnx_types() {
 fn compile_shim() {
     let include = libtorch().join("include");
     const FOLDER: &str = "src/engine/torch/ffi";
-    let sources = ["shim.cpp", "boxed.cpp"].map(|file| format!("{FOLDER}/{file}"));
+    let sources = ["shim.cpp", "boxed.cpp", "cuda.cpp"].map(|file| format!("{FOLDER}/{file}"));
     println!("cargo:rerun-if-changed={FOLDER}/guarded.h");
     for source in &sources {
         println!("cargo:rerun-if-changed={source}");

@@ -185,7 +185,7 @@ impl Sessions {
         for session in &mut self.sessions {
             tensors = session.run(&tensors)?;
         }
-        Ok(to_host(&tensors[0]).0)
+        Ok(to_host(&tensors[0])?.0)
     }
 }
 

@@ -6,7 +6,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::engine::{BlockSource, Held, builtin, check_device, graph_engine};
+use crate::engine::{
+    BlockSource, EngineError, Held, builtin, check_device, check_place, graph_engine,
+};
 use crate::graph::{Digest, Graph, GraphError};
 use crate::plan::{Placement, Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
@@ -48,16 +50,20 @@ impl Loaded {
         let mut graphs = Vec::new();
         let mut signatures = Vec::new();
         for block in &spec.blocks {
-            if check_device(block.device).is_err() {
-                problems.push(Problem::new(
-                    format!("blocks.{}.device", block.name),
-                    format!("is \"{}\"", block.device),
-                    "this version runs blocks on \"cpu\" and \"sim:N\" only",
-                ));
+            // Another host has devices of its own, and looks at them itself.
+            if block.host.is_none()
+                && let Err(error) = check_device(block.device)
+            {
+                problems.push(misplaced(block, &error));
             }
             let (graph, signature) = match examine(block, &mut files) {
                 Ok((graph, signature)) => {
                     problems.extend(golden::problems(block, &signature));
+                    let source = block_source(&block.source, graph.as_ref(), &signature);
+                    let place = source.map(|source| check_place(&source, block.device));
+                    if let Some(Err(error)) = place {
+                        problems.push(misplaced(block, &error));
+                    }
                     (graph, Some(signature))
                 }
                 Err(problem) => {
@@ -177,25 +183,29 @@ impl Loaded {
     /// Returns what a block is prepared from.
     pub(super) fn source(&self, block: usize) -> BlockSource<'_> {
         let planned = &self.plan.blocks[block];
-        match (&self.graphs[block], &planned.spec.source) {
-            (Some(graph), SourceSpec::Graph { engine, passes, .. }) => BlockSource::Graph {
-                graph,
-                signature: planned.signature.clone(),
-                engine: *engine,
-                passes: *passes,
-            },
-            (_, SourceSpec::TorchScript { path, signature }) => {
-                BlockSource::TorchScript { path, signature }
-            }
-            (_, SourceSpec::DecodeImage(image)) => BlockSource::DecodeImage(image),
-            (_, SourceSpec::Mock(mock)) => BlockSource::Mock(mock),
-            (None, SourceSpec::Graph { .. }) => {
-                unreachable!(
-                    "a block of a graph without one is a problem, and problems make no plan"
-                )
-            }
-        }
+        let graph = self.graphs[block].as_ref();
+        block_source(&planned.spec.source, graph, &planned.signature)
+            .expect("a block of a graph without one is a problem, and problems make no plan")
     }
+}
+
+/// Returns what a block is prepared from; `None` if it is a graph and there is none.
+fn block_source<'a>(
+    source: &'a SourceSpec,
+    graph: Option<&'a Graph>,
+    signature: &Signature,
+) -> Option<BlockSource<'a>> {
+    Some(match source {
+        SourceSpec::Graph { engine, passes, .. } => BlockSource::Graph {
+            graph: graph?,
+            signature: signature.clone(),
+            engine: *engine,
+            passes: *passes,
+        },
+        SourceSpec::TorchScript { path, signature } => BlockSource::TorchScript { path, signature },
+        SourceSpec::DecodeImage(image) => BlockSource::DecodeImage(image),
+        SourceSpec::Mock(mock) => BlockSource::Mock(mock),
+    })
 }
 
 /// What a local file of a ZIP archive begins with.
@@ -288,6 +298,19 @@ fn examine(block: &BlockSpec, files: &mut Files) -> Result<(Option<Graph>, Signa
         SourceSpec::DecodeImage(image) => Ok((None, builtin::signature(image))),
         SourceSpec::Mock(mock) => Ok((None, mock.signature.clone())),
     }
+}
+
+/// Says why a block cannot be where it is to be.
+fn misplaced(block: &BlockSpec, error: &EngineError) -> Problem {
+    let cause = match error {
+        EngineError::Device { cause, .. } => cause.clone(),
+        other => other.to_string(),
+    };
+    Problem::new(
+        format!("blocks.{}.device", block.name),
+        format!("is \"{}\"", block.device),
+        cause,
+    )
 }
 
 /// Says what is wrong with a cut, at the name that is to blame.

@@ -33,8 +33,10 @@ pub(super) fn needs(
         let held = prepared.map_or_else(|| estimate(index), |prepared| prepared.held());
         let sessions = spec.instances as u64;
         let session = match spec.device {
-            Device::Sim(_) => workspace_bytes(&block.signature, spec.batch.rows_max),
-            Device::Cpu | Device::Cuda(_) => 0,
+            Device::Sim(_) | Device::Cuda(_) => {
+                workspace_bytes(&block.signature, spec.batch.rows_max)
+            }
+            Device::Cpu => 0,
         };
         let mut weights = held.by_content;
         if held.own > 0 {

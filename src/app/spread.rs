@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::engine::cuda;
-use crate::engine::{Held, check_device, workspace_bytes};
+use crate::engine::{EngineError, Held, check_device, check_place, workspace_bytes};
 use crate::graph::{Digest, Graph};
 use crate::plan::{Candidate, EdgeFrom, EdgeTo, Flow, Need, Plan, PlannedBlock, compile, spread};
 use crate::types::{
-    Bindings, BlockSpec, Device, DeviceChoice, DeviceSpec, GraphEngine, Problem, Signature,
-    SourceSpec, Spec,
+    Bindings, BlockSpec, Device, DeviceChoice, DeviceSpec, Problem, Signature, SourceSpec, Spec,
 };
 
 use super::Loaded;
@@ -69,9 +68,9 @@ impl Loaded {
         let blocks = self.plan.blocks.iter().zip(&self.graphs).enumerate();
         let candidate = |(index, (block, graph)): (usize, (&PlannedBlock, &Option<Graph>))| {
             let fixed = if is_left_open(&block.spec) {
-                host_only(&block.spec.source, devices)
+                self.host_only(index, devices)
             } else {
-                Some("named by the configuration")
+                Some("named by the configuration".to_owned())
             };
             // What fits cannot be a question where there is no choice.
             let held = match devices {
@@ -91,6 +90,16 @@ impl Loaded {
             }
         };
         blocks.map(candidate).collect()
+    }
+
+    /// Says why a block has to be on the host, if it cannot be on an accelerator of this machine.
+    fn host_only(&self, block: usize, devices: &[DeviceSpec]) -> Option<String> {
+        let first = devices.first()?.device;
+        let error = check_place(&self.source(block), first).err()?;
+        Some(match error {
+            EngineError::Device { cause, .. } => cause,
+            other => other.to_string(),
+        })
     }
 }
 
@@ -132,23 +141,6 @@ fn devices(spec: &Spec) -> Vec<DeviceSpec> {
         return cuda;
     }
     vec![said(Device::Cpu).unwrap_or_else(|| DeviceSpec::unbounded(Device::Cpu))]
-}
-
-/// Says why a block has to be on the host.
-fn host_only(source: &SourceSpec, devices: &[DeviceSpec]) -> Option<&'static str> {
-    let real = devices
-        .iter()
-        .any(|spec| matches!(spec.device, Device::Cuda(_)));
-    match source {
-        SourceSpec::Graph {
-            engine: GraphEngine::Aten,
-            ..
-        } => None,
-        SourceSpec::Graph { .. }
-        | SourceSpec::TorchScript { .. }
-        | SourceSpec::DecodeImage(_)
-        | SourceSpec::Mock(_) => real.then_some("what runs it runs on the host"),
-    }
 }
 
 fn need(block: &PlannedBlock, device: Device, held: Held) -> Need {

@@ -116,7 +116,7 @@ impl Golden {
         signature: &Signature,
         tolerance: Tolerance,
     ) -> Result<(), super::EngineError> {
-        let outputs = session.run(&self.inputs)?;
+        let outputs = session.run_to_host(&self.inputs)?;
         for (place, expected) in &self.outputs {
             let name = &signature.outputs[*place].name;
             let Some(seen) = outputs.get(*place) else {

@@ -36,7 +36,7 @@ pub use mock::MockPrepared;
 pub use npy::{NpyError, read_npy, write_npy};
 pub use npz::read_npz;
 pub use place::{Seat, Staged, prepare_for, stage, workspace_bytes};
-pub use prepare::{BlockSource, check_device, prepare};
+pub use prepare::{BlockSource, check_device, check_place, prepare};
 pub use proof::{prove, warm, warm_up};
 pub use seam::{Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};

@@ -12,7 +12,7 @@ use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte
 use super::ledger::{Charge, Lease, Ledger};
 use super::prepare::make;
 use super::sim::SimDevice;
-use super::transfer::{bring, leave};
+use super::transfer::{bring, bytes_elsewhere, leave};
 use super::{BlockSource, EngineError, Held, Prepared, Session, check_device};
 
 /// Where a block is to run, and as what.
@@ -82,7 +82,7 @@ pub fn stage(
     }
     let started = Instant::now();
     Ok(Staged {
-        inner: make(source, threads)?,
+        inner: make(source, threads, seat.device)?,
         block: seat.block.to_owned(),
         device: seat.device,
         rows_max: seat.rows_max,
@@ -150,13 +150,15 @@ impl Staged {
             sim.enter(FaultPoint::Load, &block, bytes)?;
             inner.move_to(device)?;
             sim.transfer(bytes);
+        } else if let Device::Cuda(_) = device {
+            inner.move_to(device)?;
         }
         ledger.check()?;
         let uses = Arc::new(Uses::new(&block, &ledger, inner.weight_bytes() as u64));
         inner.settle(&uses.lease);
-        let workspace_bytes = match &sim {
-            Some(_) => workspace_bytes(inner.signature(), rows_max),
-            None => 0,
+        let workspace_bytes = match device {
+            Device::Sim(_) | Device::Cuda(_) => workspace_bytes(inner.signature(), rows_max),
+            Device::Cpu => 0,
         };
         Ok(Arc::new(Placed {
             inner,
@@ -207,12 +209,14 @@ impl Prepared for Placed {
 
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
         let Self { sim, uses, .. } = self;
-        let workspace = match sim {
-            Some(sim) => {
-                sim.check()?;
+        if let Some(sim) = sim {
+            sim.check()?;
+        }
+        let workspace = match self.device {
+            Device::Sim(_) | Device::Cuda(_) => {
                 Some(uses.lease.workspace_within(self.workspace_bytes)?)
             }
-            None => None,
+            Device::Cpu => None,
         };
         Ok(Box::new(PlacedSession {
             inner: self.inner.session()?,
@@ -264,7 +268,7 @@ impl PlacedSession {
         // Beyond what is declared, as where sizes are the request's to choose.
         let beyond = taken.saturating_sub(self.workspace_bytes);
         let _inputs = self.more(beyond)?;
-        let inputs = bring(inputs, self.device, &self.uses.metrics);
+        let inputs = bring(inputs, self.device, &self.uses.metrics)?;
         let outputs = self.inner.run_in(&inputs, &Heap)?;
         let all = taken.saturating_add(bytes_of(&outputs));
         let _outputs = self.more(all.saturating_sub(self.workspace_bytes) - beyond)?;
@@ -282,10 +286,17 @@ impl Session for PlacedSession {
         if let Some(sim) = self.sim.clone() {
             return self.simulate(&sim, inputs, rooms);
         }
+        if let Device::Cuda(_) = self.device {
+            let copied = inputs
+                .iter()
+                .map(|tensor| bytes_elsewhere(tensor, self.device));
+            self.uses.metrics.bytes_copied.add(copied.sum());
+            return self.inner.run_in(inputs, rooms);
+        }
         if inputs.iter().all(|tensor| tensor.device() == self.device) {
             return self.inner.run_in(inputs, rooms);
         }
-        let inputs = bring(inputs, self.device, &self.uses.metrics);
+        let inputs = bring(inputs, self.device, &self.uses.metrics)?;
         self.inner.run_in(&inputs, rooms)
     }
 

@@ -7,11 +7,11 @@ use crate::graph::Graph;
 use crate::types::{Device, GraphEngine, ImageSpec, MockSpec, Passes, Signature};
 
 use super::builtin::DecodeImage;
-use super::cuda::presence;
+use super::cuda::{Presence, presence};
 use super::graphs::graph_engine;
 use super::mock::MockPrepared;
-use super::torch::TorchScriptPrepared;
-use super::{EngineError, Prepared, Seat, prepare_for};
+use super::torch::{AtenCudaPrepared, TorchScriptPrepared};
+use super::{EngineError, Prepared, Seat, prepare_for, torch};
 
 /// What a block runs.
 #[derive(Debug, Clone)]
@@ -32,16 +32,60 @@ pub enum BlockSource<'a> {
     Mock(&'a MockSpec),
 }
 
-/// Tells whether blocks can run on a device.
+/// Tells whether blocks can run on a device. Touches none.
 pub fn check_device(device: Device) -> Result<(), EngineError> {
-    if let Device::Cpu | Device::Sim(_) = device {
+    let Device::Cuda(ordinal) = device else {
         return Ok(());
+    };
+    let unavailable = |cause: String| EngineError::Device { device, cause };
+    match presence() {
+        Presence::Devices(count) if usize::from(ordinal) < count => {}
+        found => return Err(unavailable(found.to_string())),
     }
-    let cause = format!(
-        "{}, but this version runs blocks on \"cpu\" and \"sim:N\" only",
-        presence()
-    );
-    Err(EngineError::Device { device, cause })
+    torch::cuda_available().map_err(|error| unavailable(error.to_string()))
+}
+
+/// Tells why something cannot run on a device, if it cannot: what it computes on the host there is no kernel for elsewhere.
+pub fn check_place(source: &BlockSource<'_>, device: Device) -> Result<(), EngineError> {
+    let Device::Cuda(_) = device else {
+        return Ok(());
+    };
+    let refused = |what: &str| {
+        let cause = format!("{what}; run the block on \"cpu\"");
+        Err(EngineError::Device { device, cause })
+    };
+    match source {
+        BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten | GraphEngine::Auto,
+            ..
+        } => {
+            let specs = signature.inputs.iter().chain(&signature.outputs);
+            let mut specs = specs.filter(|spec| !torch::on_devices(spec.dtype));
+            if let Some(odd) = specs.next() {
+                let (name, dtype) = (&odd.name, odd.dtype);
+                return refused(&format!(
+                    "{name:?} is {dtype}, which the host computes with"
+                ));
+            }
+            let misplaced = torch::misplaced(graph);
+            let Some((node, op, cause)) = misplaced.first() else {
+                return Ok(());
+            };
+            let more = match misplaced.len() {
+                1 => String::new(),
+                count => format!(", and {} more", count - 1),
+            };
+            let what = format!("operator {node:?} ({op}) cannot be placed there: {cause}{more}");
+            let cause = format!("{what}; cut the model before and behind it, or run it on \"cpu\"");
+            Err(EngineError::Device { device, cause })
+        }
+        BlockSource::Graph { .. } => refused("the engine \"onnxruntime\" runs on the CPU here"),
+        BlockSource::TorchScript { .. } => refused("a TorchScript file runs on the CPU here"),
+        BlockSource::DecodeImage(_) => refused("images are decoded on the host"),
+        BlockSource::Mock(_) => refused("a mock computes on the host"),
+    }
 }
 
 /// Makes a block ready. `threads` is the number that the operators of one session use.
@@ -60,18 +104,27 @@ pub fn prepare(
     prepare_for(source, threads, seat)
 }
 
-/// Makes a block on the host.
+/// Makes a block on the host, in the form in which a device wants it.
 pub(super) fn make(
     source: BlockSource<'_>,
     threads: usize,
+    device: Device,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
+    check_place(&source, device)?;
     Ok(match source {
         BlockSource::Graph {
             graph,
             signature,
             engine,
             passes,
-        } => graph_engine(engine).prepare(graph, signature, threads, passes)?,
+        } => match device {
+            Device::Cuda(ordinal) => Arc::new(AtenCudaPrepared::new(
+                graph, signature, threads, passes, ordinal,
+            )?),
+            Device::Cpu | Device::Sim(_) => {
+                graph_engine(engine).prepare(graph, signature, threads, passes)?
+            }
+        },
         BlockSource::TorchScript { path, signature } => {
             Arc::new(TorchScriptPrepared::new(path, signature.clone(), threads)?)
         }

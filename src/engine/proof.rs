@@ -31,7 +31,7 @@ pub fn warm(
     let guessed = inputs
         .iter()
         .any(|spec| spec.shape.0.iter().skip(1).any(|dim| dim.fixed().is_none()));
-    match session.run(&zeros) {
+    match session.run_to_host(&zeros) {
         Err(error @ EngineError::Operator { .. }) if guessed => {
             tracing::debug!(%error, "warming on guessed sizes failed");
             Ok(None)
@@ -54,10 +54,12 @@ pub fn warm_up(
     }
     for shapes in &proof.warm {
         let inputs = zeros_of(signature, shapes)?;
-        let outputs = session.run(&inputs).map_err(|cause| EngineError::Warm {
-            inputs: shown(signature, &inputs),
-            cause: Box::new(cause),
-        })?;
+        let outputs = session
+            .run_to_host(&inputs)
+            .map_err(|cause| EngineError::Warm {
+                inputs: shown(signature, &inputs),
+                cause: Box::new(cause),
+            })?;
         if proof.finite {
             check_finite(signature, &inputs, &outputs)?;
         }

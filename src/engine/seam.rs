@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::graph::Graph;
 use crate::types::{Device, Heap, Passes, Rooms, Signature, Tensor};
 
-use super::{EngineError, Held, Lease};
+use super::{EngineError, Held, Lease, to_host};
 
 /// A way to run graphs.
 pub trait Engine: Send + Sync + fmt::Debug {
@@ -69,6 +69,13 @@ pub trait Session: fmt::Debug {
     /// Runs the block once on tensors in the order of the signature's inputs; returns those of its outputs.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         self.run_in(inputs, &Heap)
+    }
+
+    /// As [`Session::run`]; outputs lie where the host can read them.
+    fn run_to_host(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
+        let outputs = self.run(inputs)?;
+        let outputs = outputs.iter().map(to_host);
+        outputs.map(|output| Ok(output?.0)).collect()
     }
 
     /// As [`Session::run`]; outputs are written into rooms where there are any and the engine can do that.

@@ -1,21 +1,49 @@
 //! Tensors on their way between devices: copied once, and counted.
 
 use crate::telemetry::metrics::BlockMetrics;
-use crate::types::{Device, Rooms, Tensor, room_or_heap};
+use crate::types::{Device, Parts, Remote, Rooms, Tensor, room_or_heap};
 
-use super::EngineError;
 use super::sim::SimDevice;
+use super::{EngineError, torch};
 
 /// Returns tensors on a device; those of another are copied.
-pub(super) fn bring(tensors: &[Tensor], device: Device, metrics: &BlockMetrics) -> Vec<Tensor> {
+pub(super) fn bring(
+    tensors: &[Tensor],
+    device: Device,
+    metrics: &BlockMetrics,
+) -> Result<Vec<Tensor>, EngineError> {
     let brought = tensors.iter().map(|tensor| {
         if tensor.device() == device {
-            return tensor.clone();
+            return Ok(tensor.clone());
         }
         metrics.bytes_copied.add(tensor.byte_count() as u64);
-        copy(tensor, device)
+        match readable(tensor)? {
+            here if device == Device::Cpu && !tensor.is_readable() => Ok(here),
+            here => Ok(copy(&here, device)),
+        }
     });
     brought.collect()
+}
+
+/// Returns the bytes of a tensor that do not lie on a device.
+pub(super) fn bytes_elsewhere(tensor: &Tensor, device: Device) -> u64 {
+    let remote = tensor.as_remote();
+    if let Some(parts) = remote.as_ref().and_then(Remote::downcast::<Parts>) {
+        let parts = parts.tensors().iter();
+        return parts.map(|part| bytes_elsewhere(part, device)).sum();
+    }
+    match tensor.device() == device {
+        true => 0,
+        false => tensor.byte_count() as u64,
+    }
+}
+
+/// Returns a tensor in memory that the host can read.
+fn readable(tensor: &Tensor) -> Result<Tensor, EngineError> {
+    match tensor.is_readable() {
+        true => Ok(tensor.clone()),
+        false => torch::to_host(tensor),
+    }
 }
 
 /// Returns the outputs of a run on a simulated device: those that leave the process are copied to where there is room for
@@ -42,12 +70,13 @@ pub(super) fn leave(
 }
 
 /// Returns a tensor in memory of the host, and the bytes that were copied for that.
-pub fn to_host(tensor: &Tensor) -> (Tensor, u64) {
-    if tensor.device() == Device::Cpu {
-        return (tensor.clone(), 0);
-    }
+pub fn to_host(tensor: &Tensor) -> Result<(Tensor, u64), EngineError> {
     let bytes = tensor.byte_count() as u64;
-    (copy(tensor, Device::Cpu), bytes)
+    match tensor.device() {
+        Device::Cpu => Ok((tensor.clone(), 0)),
+        Device::Sim(_) if tensor.is_readable() => Ok((copy(tensor, Device::Cpu), bytes)),
+        Device::Sim(_) | Device::Cuda(_) => Ok((readable(tensor)?, bytes)),
+    }
 }
 
 fn copy(tensor: &Tensor, device: Device) -> Tensor {

@@ -42,13 +42,13 @@ pub enum Travels {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
     None,
-    /// One, from the host to the consumer's device, by the consumer.
+    /// From the host to the consumer's device, by the consumer.
     ToDevice,
-    /// One, from the producer's device to the host.
+    /// From the producer's device to the host.
     ToHost,
-    /// One, from a device to another of the same process, by the consumer.
+    /// From a device to another of the same process, by the consumer.
     BetweenDevices,
-    /// Two: to the host by the producer, and to the consumer's device by the consumer.
+    /// To the host by the producer, and to the consumer's device by the consumer.
     ThroughHost,
 }
 

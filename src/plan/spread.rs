@@ -18,7 +18,7 @@ pub struct Candidate {
     /// Its device counts where it is `fixed`.
     pub need: Need,
     /// Why it cannot be on any device but its own; `None`: it is to be placed.
-    pub fixed: Option<&'static str>,
+    pub fixed: Option<String>,
     /// Where it is now.
     pub present: Option<Device>,
     /// Operations of one run.
@@ -76,7 +76,7 @@ struct Seats<'a> {
 impl<'a> Seats<'a> {
     fn of_fixed(blocks: &'a [Candidate], flows: &'a [Flow], devices: &'a [DeviceSpec]) -> Self {
         let taken = blocks.iter().map(|block| {
-            let reason = block.fixed?.to_owned();
+            let reason = block.fixed.clone()?;
             let device = block.need.device;
             Some(Seating { device, reason })
         });

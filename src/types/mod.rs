@@ -17,6 +17,7 @@ mod order;
 mod passes;
 mod problem;
 mod proof;
+mod remote;
 mod rooms;
 mod shape;
 mod signature;
@@ -40,6 +41,7 @@ pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use problem::{Problem, Unsound};
 pub use proof::{GoldenCase, GoldenSpec, ProofSpec, Tolerance};
+pub use remote::{Parts, Remote, RemoteMemory};
 pub use rooms::{Heap, Room, Rooms, room_or_heap};
 pub use shape::{
     Dim, RANK_MAX, Shape, ShapeError, ShapeSpec, TENSORS_MAX, byte_count, element_count,

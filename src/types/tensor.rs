@@ -6,17 +6,27 @@ use std::sync::Arc;
 
 use super::shape::{byte_count, element_count};
 use super::{
-    AlignedBytes, DType, Device, DeviceMemory, HostMemory, Order, Ordered, Shape, ShapeError,
+    AlignedBytes, DType, Device, DeviceMemory, HostMemory, Order, Ordered, Parts, Remote,
+    RemoteMemory, Shape, ShapeError,
 };
 
 /// A tensor over shared memory, row-major to whoever asks for its bytes. Cloning copies no payload.
+///
+/// The memory may be one that the host cannot read ([`Tensor::remote`]). Whoever asks for bytes has to know that it can:
+/// tensors that leave a device's blocks are brought to the host first, so this is a matter of the program and not of requests.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
     shape: Shape,
-    memory: Arc<dyn HostMemory>,
+    memory: Memory,
     offset: usize,
     length: usize,
+}
+
+#[derive(Clone)]
+enum Memory {
+    Host(Arc<dyn HostMemory>),
+    Remote(Arc<dyn RemoteMemory>),
 }
 
 /// A description that its memory does not satisfy, or an operation the tensor does not allow.
@@ -91,9 +101,34 @@ impl Tensor {
         Ok(Self {
             dtype,
             shape,
-            memory,
+            memory: Memory::Host(memory),
             offset: 0,
             length,
+        })
+    }
+
+    /// Wraps memory that holds exactly the elements, row-major, and that the host cannot read. Strings have none such.
+    pub fn remote(
+        dtype: DType,
+        shape: Shape,
+        memory: Arc<dyn RemoteMemory>,
+    ) -> Result<Self, TensorError> {
+        let seen = memory.byte_count();
+        let expected = byte_count(dtype, &shape)?;
+        if dtype.size().is_none() || expected != seen {
+            return Err(TensorError::Length {
+                dtype,
+                shape,
+                expected,
+                seen,
+            });
+        }
+        Ok(Self {
+            dtype,
+            shape,
+            memory: Memory::Remote(memory),
+            offset: 0,
+            length: seen,
         })
     }
 
@@ -115,9 +150,9 @@ impl Tensor {
         if checked.length == 0 {
             return Ok(checked);
         }
-        let memory = Ordered::new(checked.memory, checked.shape.clone(), order);
+        let memory = Ordered::new(checked.memory().clone(), checked.shape.clone(), order);
         Ok(Self {
-            memory: Arc::new(memory),
+            memory: Memory::Host(Arc::new(memory)),
             ..checked
         })
     }
@@ -153,14 +188,35 @@ impl Tensor {
     }
 
     pub fn device(&self) -> Device {
-        self.memory.device()
+        match &self.memory {
+            Memory::Host(memory) => memory.device(),
+            Memory::Remote(memory) => memory.device(),
+        }
     }
 
-    /// Returns the same elements as memory of a device; nothing is copied.
+    /// Tells whether the host can read the elements.
+    pub fn is_readable(&self) -> bool {
+        matches!(self.memory, Memory::Host(_))
+    }
+
+    /// Returns where the elements lie, if the host cannot read them.
+    pub fn as_remote(&self) -> Option<Remote<'_>> {
+        match &self.memory {
+            Memory::Host(_) => None,
+            Memory::Remote(memory) => Some(Remote {
+                memory,
+                range: self.offset..self.offset + self.length,
+            }),
+        }
+    }
+
+    /// Returns the same elements as memory of a device that the host can read; nothing is copied.
     #[must_use]
     pub fn on(mut self, device: Device) -> Self {
-        if self.device() != device {
-            self.memory = Arc::new(DeviceMemory::new(device, self.memory));
+        if let Memory::Host(memory) = &self.memory
+            && memory.device() != device
+        {
+            self.memory = Memory::Host(Arc::new(DeviceMemory::new(device, memory.clone())));
         }
         self
     }
@@ -177,9 +233,9 @@ impl Tensor {
         made.expect("as many bytes of the same dtype, shape and order")
     }
 
-    /// Returns the elements, little-endian, row-major.
+    /// Returns the elements, little-endian, row-major. They must be [readable](Tensor::is_readable).
     pub fn bytes(&self) -> &[u8] {
-        &self.memory.bytes()[self.offset..self.offset + self.length]
+        &self.memory().bytes()[self.offset..self.offset + self.length]
     }
 
     /// Returns the elements, little-endian, densely as they lie, and the order of the dimensions there; none is row-major.
@@ -189,7 +245,7 @@ impl Tensor {
             self.shape == ordered.shape()
                 || (ordered.order().keeps_rows() && self.length > 0 && tails.0 == tails.1)
         };
-        match self.memory.ordered().filter(fits) {
+        match self.memory().ordered().filter(fits) {
             Some(ordered) => {
                 let bytes = &ordered.memory().bytes()[self.offset..][..self.length];
                 (bytes, Some(ordered.order()))
@@ -205,7 +261,13 @@ impl Tensor {
 
     /// Returns the owner of the memory that [`Tensor::bytes`] and [`Tensor::stored`] lie in.
     pub fn memory(&self) -> &Arc<dyn HostMemory> {
-        &self.memory
+        match &self.memory {
+            Memory::Host(memory) => memory,
+            Memory::Remote(memory) => panic!(
+                "{self:?} is on {}, where the host cannot read it: it was not brought to the host",
+                memory.device()
+            ),
+        }
     }
 
     /// Returns the elements of a BYTES tensor; empty for another dtype.
@@ -247,7 +309,7 @@ impl Tensor {
     }
 
     /// Joins tensors of equal dtype and trailing shape along the first dimension, in the order of their dimensions if that is one,
-    /// on their device if that is one; one tensor is returned as it is.
+    /// on their device if that is one; one tensor is returned as it is. Where the host cannot read one, they are [`Parts`].
     pub fn join_rows(parts: &[&Self]) -> Result<Self, TensorError> {
         let [first, rest @ ..] = parts else {
             return Err(TensorError::Join {
@@ -269,6 +331,11 @@ impl Tensor {
         }
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(|part| part.rows()).sum();
+        if let Some(remote) = parts.iter().find(|part| !part.is_readable()) {
+            let all = parts.iter().map(|part| (*part).clone()).collect();
+            let joined = Parts::new(all, remote.device());
+            return Self::remote(first.dtype, shape, Arc::new(joined));
+        }
         let mut joined = AlignedBytes::zeroed(byte_count(first.dtype, &shape)?);
         let order = first.stored().1.filter(|order| order.keeps_rows());
         let order = order.filter(|_| rest.iter().all(|part| part.stored().1 == order));

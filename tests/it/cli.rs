@@ -253,7 +253,7 @@ fn problems_of_form_names_and_models_stand_in_one_report() {
     assert_eq!(numbers, expected, "{told}");
     for part in [
         "log.filter",
-        "this version runs blocks on \"cpu\" and \"sim:N\" only",
+        "NVIDIA driver",
         "\"nowhere\", which is no block",
     ] {
         assert!(told.contains(part), "{told}");

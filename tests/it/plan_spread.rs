@@ -104,7 +104,7 @@ fn question() -> impl Strategy<Value = Question> {
             made.work = work;
             match place.map(Device::Sim) {
                 Some(device) if fixed => {
-                    made.fixed = Some("named");
+                    made.fixed = Some("named".into());
                     made.need.device = device;
                 }
                 place => made.present = place,

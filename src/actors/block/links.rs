@@ -7,13 +7,15 @@ use std::time::Duration;
 use crate::actors::board::BlockState;
 use crate::actors::links::{Instances, Looked, Sends, SharedRooms, arena, endpoints, ported};
 use crate::actors::supervisor::Reconnect;
-use crate::engine::to_host;
+use crate::engine::{EngineError, to_host};
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
     LostReceiver, Moved, Peer, Received, Window,
 };
-use crate::types::{Epoch, Failure, Heap, PipelineId, RequestId, Rooms, StepId, Tensor};
+use crate::types::{
+    Epoch, Failure, FailureKind, Heap, PipelineId, RequestId, Rooms, StepId, Tensor,
+};
 
 /// All sockets of a block instance.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(super) struct Links {
     outbound: BTreeMap<Receiver, Instances>,
     /// Where outputs lie that leave the process for another of its host.
     rooms: Option<SharedRooms>,
+    /// Those that get handles, of memory of any kind.
+    inproc: BTreeSet<Receiver>,
+    /// Of the block.
+    name: String,
     epoch: Epoch,
     block: usize,
     instance: usize,
@@ -58,6 +64,8 @@ impl Links {
             let leaves = wiring.outputs_to(plan, block, |to| plan.carrier(own, to) == Carrier::Ipc);
             SharedRooms::new(arena, leaves)
         });
+        let by_handle = |to: &Receiver| plan.carrier(own, *to) == Carrier::Inproc;
+        let inproc = receivers.iter().copied().filter(by_handle).collect();
         let connect = |receiver| {
             let ends = [own, receiver];
             let sends = Sends {
@@ -76,6 +84,8 @@ impl Links {
             inbound,
             outbound,
             rooms,
+            inproc,
+            name: name.clone(),
             epoch: plan.epoch,
             block,
             instance,
@@ -275,15 +285,16 @@ impl Links {
         outputs: &[Tensor],
         time_left: Duration,
     ) -> Result<u64, LinkError> {
-        let deliveries = deliveries(&self.wiring, done);
+        let wiring = self.wiring.clone();
+        let deliveries = deliveries(&wiring, done);
         for delivery in deliveries {
             let mut tensors = ported(delivery, outputs);
-            if delivery.to == Receiver::Gateway {
-                for (_, tensor) in &mut tensors {
-                    let copied;
-                    (*tensor, copied) = to_host(tensor);
-                    self.brought += copied;
-                }
+            if let Err(error) = self.bring(delivery.to, &mut tensors) {
+                // Whoever gets none of it hears of it from the gateway.
+                let kind = FailureKind::BlockFailed;
+                let failure = Failure::in_block(kind, &self.name, error.to_string());
+                self.fail(done, failure)?;
+                return Ok(deliveries.len() as u64);
             }
             let envelope = Envelope {
                 address: Addressed {
@@ -298,6 +309,19 @@ impl Links {
             }
         }
         Ok(deliveries.len() as u64)
+    }
+
+    /// Brings to the host what goes where no device is, and what its link can only carry from there.
+    fn bring(&mut self, to: Receiver, tensors: &mut [(u16, Tensor)]) -> Result<(), EngineError> {
+        let inproc = self.inproc.contains(&to);
+        for (_, tensor) in tensors {
+            if to == Receiver::Gateway || !(tensor.is_readable() || inproc) {
+                let copied;
+                (*tensor, copied) = to_host(tensor)?;
+                self.brought += copied;
+            }
+        }
+        Ok(())
     }
 
     /// Answers a request with an error.

@@ -172,7 +172,9 @@ impl BlockActor {
             .add(batch.iter().map(|item| item.rows as u64).sum());
         self.metrics.run_time.observe(took);
         if batch.len() > 1 {
+            // Those that the host cannot read are put together on their device.
             let inputs = batch.iter().flat_map(|item| &item.content.inputs);
+            let inputs = inputs.filter(|tensor| tensor.is_readable());
             self.metrics
                 .bytes_copied
                 .add(inputs.map(|tensor| tensor.byte_count() as u64).sum());

@@ -23,6 +23,8 @@ pub(super) struct Seen {
     /// Folder that it was loaded from.
     pub(super) folder: Option<PathBuf>,
     pub(super) has_cuda: bool,
+    /// Whether it computes on devices in this process, or why not.
+    pub(super) computes: Result<(), String>,
 }
 
 pub(super) fn look() -> Seen {
@@ -37,6 +39,7 @@ pub(super) fn look() -> Seen {
             .as_ref()
             .is_some_and(|folder| folder.join(CUDA_LIBRARY).exists()),
         folder,
+        computes: torch::cuda_available().map_err(|error| error.to_string()),
     }
 }
 
@@ -59,6 +62,13 @@ pub(super) fn judge(seen: &Seen, presence: &Presence, needs: &Needs) -> Vec<Find
 
 fn form(seen: &Seen, presence: &Presence, needs: &Needs) -> Finding {
     const CHECK: &str = "libtorch for CUDA";
+    let devices = matches!(presence, Presence::Devices(_));
+    if let (true, true, Err(cause)) = (seen.has_cuda, devices, &seen.computes) {
+        let remedy =
+            "see that the nvidia packages of that torch lie beside it, then run this again";
+        let found = format!("{CUDA_LIBRARY} cannot be used: {cause}");
+        return Finding::missing(CHECK, found, remedy).for_keys(&needs.any_cuda());
+    }
     if seen.has_cuda {
         return Finding::ok(CHECK, format!("{CUDA_LIBRARY} lies beside {LIBRARY}"));
     }
@@ -121,6 +131,7 @@ mod tests {
             folder_version: Some("2.11.0+cu130".into()),
             folder: Some("/opt/torch/lib".into()),
             has_cuda: false,
+            computes: Err("no device".into()),
         }
     }
 
@@ -150,6 +161,13 @@ mod tests {
         );
         let mut both = seen();
         both.has_cuda = true;
+        assert_eq!(statuses(&both, &Presence::NoDriver, &none), [Ok, Ok]);
+        assert_eq!(
+            statuses(&both, &Presence::Devices(1), &cuda()),
+            [Ok, Missing],
+            "it cannot be loaded"
+        );
+        both.computes = Result::Ok(());
         assert_eq!(statuses(&both, &Presence::Devices(1), &cuda()), [Ok, Ok]);
     }
 

@@ -46,7 +46,7 @@ impl Runner {
     ) -> Result<Vec<Tensor>, CliError> {
         let begin = Instant::now();
         let outputs = match self {
-            Self::Session(session) => session.run(inputs).map_err(CliError::Run),
+            Self::Session(session) => session.run_to_host(inputs).map_err(CliError::Run),
             Self::Pipeline(pipeline, client) => client.block_on(pipeline.infer(inputs.to_vec())),
         }?;
         times.record_duration(begin.elapsed());

@@ -59,6 +59,34 @@ impl Holding {
         Ok(value.expect("the key has the type of the value"))
     }
 
+    /// As [`Holding::get`], within the limit of the device.
+    pub(in crate::engine) fn get_within<V: Send + Sync + 'static, E: From<OutOfMemory>>(
+        &mut self,
+        content: Digest,
+        form: String,
+        make: impl FnOnce() -> Result<(V, usize), E>,
+    ) -> Result<Arc<V>, E> {
+        let kind = TypeId::of::<V>();
+        let key = Key::Shared {
+            content,
+            form,
+            kind,
+        };
+        let entries = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let known = entries.known.get(&key).cloned();
+        let entry = match known.or_else(|| entries.store.find(&key)) {
+            Some(entry) => entry,
+            None => {
+                let (value, bytes) = make()?;
+                let store = &entries.store;
+                store.keep_within(key.clone(), Arc::new(value), bytes)?
+            }
+        };
+        let value = entry.value.clone().downcast();
+        entries.known.insert(key, entry);
+        Ok(value.expect("the key has the type of the value"))
+    }
+
     /// Counts memory that an engine keeps to itself.
     pub(in crate::engine) fn add_own(&mut self, bytes: usize) {
         let entries = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);

@@ -1,17 +1,20 @@
-//! Engines over libtorch, on the CPU: `aten`, which runs our graph operator by operator, and `torchscript`, which runs
-//! a file as a whole.
+//! Engines over libtorch: `aten`, which runs our graph operator by operator, on the CPU and on CUDA devices, and
+//! `torchscript`, which runs a file as a whole, on the CPU.
 //!
 //! Invariants: torch errors become [`EngineError`](super::EngineError)s and never panics; inputs are never written to;
 //! tensors enter and leave without a copy where they are aligned.
 
 mod aten;
 mod cause;
+mod cuda;
 mod dtype;
 mod ffi;
 mod torchscript;
 
-pub use aten::{AtenPrepared, unsupported};
+pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupported};
+pub use cuda::{cuda_available, to_host};
 pub use ffi::{
-    give_back_memory, prefer_long_slices, set_threads, threads, tune_allocator, version,
+    AllocatorMemory, NoTorchCuda, allocator_memory, give_back_memory, prefer_long_slices,
+    set_threads, threads, tune_allocator, tune_cuda, version,
 };
 pub use torchscript::TorchScriptPrepared;

@@ -1,5 +1,6 @@
 //! What several test modules need: specifications made of mock blocks, and waiting under a watchdog.
 
+pub(crate) mod cuda;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

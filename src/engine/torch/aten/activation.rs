@@ -3,6 +3,7 @@
 use tch::Tensor;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar::{self, Number};
 
 /// `gamma · x` above zero, `gamma · alpha · (exp(rate · x) − 1)` below.
@@ -49,7 +50,7 @@ impl Exponential {
 
 /// `test_leakyrelu…`
 pub(super) fn leaky_relu(x: &Tensor, alpha: f64) -> Result<Tensor, Cause> {
-    Ok(x.f_prelu(&scalar::full(&[1], alpha, x.f_kind()?)?)?)
+    Ok(x.f_prelu(&beside(&scalar::full(&[1], alpha, x.f_kind()?)?, x)?)?)
 }
 
 /// `test_hardsigmoid…`

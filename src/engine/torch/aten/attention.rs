@@ -6,6 +6,7 @@ use crate::graph::{Attention, Heads, Scores};
 
 use super::super::cause::Cause;
 use super::super::dtype::kind_of;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar;
 use super::args::{Args, Kernel, Outputs, signed};
 use super::context::NodeContext;
@@ -135,8 +136,8 @@ fn fitted(mask: &Tensor, key: &Tensor) -> Result<Tensor, Cause> {
     }
     let rest = [full[0], full[1], full[2], missing];
     let filler = match mask.f_kind()? {
-        Kind::Bool => Tensor::f_zeros(rest, (Kind::Bool, tch::Device::Cpu))?,
-        kind => scalar::full(&rest, f64::NEG_INFINITY, kind)?,
+        Kind::Bool => Tensor::f_zeros(rest, (Kind::Bool, mask.device()))?,
+        kind => beside(&scalar::full(&rest, f64::NEG_INFINITY, kind)?, &mask)?,
     };
     Ok(Tensor::f_cat(&[mask, filler], 3)?)
 }
@@ -144,7 +145,7 @@ fn fitted(mask: &Tensor, key: &Tensor) -> Result<Tensor, Cause> {
 /// Returns where a query may look, the keys being `past` ahead of it: `[1, 1, queries, keys]`.
 fn earlier(query: &Tensor, key: &Tensor, past: i64) -> Result<Tensor, Cause> {
     let shape = [1, 1, query.size()[2], key.size()[2]];
-    Ok(Tensor::f_ones(shape, (Kind::Bool, tch::Device::Cpu))?.f_tril(past)?)
+    Ok(Tensor::f_ones(shape, (Kind::Bool, query.device()))?.f_tril(past)?)
 }
 
 /// Returns which keys are no padding: `[batch, 1, 1, keys]`.
@@ -158,7 +159,7 @@ fn padding(lengths: &Tensor, key: &Tensor) -> Result<Tensor, Cause> {
     }
     // The count of ones up to each key, which is its position and one.
     let positions =
-        Tensor::f_ones([keys], (Kind::Int64, tch::Device::Cpu))?.f_cumsum(0, Kind::Int64)?;
+        Tensor::f_ones([keys], (Kind::Int64, key.device()))?.f_cumsum(0, Kind::Int64)?;
     Ok(lengths
         .f_reshape([batch, 1, 1, 1])?
         .f_ge_tensor(&positions)?)

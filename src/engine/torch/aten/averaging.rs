@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar;
 use super::args::signed;
 use super::pooling::plain_mode;
@@ -16,6 +17,7 @@ pub(super) fn average(x: &Tensor, axes: &[Axis], count_include_pad: bool) -> Res
     let kind = x.f_kind()?;
     let sums = window_sums(&widened(x)?, axes)?;
     let divisors = divisors(axes, count_include_pad, sums.f_kind()?)?;
+    let divisors = beside(&divisors, &sums)?;
     Ok(sums.f_div(&divisors)?.f_totype(kind)?)
 }
 

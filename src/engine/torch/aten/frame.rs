@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::engine::EngineError;
 
+use super::super::cause::Cause;
+use super::super::ffi::cuda::{beside, is_on_host};
 use super::args::{Args, Outputs};
 use super::datum::Datum;
 use super::plan::{Plan, Step, operator_error};
@@ -13,15 +15,31 @@ use super::plan::{Plan, Step, operator_error};
 pub(super) struct Frame {
     plan: Arc<Plan>,
     slots: Vec<Option<Datum>>,
+    /// Slots of the weights, in rising order.
+    weights: Vec<usize>,
 }
 
 impl Frame {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
+        Self::with(plan, std::iter::empty())
+    }
+
+    /// Returns one with more weights than those of the plan, each with its slot.
+    pub(super) fn with(plan: Arc<Plan>, more: impl IntoIterator<Item = (usize, Datum)>) -> Self {
         let mut slots: Vec<Option<Datum>> = (0..plan.slots).map(|_| None).collect();
-        for (slot, weight) in &plan.weights {
-            slots[*slot] = Some(weight.handle());
+        let own = plan.weights.iter();
+        let own = own.map(|(slot, weight)| (*slot, weight.handle()));
+        let mut weights = Vec::new();
+        for (slot, weight) in own.chain(more) {
+            slots[slot] = Some(weight);
+            weights.push(slot);
         }
-        Self { plan, slots }
+        weights.sort_unstable();
+        Self {
+            plan,
+            slots,
+            weights,
+        }
     }
 
     /// Runs the plan on values in the order of its inputs, and returns its outputs. Nothing of a run stays, whether or not
@@ -56,10 +74,9 @@ impl Frame {
 
     /// Drops all values of the run.
     fn clear(&mut self) {
-        let mut weights = self.plan.weights.iter().map(|(slot, _)| *slot).peekable();
+        let mut weights = self.weights.iter().peekable();
         for (slot, datum) in self.slots.iter_mut().enumerate() {
-            // Weights are in the order of their slots.
-            if weights.next_if_eq(&slot).is_none() {
+            if weights.next_if_eq(&&slot).is_none() {
                 *datum = None;
             }
         }
@@ -68,10 +85,13 @@ impl Frame {
 
 fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError> {
     let failed = |cause| operator_error(&step.node, step.op, &cause);
-    let kept = step
+    let mut kept = step
         .layout
         .arrange(&step.inputs, &step.last, slots)
         .map_err(failed)?;
+    if !step.data.is_empty() {
+        kept.extend(bring(step, slots).map_err(failed)?);
+    }
     let mut args = Args {
         slots: &mut *slots,
         inputs: &step.inputs,
@@ -99,6 +119,38 @@ fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError>
         }
     }
     Ok(())
+}
+
+/// Brings what the host holds of a step's data to the device, where the rest of it is. Returns what was in the slots of inputs
+/// that are not used for the last time, to be put back.
+fn bring(step: &Step, slots: &mut [Option<Datum>]) -> Result<Vec<(usize, Datum)>, Cause> {
+    let mut kept = Vec::new();
+    let slot = |place: &usize| step.inputs.get(*place).copied().flatten();
+    let tensor = |slots: &[Option<Datum>], slot: usize| match &slots[slot] {
+        Some(Datum::Tensor(tensor)) => Some(tensor.shallow_clone()),
+        _ => None,
+    };
+    let mut data = step.data.iter().filter_map(slot);
+    let there = data.find_map(|slot| tensor(slots, slot).filter(|tensor| !is_on_host(tensor)));
+    let Some(there) = there else {
+        return Ok(kept);
+    };
+    for place in &step.data {
+        let Some(slot) = slot(place) else {
+            continue;
+        };
+        let Some(here) = tensor(slots, slot).filter(is_on_host) else {
+            continue;
+        };
+        let brought = Datum::Tensor(beside(&here, &there)?);
+        let before = slots[slot].replace(brought);
+        kept.extend(
+            before
+                .filter(|_| !step.last[*place])
+                .map(|datum| (slot, datum)),
+        );
+    }
+    Ok(kept)
 }
 
 impl fmt::Debug for Frame {

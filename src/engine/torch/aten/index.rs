@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::args::{Integers, Kernel, axis_of, integers, is_integer, signed};
 use super::context::NodeContext;
 
@@ -82,7 +83,7 @@ pub(super) fn gather(context: &NodeContext<'_>, axis: i64) -> Result<Kernel, Cau
             return Ok(x.f_select(signed(axis), index)?.into());
         }
         let indices = args.tensor(1)?;
-        let flat = wrapped(indices, shape[axis])?;
+        let flat = beside(&wrapped(indices, shape[axis])?, x)?;
         let mut result = shape.clone();
         result.splice(axis..=axis, indices.size());
         Ok(x.f_index_select(signed(axis), &flat)?

@@ -5,6 +5,7 @@ use tch::Tensor;
 use crate::graph::PadMode;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar::{Number, full};
 use super::args::{Kernel, axis_of, number, signed};
 use super::bounds::checked;
@@ -88,7 +89,7 @@ fn filled(x: &Tensor, amounts: &[(i64, i64)], value: Number) -> Result<Tensor, C
         let list = amounts.iter().rev().flat_map(|&(begin, end)| [begin, end]);
         return Ok(x.f_pad(list.collect::<Vec<_>>(), "constant", value.to_f64())?);
     }
-    let whole = full(&shape, value, x.f_kind()?)?;
+    let whole = beside(&full(&shape, value, x.f_kind()?)?, x)?;
     let (mut source, mut target) = (x.shallow_clone(), whole.shallow_clone());
     for (axis, &(begin, end)) in amounts.iter().enumerate() {
         let size = x.size()[axis];
@@ -178,7 +179,8 @@ fn repeat(
             )));
         };
         let indices: Vec<i64> = (first..last).map(|index| source(index, size)).collect();
-        result = result.f_index_select(signed(axis), &Tensor::f_from_slice(&indices)?)?;
+        let indices = beside(&Tensor::f_from_slice(&indices)?, x)?;
+        result = result.f_index_select(signed(axis), &indices)?;
     }
     Ok(result)
 }

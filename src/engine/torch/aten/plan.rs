@@ -1,6 +1,6 @@
 //! What is known of a graph before it runs: the kernel of each node, weights, lifetimes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use crate::engine::EngineError;
@@ -13,7 +13,8 @@ use super::datum::Weight;
 use super::layout::Layout;
 use super::packed::{self, Packed};
 use super::registry;
-use super::weights::Weights;
+use super::sites::Sites;
+use super::weights::{Sited, Weights};
 
 /// A graph made ready, which all that run it share. Values are addressed by slot: the index of the value in the graph.
 pub(super) struct Plan {
@@ -33,6 +34,8 @@ pub(super) struct Step {
     pub(super) kernel: Kernel,
     pub(super) layout: Layout,
     pub(super) inputs: Vec<Option<usize>>,
+    /// Places of inputs that belong on a device, where one of them is on it.
+    pub(super) data: Vec<usize>,
     /// Slot of each output; `None` where nobody needs it.
     pub(super) outputs: Vec<Option<usize>>,
     /// Of each input: whether it is used here for the last time, and only once.
@@ -44,30 +47,85 @@ pub(super) struct Step {
 impl Plan {
     /// Makes a graph ready, with the bodies of its nodes.
     pub(super) fn of(graph: &Graph, weights: &Weights) -> Result<Self, EngineError> {
-        let lifetimes = Lifetimes::of(graph);
-        let steps: Vec<Step> = graph
-            .nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| step(graph, node, index, &lifetimes, weights))
-            .collect::<Result<_, _>>()?;
+        let steps = steps(graph, weights, packed::kernel)?;
         // A weight that is packed needs no copy as it was.
         let read = steps.iter().flat_map(|step| step.inputs.iter().flatten());
         let returned = graph.outputs.iter().map(|id| id.0 as usize);
         let used: HashSet<usize> = read.copied().chain(returned).collect();
-        Ok(Self {
+        let weights = weights.load(graph, |slot| used.contains(&slot))?;
+        Ok(Self::new(graph, steps, graph.values.len(), weights))
+    }
+
+    /// Makes a graph ready to run on a device. Returns the weights that belong there with their slots, which are none of the
+    /// plan's.
+    pub(super) fn on_device(
+        graph: &Graph,
+        weights: &Weights,
+        sites: &Sites,
+    ) -> Result<(Self, Vec<(usize, Sited)>), EngineError> {
+        // Packed for the processor is of no use there.
+        let mut steps = steps(graph, weights, |_, _| Ok(None))?;
+        let mut slots = graph.values.len();
+        // Slots of weights that are on both sides, as the host's steps know them.
+        let mut on_host = HashMap::new();
+        for (node, step) in steps.iter_mut().enumerate() {
+            step.data = sites.data(node).to_vec();
+            step.layout = Layout::Any;
+            for (place, slot) in step.inputs.iter_mut().enumerate() {
+                if let Some(slot) = slot
+                    && sites.uses(*slot) == (true, true)
+                    && is_weight(graph, *slot)
+                    && !step.data.contains(&place)
+                {
+                    *slot = *on_host.entry(*slot).or_insert_with(|| {
+                        slots += 1;
+                        slots - 1
+                    });
+                }
+            }
+        }
+        let read: HashSet<usize> = steps
+            .iter()
+            .flat_map(|step| step.inputs.iter().flatten().copied())
+            .chain(graph.outputs.iter().map(|id| id.0 as usize))
+            .collect();
+        let of_host = |slot: usize| on_host.get(&slot).copied().unwrap_or(slot);
+        let host = weights.load(graph, |slot| {
+            read.contains(&of_host(slot)) && sites.uses(slot) != (true, false)
+        })?;
+        let host = host.into_iter();
+        let host = host.map(|(slot, weight)| (of_host(slot), weight)).collect();
+        let device = weights.sited(graph, |slot| read.contains(&slot) && sites.uses(slot).0)?;
+        Ok((Self::new(graph, steps, slots, host), device))
+    }
+
+    fn new(graph: &Graph, steps: Vec<Step>, slots: usize, weights: Vec<(usize, Weight)>) -> Self {
+        let lifetimes = Lifetimes::of(graph);
+        let inputs = graph.inputs.iter().map(|id| id.0 as usize);
+        Self {
             steps,
-            slots: graph.values.len(),
-            inputs: graph
-                .inputs
-                .iter()
-                .map(|id| (id.0 as usize, lifetimes.is_used(id.0 as usize)))
-                .collect(),
+            slots,
+            inputs: inputs.map(|slot| (slot, lifetimes.is_used(slot))).collect(),
             outputs: graph.outputs.iter().map(|id| id.0 as usize).collect(),
-            weights: weights.load(graph, |slot| used.contains(&slot))?,
-        })
+            weights,
+        }
     }
 }
+
+fn is_weight(graph: &Graph, slot: usize) -> bool {
+    matches!(graph.values[slot].origin, ValueOrigin::Initializer(_))
+}
+
+/// Makes every node of a graph ready, by what `packs` knows of it or by its plain kernel.
+fn steps(graph: &Graph, weights: &Weights, packs: Packs) -> Result<Vec<Step>, EngineError> {
+    let lifetimes = Lifetimes::of(graph);
+    let nodes = graph.nodes.iter().enumerate();
+    let steps = nodes.map(|(index, node)| step((graph, node, index), &lifetimes, weights, packs));
+    steps.collect()
+}
+
+/// Finds the packed kernel of a node, if it has one.
+type Packs = fn(&NodeContext<'_>, usize) -> Result<Option<Packed>, Cause>;
 
 /// When each value is needed for the last time.
 struct Lifetimes {
@@ -113,11 +171,10 @@ impl Lifetimes {
 }
 
 fn step(
-    graph: &Graph,
-    node: &Node,
-    index: usize,
+    (graph, node, index): (&Graph, &Node, usize),
     lifetimes: &Lifetimes,
     weights: &Weights,
+    packs: Packs,
 ) -> Result<Step, EngineError> {
     let op = node.op.name();
     let label = if node.name.is_empty() {
@@ -136,7 +193,7 @@ fn step(
         kernel,
         layout,
         absorbed,
-    } = match packed::kernel(&context, threads).map_err(failed)? {
+    } = match packs(&context, threads).map_err(failed)? {
         Some(packed) => packed,
         None => Packed::plain(
             registry::kernel(&context).map_err(failed)?,
@@ -188,6 +245,7 @@ fn step(
         outputs,
         last,
         frees,
+        data: Vec::new(),
     })
 }
 

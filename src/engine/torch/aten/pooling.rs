@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use crate::graph::{Pool, PoolKind};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::args::{Kernel, Outputs, signed};
 use super::averaging::{average, norm, norm_over};
 use super::context::NodeContext;
@@ -150,7 +151,8 @@ fn indexed_maximum(
         .collect();
     let mut head = vec![1; shape.len()];
     head[..2].copy_from_slice(&shape[..2]);
-    places = places.f_add(&Tensor::f_from_slice(&images)?.f_reshape(head)?)?;
+    let images = Tensor::f_from_slice(&images)?.f_reshape(head)?;
+    places = places.f_add(&beside(&images, &places)?)?;
     Ok((values, places))
 }
 
@@ -162,7 +164,7 @@ fn in_image(
     extended: bool,
     column_major: bool,
 ) -> Result<Tensor, Cause> {
-    let single = |number: i64| Tensor::f_from_slice(&[number]);
+    let single = |number: i64| beside(&Tensor::f_from_slice(&[number])?, indices);
     let mut rest = indices.shallow_clone();
     let mut result = indices.f_zeros_like()?;
     for (place, axis) in axes.iter().enumerate().rev() {

@@ -6,6 +6,7 @@ use crate::graph::Reduce;
 use crate::types::DType;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar::{Number, full, subtract_from};
 use super::args::{Integers, Kernel, axes_of, axis_of, is_integer, signed};
 use super::context::NodeContext;
@@ -93,7 +94,7 @@ fn reduced(
         }
         Reduce::Max | Reduce::Min if axes.iter().any(|&axis| x.size()[axis_index(axis)] == 0) => {
             let bound = bound(kind, dtype, reduce == Reduce::Max);
-            full(&remaining(x, axes, keep_dims), bound, kind)?
+            beside(&full(&remaining(x, axes, keep_dims), bound, kind)?, x)?
         }
         Reduce::Max => ordered(&ordered(x, dtype)?.f_amax(axes, keep_dims)?, dtype)?,
         Reduce::Min => ordered(&ordered(x, dtype)?.f_amin(axes, keep_dims)?, dtype)?,
@@ -211,7 +212,7 @@ pub(super) fn cumulative(
         if exclusive && size > 0 {
             let mut shape = x.size();
             shape[axis_index(axis)] = 1;
-            let neutral = full(&shape, i64::from(product), kind)?;
+            let neutral = beside(&full(&shape, i64::from(product), kind)?, x)?;
             let rest = elements.f_narrow(axis, 0, size - 1)?;
             elements = Tensor::f_cat(&[neutral, rest], axis)?;
         }

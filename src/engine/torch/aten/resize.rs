@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use crate::graph::{Coordinates, Interpolation, Resize, Rounding};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar;
 use super::args::{Args, Integers, Kernel, axis_of, is_integer, signed};
 use super::bounds::checked;
@@ -238,7 +239,7 @@ fn nearest(op: &Resize, rounding: Rounding, x: &Tensor, all: &[Along]) -> Result
     let mut result = x.shallow_clone();
     for along in all {
         let places = Tensor::f_from_slice(&along.nearest(op.coordinates, rounding))?;
-        result = result.f_index_select(signed(along.axis), &places)?;
+        result = result.f_index_select(signed(along.axis), &beside(&places, x)?)?;
         result = extrapolated(op, result, along)?;
     }
     Ok(result)
@@ -256,9 +257,10 @@ fn interpolated(op: &Resize, x: &Tensor, along: &Along) -> Result<Tensor, Cause>
         let weights = Tensor::f_from_slice(weights)?
             .f_totype(x.f_kind()?)?
             .f_reshape(&shape[..])?;
+        let places = beside(&Tensor::f_from_slice(places)?, x)?;
         let part = x
-            .f_index_select(signed(along.axis), &Tensor::f_from_slice(places)?)?
-            .f_mul(&weights)?;
+            .f_index_select(signed(along.axis), &places)?
+            .f_mul(&beside(&weights, x)?)?;
         sum = Some(match sum {
             Some(mut sum) => sum.f_add_(&part)?,
             None => part,
@@ -279,9 +281,10 @@ fn extrapolated(op: &Resize, x: Tensor, along: &Along) -> Result<Tensor, Cause> 
     }
     let mut shape = vec![1; x.dim()];
     shape[along.axis] = along.output;
-    let outside = Tensor::f_from_slice(&outside)?.f_reshape(shape)?;
+    let outside = beside(&Tensor::f_from_slice(&outside)?.f_reshape(shape)?, &x)?;
     let value = scalar::full(&[1], f64::from(op.extrapolation), Kind::Double)?;
-    Ok(value.f_totype(x.f_kind()?)?.f_where_self(&outside, &x)?)
+    let value = beside(&value.f_totype(x.f_kind()?)?, &x)?;
+    Ok(value.f_where_self(&outside, &x)?)
 }
 
 /// Converts results to the type of the data; integers are cut to its range, and rounded towards zero.

@@ -4,10 +4,20 @@ use crate::graph::{Graph, Node};
 
 use super::context::NodeContext;
 use super::registry::kernel;
+use super::sites::Sites;
 use super::weights::Weights;
 
 /// Tells why no kernel can be made for a node of a graph; `None` if one can.
 pub fn unsupported(graph: &Graph, node: &Node) -> Option<String> {
     let made = kernel(&NodeContext::new(graph, node, &Weights::new(1)));
     made.err().map(|cause| cause.to_string())
+}
+
+/// Tells which nodes of a graph cannot run on a CUDA device, by name and operator, and why.
+pub fn misplaced(graph: &Graph) -> Vec<(String, &'static str, String)> {
+    let Err(misplaced) = Sites::of(graph) else {
+        return Vec::new();
+    };
+    let misplaced = misplaced.into_iter();
+    misplaced.map(|one| (one.node, one.op, one.cause)).collect()
 }

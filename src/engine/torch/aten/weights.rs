@@ -25,6 +25,13 @@ pub(super) struct Weights {
     holding: RefCell<Holding>,
 }
 
+/// A weight by its content, and its elements on the host in the dtype that a run keeps them in.
+#[derive(Debug)]
+pub(super) struct Sited {
+    pub(super) content: Digest,
+    pub(super) tensor: types::Tensor,
+}
+
 impl Weights {
     pub(super) fn new(threads: usize) -> Self {
         Self {
@@ -60,6 +67,33 @@ impl Weights {
                     cause: format!("initializer {:?}: {cause}", value.name),
                 })?;
                 weights.push((slot, weight));
+            }
+        }
+        Ok(weights)
+    }
+
+    /// Returns the weights of a graph that `is_used` asks for, as they are to be had on any device, each with its slot.
+    pub(super) fn sited(
+        &self,
+        graph: &Graph,
+        is_used: impl Fn(usize) -> bool,
+    ) -> Result<Vec<(usize, Sited)>, EngineError> {
+        let mut weights = Vec::new();
+        for (slot, value) in graph.values.iter().enumerate() {
+            let ValueOrigin::Initializer(initializer) = &value.origin else {
+                continue;
+            };
+            if is_used(slot) {
+                let copy = storage::copied(&initializer.tensor);
+                let copy = copy.map_err(|cause| EngineError::Load {
+                    path: graph.path.clone(),
+                    cause: format!("initializer {:?}: {cause}", value.name),
+                })?;
+                let sited = Sited {
+                    content: self.digest(initializer),
+                    tensor: copy,
+                };
+                weights.push((slot, sited));
             }
         }
         Ok(weights)

@@ -79,6 +79,52 @@ unsafe extern "C" {
     pub(super) fn blockflow_version() -> *mut c_char;
     pub(super) fn blockflow_set_jit_optimize(enabled: bool);
 
+    pub(super) fn blockflow_libtorch_file() -> *mut c_char;
+    pub(super) fn blockflow_has_cuda() -> bool;
+    pub(super) fn blockflow_cuda_begin(error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_cuda_tune(autotune: bool, tf32: bool, error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_stream_enter(
+        device: c_int,
+        address: usize,
+        device_before: *mut c_int,
+        stream_before: *mut i64,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_stream_leave(device: c_int, device_before: c_int, stream_before: i64);
+    pub(super) fn blockflow_record_stream(
+        tensor: *const C_tensor,
+        device: c_int,
+        address: usize,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_cuda_empty(
+        device: c_int,
+        sizes: *const i64,
+        rank: usize,
+        scalar_type: i8,
+        error: *mut *mut c_char,
+    ) -> *mut C_tensor;
+    pub(super) fn blockflow_beside(
+        tensor: *const C_tensor,
+        other: *const C_tensor,
+        error: *mut *mut c_char,
+    ) -> *mut C_tensor;
+    pub(super) fn blockflow_is_on_host(tensor: *const C_tensor) -> bool;
+    pub(super) fn blockflow_cuda_data(
+        tensor: *const C_tensor,
+        address: *mut u64,
+        bytes: *mut usize,
+        device: *mut c_int,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_cuda_memory(
+        device: c_int,
+        used: *mut i64,
+        taken: *mut i64,
+        error: *mut *mut c_char,
+    ) -> bool;
+    pub(super) fn blockflow_cuda_give_back(error: *mut *mut c_char) -> bool;
+
     pub(super) fn blockflow_call_new(
         name: *const c_char,
         overload: *const c_char,

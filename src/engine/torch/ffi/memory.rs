@@ -16,6 +16,7 @@ use crate::types::{AlignedBytes, HostMemory, MEMORY_ALIGNMENT, Order, Tensor};
 
 use super::super::cause::Cause;
 use super::super::dtype::{dtype_of, scalar_type};
+use super::begin;
 use super::bindings::{
     blockflow_data, blockflow_is_channels_last, blockflow_sole_owner, blockflow_view, take_message,
 };
@@ -60,6 +61,7 @@ fn view_of(
     tensor: &Tensor,
     order: Option<&Order>,
 ) -> Result<tch::Tensor, Cause> {
+    begin();
     let scalar_type = scalar_type(tensor.dtype())?;
     let signed = |sizes: &[usize]| -> Result<Vec<i64>, Cause> {
         let signed = sizes.iter().map(|&size| i64::try_from(size));

@@ -1,11 +1,13 @@
-//! The only unsafe code around libtorch: memory that crosses the border, operators called by name,
-//! TorchScript modules, per-thread state, the version.
+//! The only unsafe code around libtorch: memory that crosses the border, of the host and of CUDA devices, operators called by
+//! name, TorchScript modules, per-thread state, the version.
 //!
 //! Nothing but safe types leaves this module. Invariants: a tensor that views foreign memory owns a reference to its
 //! owner; memory that left as a [`types::Tensor`](crate::types::Tensor) is never written again.
 
 mod bindings;
 pub(crate) mod boxed;
+pub(crate) mod cuda;
+mod first;
 mod lent;
 mod memory;
 mod module;
@@ -13,6 +15,9 @@ pub(crate) mod scalar;
 mod threads;
 mod version;
 
+pub use cuda::{AllocatorMemory, allocator_memory, tune_cuda};
+pub use first::NoTorchCuda;
+pub(crate) use first::{begin, has_begun};
 pub(crate) use lent::with_rooms;
 pub(crate) use memory::{
     SharedTensor, export, is_channels_last, is_sole_owner, view, view_as_left,

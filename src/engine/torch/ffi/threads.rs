@@ -6,10 +6,12 @@ use std::ffi::c_int;
 use std::marker::PhantomData;
 
 use super::super::cause::Cause;
+use super::begin;
 use super::bindings::{
     Guard, blockflow_inference_enter, blockflow_inference_leave, blockflow_set_allocator,
     blockflow_set_threads, blockflow_threads, take_message,
 };
+use super::cuda::give_back_device_memory;
 
 /// Makes all threads allocate from one arena of the C library, so that the activations one block has just freed, still
 /// in the cache, serve the next block on another thread. For the start of `main`; does nothing but under glibc.
@@ -25,7 +27,7 @@ pub fn tune_allocator() {
     unsafe { blockflow_set_allocator() };
 }
 
-/// Gives the pages of what was freed back to the system, as after all blocks of a configuration have gone. Takes milliseconds,
+/// Gives the pages of what was freed back to the system, and to CUDA devices, as after all blocks of a configuration have gone. Takes milliseconds,
 /// in which no other thread allocates; does nothing but under glibc.
 pub fn give_back_memory() {
     #[cfg(target_env = "gnu")]
@@ -33,6 +35,7 @@ pub fn give_back_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
+    give_back_device_memory();
 }
 
 /// Asks the scheduler to let this thread run longer before another takes its core (Linux 6.12 and newer; others ignore
@@ -76,6 +79,7 @@ struct SchedAttributes {
 
 /// Sets how many threads the operators of this thread use. At least one.
 pub fn set_threads(count: usize) {
+    begin();
     let count = c_int::try_from(count.max(1)).unwrap_or(c_int::MAX);
     let mut error = std::ptr::null_mut();
     // SAFETY: the number is positive and `error` a place to write to.
@@ -88,6 +92,7 @@ pub fn set_threads(count: usize) {
 
 /// Returns how many threads the operators of this thread use.
 pub fn threads() -> usize {
+    begin();
     // SAFETY: no preconditions.
     usize::try_from(unsafe { blockflow_threads() }).unwrap_or(0)
 }
@@ -101,6 +106,7 @@ pub(crate) struct InferenceMode {
 
 impl InferenceMode {
     pub(crate) fn enter() -> Result<Self, Cause> {
+        begin();
         // SAFETY: no preconditions.
         let guard = unsafe { blockflow_inference_enter() };
         if guard.is_null() {

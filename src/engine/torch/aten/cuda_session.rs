@@ -1,0 +1,273 @@
+//! One thread's runs of a graph on a CUDA device.
+//!
+//! A session owns the stream that its kernels run in, and one for copies from the host. A run returns when its kernels are
+//! queued: outputs take an event along, and whoever needs them waits for that where it needs them.
+
+use std::sync::Arc;
+
+use crate::engine::cuda::{Context, CudaError, Priority, Stream};
+use crate::engine::ledger::Ledger;
+use crate::engine::outputs::check_outputs;
+use crate::engine::store::Holding;
+use crate::engine::{EngineError, OutOfMemory, Session};
+use crate::types::{Device, Rooms, Signature, Tensor};
+
+use super::super::cause::Cause;
+use super::super::ffi::InferenceMode;
+use super::super::ffi::cuda::{InStream, TransferError, is_on_host, leave, take_in};
+use super::cuda_prepared::Resident;
+use super::datum::Datum;
+use super::frame::Frame;
+use super::plan::Plan;
+
+/// What libtorch says where its allocator finds no memory.
+const OUT_OF_MEMORY: &str = "CUDA out of memory";
+
+/// Takes tensors in, runs the plan, gives tensors out.
+#[derive(Debug)]
+pub(super) struct CudaSession {
+    signature: Arc<Signature>,
+    plan: Arc<Plan>,
+    frame: Frame,
+    ordinal: u16,
+    /// In which kernels run.
+    stream: Stream,
+    /// In which inputs come from the host.
+    copies: Stream,
+    /// The weights in the frame and in the plan, which go first.
+    _weights: (Arc<Resident>, Arc<Holding>),
+}
+
+/// Why a run, or a move, did not succeed.
+#[derive(Debug)]
+pub(in crate::engine::torch) enum Failed {
+    Engine(EngineError),
+    Cuda(CudaError),
+    Torch(Cause),
+}
+
+impl CudaSession {
+    pub(super) fn new(
+        signature: Arc<Signature>,
+        plan: Arc<Plan>,
+        on_host: Arc<Holding>,
+        resident: Arc<Resident>,
+        ordinal: u16,
+    ) -> Result<Self, Failed> {
+        let context = Context::of(ordinal)?;
+        let stream = Stream::new(&context, Priority::Normal)?;
+        let copies = Stream::new(&context, Priority::Normal)?;
+        let mut weights = Vec::new();
+        {
+            let _mode = InferenceMode::enter()?;
+            let _current = InStream::enter(&stream)?;
+            for (slot, weight) in &resident.weights {
+                // Notes also that this stream uses it, as long as there are kernels in it that do.
+                let weight = take_in(weight, &stream, &copies)?;
+                weights.push((*slot, Datum::Tensor(weight)));
+            }
+        }
+        Ok(Self {
+            frame: Frame::with(plan.clone(), weights),
+            signature,
+            plan,
+            ordinal,
+            stream,
+            copies,
+            _weights: (resident, on_host),
+        })
+    }
+
+    fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failed> {
+        let _mode = InferenceMode::enter()?;
+        let _current = InStream::enter(&self.stream)?;
+        let (stream, copies) = (&self.stream, &self.copies);
+        let taken = self.plan.inputs.iter().zip(inputs);
+        let taken = taken.map(|(&(_, used), tensor)| match used {
+            true => Ok(Datum::Tensor(take_in(tensor, stream, copies)?)),
+            false => Ok(Datum::Nothing),
+        });
+        let taken = taken.collect::<Result<_, Failed>>()?;
+        let outputs = self.frame.run(taken).map_err(Failed::Engine)?;
+        let mut here = Vec::new();
+        let mut there = Vec::new();
+        for (datum, spec) in outputs.into_iter().zip(&self.signature.outputs) {
+            match datum {
+                Datum::Tensor(tensor) if !is_on_host(&tensor) => {
+                    here.push(None);
+                    there.push(tensor);
+                }
+                other => here.push(Some(other.export(spec.dtype)?)),
+            }
+        }
+        let mut there = leave(there, stream)?.into_iter();
+        let outputs = here
+            .into_iter()
+            .map(|output| output.or_else(|| there.next()));
+        let outputs: Option<Vec<_>> = outputs.collect();
+        outputs.ok_or_else(|| Cause::new("an output is missing").into())
+    }
+}
+
+impl Session for CudaSession {
+    /// Outputs stay on the device, whatever rooms the host has.
+    fn run_in(&mut self, inputs: &[Tensor], _: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
+        let bindings = self.signature.bind(inputs)?;
+        let outputs = self.compute(inputs);
+        let outputs = outputs.map_err(|failed| failed.on(self.ordinal, Some(&self.stream)))?;
+        check_outputs(&self.signature, &outputs, &bindings)?;
+        Ok(outputs)
+    }
+}
+
+impl Failed {
+    /// Says what it means for a device, of which a stream, if it has one, is asked whether it goes on.
+    pub(in crate::engine::torch) fn on(self, ordinal: u16, stream: Option<&Stream>) -> EngineError {
+        let device = Device::Cuda(ordinal);
+        let lost = stream.and_then(|stream| stream.is_idle().err());
+        if let Some(error) = lost.filter(CudaError::is_sticky) {
+            let cause = format!("{error}; first seen as: {self}");
+            return EngineError::DeviceLost { device, cause };
+        }
+        match self {
+            Self::Cuda(error) if error.is_sticky() => EngineError::DeviceLost {
+                device,
+                cause: error.to_string(),
+            },
+            Self::Cuda(error) if error.is_out_of_memory() => out_of_memory(device, 0),
+            Self::Cuda(error @ (CudaError::NotAvailable(_) | CudaError::DriverTooOld { .. })) => {
+                EngineError::Device {
+                    device,
+                    cause: error.to_string(),
+                }
+            }
+            Self::Cuda(error) => EngineError::Fault(error.to_string()),
+            Self::Torch(cause) => match wanted(&cause.to_string()) {
+                Some(bytes) => out_of_memory(device, bytes),
+                None => EngineError::Fault(cause.to_string()),
+            },
+            Self::Engine(EngineError::Operator { node, op, cause }) => match wanted(&cause) {
+                Some(bytes) => out_of_memory(device, bytes),
+                None => EngineError::Operator { node, op, cause },
+            },
+            Self::Engine(error) => error,
+        }
+    }
+}
+
+fn out_of_memory(device: Device, wanted: u64) -> EngineError {
+    let memory = Ledger::of(device).memory();
+    EngineError::OutOfMemory(OutOfMemory {
+        device,
+        wanted,
+        held: memory.held(),
+        // It is the device that has no more.
+        limit: None,
+    })
+}
+
+/// Returns how many bytes libtorch's allocator was asked for, if that is what failed; 0 where it does not say.
+fn wanted(cause: &str) -> Option<u64> {
+    const ASKED: &str = "Tried to allocate ";
+    if !cause.contains(OUT_OF_MEMORY) {
+        return None;
+    }
+    let asked = cause.split_once(ASKED).map_or("", |(_, rest)| rest);
+    let mut words = asked.split([' ', '.']).filter(|word| !word.is_empty());
+    let (whole, rest) = (words.next(), words.next());
+    let unit = match rest {
+        Some("bytes" | "KiB" | "MiB" | "GiB") => rest,
+        _ => words.next(),
+    };
+    let scale: u64 = match unit {
+        Some("KiB") => 1 << 10,
+        Some("MiB") => 1 << 20,
+        Some("GiB") => 1 << 30,
+        _ => 1,
+    };
+    let whole = whole.and_then(|whole| whole.parse::<u64>().ok());
+    Some(whole.unwrap_or(0).saturating_mul(scale))
+}
+
+impl From<CudaError> for Failed {
+    fn from(error: CudaError) -> Self {
+        Self::Cuda(error)
+    }
+}
+
+impl From<Cause> for Failed {
+    fn from(cause: Cause) -> Self {
+        Self::Torch(cause)
+    }
+}
+
+impl From<TransferError> for Failed {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Cuda(error) => Self::Cuda(error),
+            TransferError::Torch(cause) => Self::Torch(cause),
+        }
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Engine(error) => error.fmt(f),
+            Self::Cuda(error) => error.fmt(f),
+            Self::Torch(cause) => cause.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn driver(code: u32) -> CudaError {
+        CudaError::Driver {
+            call: "cuMemcpyHtoDAsync",
+            code,
+            text: "told by the driver".into(),
+        }
+    }
+
+    #[test]
+    fn failures_of_a_device_are_told_from_those_of_a_run() {
+        let lost = Failed::Cuda(driver(700)).on(1, None);
+        assert!(lost.loses_device() && !lost.keeps_session(), "{lost}");
+        let full = Failed::Cuda(driver(2)).on(1, None);
+        assert!(matches!(full, EngineError::OutOfMemory(_)), "{full}");
+        assert!(full.keeps_session());
+        let odd = Failed::Cuda(driver(1)).on(1, None);
+        assert!(
+            matches!(odd, EngineError::Fault(_)) && !odd.loses_device(),
+            "{odd}"
+        );
+    }
+
+    #[test]
+    fn the_allocators_own_words_are_out_of_memory_with_its_bytes() {
+        for (told, bytes) in [
+            (
+                "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has",
+                20 << 20,
+            ),
+            ("CUDA out of memory. Tried to allocate 2 GiB", 2 << 30),
+            ("CUDA out of memory. Tried to allocate 512 bytes.", 512),
+            ("CUDA out of memory", 0),
+        ] {
+            assert_eq!(wanted(told), Some(bytes), "{told}");
+        }
+        assert_eq!(wanted("expected 2 numbers"), None);
+        let failed = Failed::Engine(EngineError::Operator {
+            node: "n".into(),
+            op: "Conv".into(),
+            cause: "CUDA out of memory. Tried to allocate 1.00 KiB.".into(),
+        });
+        let EngineError::OutOfMemory(full) = failed.on(0, None) else {
+            panic!("it is told otherwise");
+        };
+        assert_eq!((full.wanted, full.device), (1024, Device::Cuda(0)));
+    }
+}

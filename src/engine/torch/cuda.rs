@@ -1,0 +1,46 @@
+//! What the rest of the program asks of libtorch's CUDA half.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::engine::EngineError;
+use crate::engine::cuda::{Context, Priority, Stream};
+use crate::types::{Device, Tensor};
+
+use super::aten::Failed;
+use super::ffi::{InferenceMode, NoTorchCuda, begin, cuda};
+
+thread_local! {
+    /// In which this thread has tensors copied to the host, for each device: another's copies are not waited for.
+    static COPIES: RefCell<BTreeMap<u16, Stream>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Tells whether libtorch computes on CUDA devices in this process. The first time, this settles it.
+pub fn cuda_available() -> Result<(), NoTorchCuda> {
+    begin().clone()
+}
+
+/// Returns a tensor of a CUDA device in memory of the host. Waits for what it is computed from, and for nothing else.
+pub fn to_host(tensor: &Tensor) -> Result<Tensor, EngineError> {
+    let Device::Cuda(ordinal) = tensor.device() else {
+        return Ok(tensor.clone());
+    };
+    COPIES.with_borrow_mut(|copies| {
+        let fetched = fetch(tensor, copies, ordinal);
+        fetched.map_err(|failed| failed.on(ordinal, copies.get(&ordinal)))
+    })
+}
+
+fn fetch(
+    tensor: &Tensor,
+    copies: &mut BTreeMap<u16, Stream>,
+    ordinal: u16,
+) -> Result<Tensor, Failed> {
+    let _mode = InferenceMode::enter()?;
+    let stream = match copies.remove(&ordinal) {
+        Some(stream) => stream,
+        None => Stream::new(&Context::of(ordinal)?, Priority::Normal)?,
+    };
+    let stream = copies.entry(ordinal).or_insert(stream);
+    Ok(cuda::download(tensor, stream)?)
+}

@@ -1,0 +1,162 @@
+// libtorch on CUDA devices, through what it offers for devices of any kind: the headers of CUDA are not needed, and where
+// libtorch's CUDA half is not loaded every function fails with a message. No exception leaves this file.
+
+#include "guarded.h"
+
+#include <ATen/Context.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Stream.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstdint>
+#include <cstring>
+#include <dlfcn.h>
+
+namespace {
+
+at::Device cuda(int device) { return {at::kCUDA, static_cast<c10::DeviceIndex>(device)}; }
+
+// What `at::cuda::getStreamFromExternal` makes of a stream of the driver: its address is its id.
+c10::Stream stream_of(int device, uintptr_t address) {
+  return c10::Stream(c10::Stream::UNSAFE, cuda(device), static_cast<c10::StreamId>(address));
+}
+
+} // namespace
+
+extern "C" {
+
+// The file that libtorch's CPU half was loaded from; the caller frees it with `free`. Null where the system does not tell.
+char *blockflow_libtorch_file() noexcept {
+  Dl_info info{};
+  void *known = reinterpret_cast<void *>(&at::globalContext);
+  return dladdr(known, &info) != 0 && info.dli_fname != nullptr ? strdup(info.dli_fname) : nullptr;
+}
+
+// Whether the CUDA half is there and finds a device. Asking settles it for the process.
+bool blockflow_has_cuda() noexcept {
+  try {
+    return at::Context::hasCUDA();
+  } catch (...) {
+    return false;
+  }
+}
+
+// Initialises libtorch's side of CUDA, and has it round alike wherever a model is cut: no choice of kernels by time, none
+// that differ from run to run, no shortened mantissas.
+bool blockflow_cuda_begin(char **error) noexcept {
+  return guarded<bool>(error, false, [] {
+    auto &context = at::globalContext();
+    context.lazyInitDevice(at::kCUDA);
+    context.setBenchmarkCuDNN(false);
+    context.setDeterministicCuDNN(true);
+    context.setAllowTF32CuDNN(false);
+    context.setAllowTF32CuBLAS(false);
+    return true;
+  });
+}
+
+// Of the whole process.
+bool blockflow_cuda_tune(bool autotune, bool tf32, char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    auto &context = at::globalContext();
+    context.setBenchmarkCuDNN(autotune);
+    context.setDeterministicCuDNN(!autotune);
+    context.setAllowTF32CuDNN(tf32);
+    context.setAllowTF32CuBLAS(tf32);
+    return true;
+  });
+}
+
+// Makes a device and a stream of it those of the thread. Sets what they were, to be given to `blockflow_stream_leave`.
+bool blockflow_stream_enter(int device, uintptr_t address, int *device_before, int64_t *stream_before,
+                            char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    *device_before = guard.exchangeDevice(cuda(device)).index();
+    *stream_before = guard.exchangeStream(stream_of(device, address)).id();
+    return true;
+  });
+}
+
+void blockflow_stream_leave(int device, int device_before, int64_t stream_before) noexcept {
+  try {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    guard.exchangeStream(c10::Stream(c10::Stream::UNSAFE, cuda(device), stream_before));
+    guard.uncheckedSetDevice(cuda(device_before));
+  } catch (...) {
+    // The device is lost: the next call says so.
+  }
+}
+
+// Has the allocator not give the tensor's memory to others before what the stream has been given by the time the tensor is
+// freed is done.
+bool blockflow_record_stream(const at::Tensor *tensor, int device, uintptr_t address, char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    const c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    guard.recordDataPtrOnStream(tensor->storage().data_ptr(), stream_of(device, address));
+    return true;
+  });
+}
+
+// A row-major tensor on a CUDA device whose elements are whatever was there before.
+at::Tensor *blockflow_cuda_empty(int device, const int64_t *sizes, size_t rank, int8_t scalar_type,
+                                 char **error) noexcept {
+  return guarded<at::Tensor *>(error, nullptr, [&] {
+    auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(scalar_type)).device(cuda(device));
+    return new at::Tensor(at::empty(at::IntArrayRef(sizes, rank), options));
+  });
+}
+
+// The tensor on the device of another one; itself where it is there. From pageable memory of the host the copy is made in the
+// thread's stream, and the memory may be changed afterwards.
+at::Tensor *blockflow_beside(const at::Tensor *tensor, const at::Tensor *other, char **error) noexcept {
+  return guarded<at::Tensor *>(error, nullptr, [&] {
+    if (tensor->device() == other->device()) {
+      return new at::Tensor(*tensor);
+    }
+    return new at::Tensor(tensor->to(tensor->options().device(other->device()), /*non_blocking=*/true));
+  });
+}
+
+bool blockflow_is_on_host(const at::Tensor *tensor) noexcept { return tensor->defined() && tensor->is_cpu(); }
+
+// The first element of a row-major CUDA tensor, the size of all of them in bytes, and the device.
+bool blockflow_cuda_data(const at::Tensor *tensor, uint64_t *address, size_t *bytes, int *device,
+                         char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    TORCH_CHECK(tensor->defined() && tensor->is_cuda(), "tensor is on no CUDA device");
+    TORCH_CHECK(tensor->layout() == at::kStrided && tensor->is_contiguous(), "tensor is not row-major");
+    *address = reinterpret_cast<uintptr_t>(tensor->const_data_ptr());
+    *bytes = tensor->nbytes();
+    *device = tensor->device().index();
+    return true;
+  });
+}
+
+// Bytes that tensors have of a device, and that the allocator has taken of it.
+bool blockflow_cuda_memory(int device, int64_t *used, int64_t *taken, char **error) noexcept {
+  return guarded<bool>(error, false, [&] {
+    constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    auto *allocator = c10::getDeviceAllocator(at::kCUDA);
+    TORCH_CHECK(allocator->initialized(), "libtorch's CUDA half is not initialised");
+    auto stats = allocator->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+    *used = stats.allocated_bytes[all].current;
+    *taken = stats.reserved_bytes[all].current;
+    return true;
+  });
+}
+
+// Gives what no tensor uses back to all devices. Waits for them: not for the data path.
+bool blockflow_cuda_give_back(char **error) noexcept {
+  return guarded<bool>(error, false, [] {
+    auto *allocator = c10::getDeviceAllocator(at::kCUDA);
+    if (allocator->initialized()) {
+      allocator->emptyCache();
+    }
+    return true;
+  });
+}
+
+} // extern "C"

@@ -1,0 +1,152 @@
+//! Copies between the host and a device, and between devices.
+
+#![expect(unsafe_code, reason = "has devices copy memory by themselves")]
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::engine::cuda::{PinnedBlock, Stream, keep_until};
+use crate::types::{AlignedBytes, DType, HostMemory, Tensor};
+
+use super::super::super::cause::Cause;
+use super::super::super::dtype::{dtype_of, scalar_type};
+use super::super::bindings::blockflow_cuda_empty;
+use super::super::memory::SharedTensor;
+use super::allocator::record;
+use super::call::{ordinal, shim_tensor};
+use super::memory::{CudaMemory, shape_of, take_in};
+use super::place::elements;
+use super::{InStream, TransferError};
+
+/// Copies what the host holds to the device of a stream, which waits for that.
+pub(super) fn upload(
+    tensor: &Tensor,
+    stream: &Stream,
+    copies: &Stream,
+) -> Result<tch::Tensor, TransferError> {
+    let bytes = tensor.bytes();
+    let made = fresh(tensor.dtype(), tensor.shape(), copies)?;
+    let (address, length) = elements(&made)?;
+    if length == 0 {
+        return Ok(made);
+    }
+    if length != bytes.len() {
+        let cause = format!(
+            "{tensor:?} has {} bytes, libtorch takes {length}",
+            bytes.len()
+        );
+        return Err(Cause::new(cause).into());
+    }
+    let pinned = tensor.memory().clone();
+    let owner: &dyn Any = pinned.as_ref();
+    if owner.is::<PinnedBlock>() {
+        // Brought here before, as from another device: it lies as it should.
+        // SAFETY: `made` is `length` bytes of this device, which the allocator gives to nobody else before this stream is done
+        // with them, and nobody else has it yet. `bytes` stay until the event, as their owner does.
+        unsafe { copies.copy_in(address, bytes)? };
+        let event = copies.record()?;
+        stream.wait(&event)?;
+        keep_until(event, Box::new(pinned));
+    } else if let Some(mut block) = copies.context().pinned().take(length) {
+        block.as_mut_slice().copy_from_slice(bytes);
+        // SAFETY: as above; the block is given to nobody else before the event.
+        unsafe { copies.copy_in(address, block.as_slice())? };
+        let event = copies.record()?;
+        stream.wait(&event)?;
+        block.hold_until(event);
+    } else {
+        // SAFETY: as above; what is not pinned the driver has read when the call returns.
+        unsafe { copies.copy_in(address, bytes)? };
+        stream.wait(&copies.record()?)?;
+    }
+    record(&made, stream)?;
+    Ok(made)
+}
+
+/// Copies memory of another CUDA device to that of a stream, which waits for that.
+pub(super) fn across(
+    memory: &CudaMemory,
+    stream: &Stream,
+    copies: &Stream,
+) -> Result<tch::Tensor, TransferError> {
+    let source = memory.tensor.handle();
+    let kind = source.f_kind()?;
+    let dtype = dtype_of(kind).ok_or_else(|| Cause::new(format!("input has type {kind:?}")))?;
+    let made = fresh(dtype, &shape_of(&source)?, copies)?;
+    let (from, length) = elements(&source)?;
+    let (to, _) = elements(&made)?;
+    if length > 0 {
+        copies.wait(&memory.ready)?;
+        // SAFETY: both are `length` bytes of their devices, and nobody has `made` yet. The source stays until the event: the
+        // allocator of its device is not told of streams of another, so its handle is kept until then.
+        unsafe { copies.copy_across(to, (memory.ready.context(), from), length)? };
+        let event = copies.record()?;
+        stream.wait(&event)?;
+        record(&made, stream)?;
+        keep_until(event, Box::new(SharedTensor::new(source)));
+    }
+    Ok(made)
+}
+
+/// Copies a tensor of a CUDA device to the host, after all that it is computed from. Waits for that, and for nothing else.
+pub(crate) fn download(tensor: &Tensor, copies: &Stream) -> Result<Tensor, TransferError> {
+    let taken = taken_for(tensor, copies)?;
+    let length = tensor.byte_count();
+    let memory: Arc<dyn HostMemory> = match copies.context().pinned().take(length) {
+        Some(mut block) => {
+            fetch(&taken, block.as_mut_slice(), copies)?;
+            Arc::new(block)
+        }
+        None => {
+            let mut bytes = AlignedBytes::zeroed(length);
+            fetch(&taken, bytes.as_mut_slice(), copies)?;
+            Arc::new(bytes)
+        }
+    };
+    let made = Tensor::new(tensor.dtype(), tensor.shape().to_vec(), memory);
+    made.map_err(|error| Cause::new(error.to_string()).into())
+}
+
+/// Returns a row-major tensor that may be read in a stream.
+fn taken_for(tensor: &Tensor, copies: &Stream) -> Result<tch::Tensor, TransferError> {
+    let _current = InStream::enter(copies)?;
+    Ok(take_in(tensor, copies, copies)?.f_contiguous()?)
+}
+
+/// Copies all elements to the host and waits for them.
+fn fetch(taken: &tch::Tensor, to: &mut [u8], copies: &Stream) -> Result<(), TransferError> {
+    let (address, length) = elements(taken)?;
+    if length != to.len() {
+        let cause = format!("{length} bytes of a device for {} of the host", to.len());
+        return Err(Cause::new(cause).into());
+    }
+    if length > 0 {
+        // SAFETY: `taken` is `length` bytes of this device that nobody writes to any more. Both sides are borrowed until the
+        // copy is done, which is waited for, or the device is lost.
+        unsafe { copies.copy_out(to, address)? };
+        copies.record()?.wait()?;
+    }
+    Ok(())
+}
+
+/// Returns a tensor that nobody has and whose memory is that of a stream.
+fn fresh(dtype: DType, shape: &[usize], stream: &Stream) -> Result<tch::Tensor, TransferError> {
+    let _current = InStream::enter(stream)?;
+    let sizes = shape.iter().map(|&size| i64::try_from(size));
+    let sizes = sizes.collect::<Result<Vec<_>, _>>();
+    let sizes = sizes.map_err(|_| Cause::new("a dimension is too large"))?;
+    let scalar_type = scalar_type(dtype)?;
+    let made = shim_tensor(|error| {
+        // SAFETY: as many sizes as told, which outlive the call.
+        unsafe {
+            blockflow_cuda_empty(
+                ordinal(stream),
+                sizes.as_ptr(),
+                sizes.len(),
+                scalar_type,
+                error,
+            )
+        }
+    });
+    Ok(made?)
+}

@@ -1,0 +1,482 @@
+//! CUDA on a machine without any: what waits for what, who has which memory, and what is told when it goes wrong, over a device
+//! that does everything as late as it may.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use blockflow::engine::cuda::{
+    Context, CudaError, DeviceBuffer, Event, EventKind, IpcEvent, IpcMemory, Presence, Priority,
+    Stream, devices, driver_version, keep_until, presence,
+};
+use blockflow::engine::torch::{allocator_memory, cuda_available};
+use blockflow::engine::{
+    BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place, prepare,
+    to_host,
+};
+use blockflow::graph::Graph;
+use blockflow::types::{
+    DType, Device, GraphEngine, MockSpec, Passes, Shape, ShapeSpec, Signature, Tensor, TensorSpec,
+};
+
+use crate::engine_support::{data, values_f32};
+use crate::sim::{Files, held, metric};
+use crate::support::cuda::{device_or_skip, on_stage, rehearse};
+use crate::support::server::{BINARY, Server};
+
+const GPU: Device = Device::Cuda(0);
+
+/// The bytes at which the rehearsed driver loses its device.
+const LOSES: usize = 0x105e;
+
+#[test]
+fn streams_events_and_memory_keep_their_order() {
+    rehearse("cuda_rehearsal::inside_streams_events_and_memory_keep_their_order");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_streams_events_and_memory_keep_their_order() {
+    order_is_kept(&Context::of(0).unwrap());
+    let [only] = devices().unwrap().try_into().unwrap();
+    assert_eq!((only.name.as_str(), only.capability), ("Rehearsal", (9, 0)));
+    assert!(only.can_ipc && only.peers.is_empty());
+    assert_eq!(driver_version().unwrap().to_string(), "13.0");
+    let missing = Context::of(1).unwrap_err();
+    assert!(
+        matches!(
+            missing,
+            CudaError::NoSuchDevice {
+                ordinal: 1,
+                found: Presence::Devices(1)
+            }
+        ),
+        "{missing}"
+    );
+}
+
+#[test]
+fn streams_events_and_memory_keep_their_order_on_a_device() {
+    if device_or_skip().is_some() {
+        order_is_kept(&Context::of(0).unwrap());
+    }
+}
+
+fn order_is_kept(context: &Arc<Context>) {
+    let [first, second] =
+        [Priority::Normal, Priority::High].map(|priority| Stream::new(context, priority).unwrap());
+    const LENGTH: usize = 100_000;
+    let mut buffer = DeviceBuffer::new(context, LENGTH).unwrap();
+    let pattern = |round: usize| (0..LENGTH).map(move |place| (place * 7 + round) as u8);
+    for round in 0..8 {
+        let mut block = context.pinned().take(LENGTH).unwrap();
+        block
+            .as_mut_slice()
+            .iter_mut()
+            .zip(pattern(round))
+            .for_each(|(byte, value)| *byte = value);
+        let filled = buffer.fill(0, block, &first).unwrap();
+        // The block that was just given back is not this one.
+        let mut other = context.pinned().take(LENGTH).unwrap();
+        other.as_mut_slice().fill(0xff);
+        second.wait(&filled).unwrap();
+        let mut seen = context.pinned().take(LENGTH).unwrap();
+        buffer.read(0, &mut seen, &second).unwrap();
+        assert!(
+            seen.as_slice().iter().copied().eq(pattern(round)),
+            "{round}"
+        );
+        assert!(filled.is_done().unwrap());
+    }
+    // Few blocks have gone round.
+    assert!(context.pinned().bytes() <= 4 * LENGTH.next_power_of_two());
+    assert!(context.pinned().take(usize::MAX).is_none());
+
+    let block = context.pinned().take(10).unwrap();
+    let outside = buffer.fill(LENGTH - 9, block, &first).unwrap_err();
+    assert!(matches!(outside, CudaError::OutOfRange { .. }), "{outside}");
+
+    let [start, end] = [(); 2].map(|()| Event::new(context, EventKind::Timed).unwrap());
+    start.record(&first).unwrap();
+    end.record(&first).unwrap();
+    end.wait().unwrap();
+    assert!(end.since(&start).unwrap().is_some());
+    assert!(end.since(&first.record().unwrap()).unwrap().is_none());
+
+    // What is kept until an event goes when it is done and somebody looks.
+    let kept = Arc::new(());
+    keep_until(first.record().unwrap(), Box::new(kept.clone()));
+    first.record().unwrap().wait().unwrap();
+    keep_until(first.record().unwrap(), Box::new(()));
+    assert_eq!(Arc::strong_count(&kept), 1);
+
+    // A stream goes to the next who wants one of its priority.
+    let address = first.address();
+    drop(first);
+    assert_eq!(
+        Stream::new(context, Priority::Normal).unwrap().address(),
+        address
+    );
+
+    let own = buffer.ipc_handle().unwrap();
+    assert_eq!(
+        IpcMemory::open(context, own, LENGTH).unwrap_err(),
+        CudaError::OwnHandle
+    );
+    let event = Event::new(context, EventKind::Interprocess).unwrap();
+    let own = event.ipc_handle().unwrap();
+    assert_eq!(
+        IpcEvent::open(context, own).unwrap_err(),
+        CudaError::OwnHandle
+    );
+    let info = context.memory().unwrap();
+    assert!(info.free < info.total);
+}
+
+fn network() -> Graph {
+    Graph::read(&data("digits/digits.onnx")).unwrap()
+}
+
+fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
+    let source = BlockSource::Graph {
+        graph,
+        signature: graph.signature().unwrap(),
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    prepare(source, 1, device)
+}
+
+fn images(rows: usize, seed: usize) -> Tensor {
+    let pixels: Vec<f32> = (0..rows * 64)
+        .map(|place| ((place * 31 + seed * 17) % 17) as f32)
+        .collect();
+    let shape: Shape = vec![rows, 1, 8, 8];
+    Tensor::copy_of(DType::F32, shape, bytemuck::cast_slice(&pixels)).unwrap()
+}
+
+fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
+    session.run(inputs).unwrap()
+}
+
+fn host(tensors: &[Tensor]) -> Vec<Tensor> {
+    tensors
+        .iter()
+        .map(|tensor| to_host(tensor).unwrap().0)
+        .collect()
+}
+
+fn assert_close(seen: &Tensor, expected: &Tensor, told: &str) {
+    assert_eq!(seen.shape(), expected.shape(), "{told}");
+    let pairs = values_f32(seen).into_iter().zip(values_f32(expected));
+    for (seen, expected) in pairs {
+        let room = 1e-4 * expected.abs().max(1.0);
+        assert!(
+            (seen - expected).abs() <= room,
+            "{told}: {seen} for {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_network_runs_whole_and_split_and_nothing_between_its_parts_is_copied() {
+    rehearse("cuda_rehearsal::inside_a_network_runs_whole_and_split");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_a_network_runs_whole_and_split() {
+    check_device(GPU).unwrap();
+    network_runs_whole_and_split();
+}
+
+#[test]
+fn a_network_runs_whole_and_split_on_a_device() {
+    if device_or_skip().is_some() {
+        network_runs_whole_and_split();
+    }
+}
+
+fn network_runs_whole_and_split() {
+    let graph = network();
+    let cut = ["features".to_owned()];
+    let parts = [
+        graph.segment(None, Some(&cut)).unwrap(),
+        graph
+            .segment(Some(&cut), Some(&["digit_logits".to_owned()]))
+            .unwrap(),
+    ];
+    let whole = graph
+        .segment(None, Some(&["digit_logits".to_owned()]))
+        .unwrap();
+    let mut on_host = prepared(&whole, Device::Cpu).unwrap().session().unwrap();
+    let prepared = [&whole, &parts[0], &parts[1]].map(|graph| prepared(graph, GPU).unwrap());
+    let mut sessions = prepared
+        .each_ref()
+        .map(|prepared| prepared.session().unwrap());
+    let [whole, backbone, head] = &mut sessions;
+    // Many in flight before the first is looked at.
+    let mut flying = Vec::new();
+    for round in 0..20 {
+        let image = images(1 + round % 3, round);
+        let expected = run(&mut on_host, std::slice::from_ref(&image));
+        let at_once = run(whole, std::slice::from_ref(&image));
+        let features = run(backbone, &[image]);
+        assert!(
+            features
+                .iter()
+                .all(|tensor| !tensor.is_readable() && tensor.device() == GPU)
+        );
+        let logits = run(head, &features);
+        flying.push((expected, at_once, logits));
+    }
+    for (expected, at_once, logits) in flying {
+        let [at_once, logits] = [host(&at_once), host(&logits)];
+        assert_close(&at_once[0], &expected[0], "whole");
+        assert_eq!(logits[0].bytes(), at_once[0].bytes());
+    }
+}
+
+#[test]
+fn batches_are_put_together_and_taken_apart_on_the_device() {
+    rehearse("cuda_rehearsal::inside_batches_are_put_together");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_batches_are_put_together() {
+    let graph = network();
+    let cut = ["features".to_owned()];
+    let backbone = prepared(&graph.segment(None, Some(&cut)).unwrap(), GPU).unwrap();
+    let head = graph
+        .segment(Some(&cut), Some(&["digit_logits".to_owned()]))
+        .unwrap();
+    let [on_device, on_host] = [GPU, Device::Cpu].map(|device| prepared(&head, device).unwrap());
+    let mut backbone = backbone.session().unwrap();
+    let mut on_device = on_device.session().unwrap();
+    let mut on_host = on_host.session().unwrap();
+    let alone: Vec<Tensor> = (0..4)
+        .map(|row| run(&mut backbone, &[images(1 + row, row)]).remove(0))
+        .collect();
+    // One of the parts comes from the host.
+    let mut mixed = alone.clone();
+    mixed[2] = host(&mixed[2..3]).remove(0);
+    for parts in [&alone, &mixed] {
+        let parts: Vec<&Tensor> = parts.iter().collect();
+        let joined = Tensor::join_rows(&parts).unwrap();
+        let outputs = run(&mut on_device, &[joined]);
+        let mut start = 0;
+        for part in &alone {
+            let rows = start..start + part.rows();
+            start = rows.end;
+            let own = outputs[0].slice_rows(rows).unwrap();
+            // The rows go on to another block as they are, and to the host.
+            let seen = host(&[own]);
+            let expected = run(&mut on_host, &host(std::slice::from_ref(part)));
+            assert_close(&seen[0], &expected[0], "a part of a batch");
+        }
+    }
+}
+
+#[test]
+fn tensors_outlive_the_sessions_that_made_them_and_read_them() {
+    rehearse("cuda_rehearsal::inside_tensors_outlive_their_sessions");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_tensors_outlive_their_sessions() {
+    let graph = network();
+    let cut = ["features".to_owned()];
+    let backbone = graph.segment(None, Some(&cut)).unwrap();
+    let heads = ["digit_logits", "parity_logits"].map(|output| {
+        graph
+            .segment(Some(&cut), Some(&[output.to_owned()]))
+            .unwrap()
+    });
+    let mut expected = heads
+        .each_ref()
+        .map(|head| prepared(head, Device::Cpu).unwrap().session().unwrap());
+    let mut on_host = prepared(&backbone, Device::Cpu).unwrap().session().unwrap();
+    for round in 0..10 {
+        let image = images(2, round);
+        let features = {
+            let prepared = prepared(&backbone, GPU).unwrap();
+            let mut session = prepared.session().unwrap();
+            run(&mut session, std::slice::from_ref(&image))
+        };
+        // The producer, its weights and its streams are gone; each head reads and goes before anything is computed.
+        let seen = heads.each_ref().map(|head| {
+            let mut session = prepared(head, GPU).unwrap().session().unwrap();
+            run(&mut session, &features)
+        });
+        drop(features);
+        let features = run(&mut on_host, &[image]);
+        for (seen, expected) in seen.iter().zip(&mut expected) {
+            assert_close(&host(seen)[0], &run(expected, &features)[0], "a head");
+        }
+    }
+    assert_eq!(Store::of(GPU).usage().bytes, 0);
+    let memory = Ledger::of(GPU).memory();
+    assert_eq!((memory.weights, memory.workspace), (0, 0));
+    assert_eq!(allocator_memory(0).unwrap().used, 0);
+}
+
+#[test]
+fn weights_move_to_the_device_once_and_back() {
+    rehearse("cuda_rehearsal::inside_weights_move");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_weights_move() {
+    let graph = network();
+    let [first, second] = [(); 2].map(|()| prepared(&graph, GPU).unwrap());
+    let usage = Store::of(GPU).usage();
+    assert_eq!(
+        (usage.bytes, usage.shared_bytes),
+        (first.weight_bytes(), first.weight_bytes())
+    );
+    assert_eq!(Ledger::of(GPU).memory().weights, usage.bytes as u64);
+    let image = images(1, 5);
+    let before = host(&run(
+        &mut first.session().unwrap(),
+        std::slice::from_ref(&image),
+    ));
+    first.move_to(Device::Cpu).unwrap();
+    let told = first.session().unwrap_err();
+    assert!(told.to_string().contains("on the host"), "{told}");
+    second.move_to(Device::Cpu).unwrap();
+    assert_eq!(Store::of(GPU).usage().bytes, 0);
+    assert_eq!(allocator_memory(0).unwrap().used, 0);
+    first.move_to(GPU).unwrap();
+    let after = host(&run(&mut first.session().unwrap(), &[image]));
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before.bytes(), after.bytes());
+    }
+}
+
+#[test]
+fn a_lost_device_is_told_from_a_failed_run() {
+    rehearse("cuda_rehearsal::inside_a_lost_device");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_a_lost_device() {
+    let prepared = prepared(&network(), GPU).unwrap();
+    let mut session = prepared.session().unwrap();
+    let wrong = Tensor::copy_of(DType::F32, vec![1, 1, 8, 9], &[0; 288]).unwrap();
+    let error = session.run(&[wrong]).unwrap_err();
+    assert!(error.is_callers() && !error.loses_device(), "{error}");
+    let outputs = session.run(&[images(1, 1)]).unwrap();
+    let lost = DeviceBuffer::new(&Context::of(0).unwrap(), LOSES).unwrap_err();
+    assert!(lost.is_sticky(), "{lost}");
+    let error = to_host(&outputs[0]).unwrap_err();
+    assert!(error.loses_device() && !error.keeps_session(), "{error}");
+    let error = session.run(&[images(1, 1)]).unwrap_err();
+    assert!(error.loses_device(), "{error}");
+    assert!(
+        error.to_string().contains("illegal memory access"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_device_cannot_do_is_refused_by_name() {
+    let signature = |dtype| Signature {
+        inputs: vec![TensorSpec::new("x", dtype, ShapeSpec::fixed(&[1]))],
+        outputs: vec![TensorSpec::new("y", dtype, ShapeSpec::fixed(&[1]))],
+    };
+    let mock = MockSpec {
+        signature: signature(DType::U8),
+        latency: std::time::Duration::ZERO,
+        weight_bytes: 0,
+        failure: None,
+    };
+    let told = check_place(&BlockSource::Mock(&mock), GPU)
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("mock") && told.contains("\"cpu\""), "{told}");
+    check_place(&BlockSource::Mock(&mock), Device::Sim(0)).unwrap();
+    let graph = network();
+    let source = |engine| BlockSource::Graph {
+        graph: &graph,
+        signature: graph.signature().unwrap(),
+        engine,
+        passes: Passes::default(),
+    };
+    check_place(&source(GraphEngine::Aten), GPU).unwrap();
+    check_place(&source(GraphEngine::Auto), GPU).unwrap();
+    let told = check_place(&source(GraphEngine::OnnxRuntime), GPU)
+        .unwrap_err()
+        .to_string();
+    assert!(told.contains("onnxruntime"), "{told}");
+    let strings = BlockSource::Graph {
+        graph: &graph,
+        signature: signature(DType::Bytes),
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let told = check_place(&strings, GPU).unwrap_err().to_string();
+    assert!(told.contains("\"x\" is BYTES"), "{told}");
+}
+
+#[test]
+fn without_a_driver_everything_says_so() {
+    if !matches!(presence(), Presence::Devices(_)) {
+        let told = Context::of(0).unwrap_err();
+        assert_eq!(told, CudaError::NotAvailable(presence()));
+        assert_eq!(devices().unwrap_err(), told);
+        assert!(
+            cuda_available()
+                .unwrap_err()
+                .to_string()
+                .contains("NVIDIA driver")
+        );
+        assert_eq!(allocator_memory(0), None);
+    }
+}
+
+/// The program itself: two pipelines over a backbone, all on the device.
+#[test]
+fn blocks_of_one_device_exchange_tensors_without_the_host() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/digits/digits.onnx");
+    let block = |name: &str, cut: &str, device: &str| {
+        format!("[blocks.{name}]\nmodel = {model:?}\n{cut}\ndevice = \"{device}\"\n")
+    };
+    let (first, last) = (
+        "outputs = [\"features\"]",
+        "inputs = [\"features\"]\noutputs = [\"digit_logits\"]",
+    );
+    let files = Files::new(&format!(
+        "{}{}{}{}[pipelines.far]\nflow = [\"c\", \"d\"]\n[pipelines.near]\nflow = [\"a\", \"b\"]\n",
+        block("a", first, "cpu"),
+        block("b", last, "cpu"),
+        block("c", first, "cuda:0"),
+        block("d", last, "cuda:0"),
+    ));
+    let mut command = Command::new(BINARY);
+    on_stage(&mut command);
+    let server = Server::try_start(command, &files.path(), &["--no-watch"]).unwrap();
+    let image = images(1, 3).bytes().to_vec();
+    let answer = |pipeline: &str| {
+        let response = server.infer(pipeline, "image", "FP32", &[1, 1, 8, 8], &image);
+        assert_eq!(response.status, 200, "{}", response.text());
+        Tensor::copy_of(DType::F32, vec![1, 10], response.binary()).unwrap()
+    };
+    let copied = |block: &str| {
+        let name = format!("blockflow_block_bytes_copied_total{{block=\"{block}\"}}");
+        metric(&server, &name).unwrap()
+    };
+    let near = answer("near");
+    let before = [copied("c"), copied("d")];
+    const REQUESTS: i64 = 25;
+    for _ in 0..REQUESTS {
+        assert_close(&answer("far"), &near, "far");
+    }
+    // An image to the device and logits from it, and nothing between the blocks.
+    assert_eq!(copied("c") - before[0], REQUESTS * 4 * 64);
+    assert_eq!(copied("d") - before[1], REQUESTS * 4 * 10);
+    assert!(held(&server, "cuda:0", "weights") > 0);
+}
