@@ -863,9 +863,9 @@ impl Server {
     }
 }
 
-/// The two blocks of a small network replaced again and again while requests are asked.
+/// ResNet-50 in two blocks, replaced again and again while requests are asked.
 fn swaps(options: &Options) -> Result<Value, Failed> {
-    let network = Network::read(&options.models, "ladder")?;
+    let network = Network::read(&options.models, "resnet50")?;
     let cut = network.cuts(2)?.remove(0);
     let directory = tempfile::tempdir()?;
     let config = directory.path().join("blocks.toml");
