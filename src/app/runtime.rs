@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ use crate::plan::{Misfit, Need, Placement, Plan, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
 use crate::telemetry::{Event, ShutdownPhase, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
-use crate::types::{Device, DeviceSpec, Epoch, HostSpec, Spec};
+use crate::types::{Device, DeviceSpec, Epoch, HostSpec, Spec, lock};
 
 use super::keys::{KeyError, Locks};
 use super::load::Weights;
@@ -420,7 +420,7 @@ impl Keys {
         let Some(locks) = &self.locks else {
             return Ok(false);
         };
-        let mut locks = locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = lock(locks);
         locks.renew(hosts)?;
         if let Some(workers) = &self.workers {
             workers.tell(news(hosts));

@@ -10,12 +10,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::history::Trigger;
 use super::reload::Reloads;
+use crate::types::lock;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -91,7 +92,7 @@ fn fresh_from() -> i64 {
 }
 
 fn stamps(files: &Mutex<Vec<PathBuf>>) -> BTreeMap<PathBuf, Stamp> {
-    let files = files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let files = lock(&files).clone();
     files
         .into_iter()
         .map(|file| {

@@ -24,10 +24,9 @@ use crate::engine::{Prepared, Seat, Staged, set_devices, stage};
 use crate::graph::Digest;
 use crate::plan::{Fit, Misfit, Need, Placement, Strategy, fit, overall};
 use crate::telemetry::{EpochExchanged, EpochRolledBack, Event};
-use crate::types::{Device, Epoch, Failure, FailureKind};
+use crate::types::{Device, Epoch, Failure, FailureKind, lock};
 
 use super::ask::Outcome;
-use super::lifecycle::lock;
 use super::source::Source;
 use super::switch::Replaced;
 use super::transaction::{Reloader, fenced};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::app::epoch::Serving;
 use crate::app::hold::Hold;
 use crate::app::{Part, Runtime, StopReport};
 use crate::telemetry;
-use crate::types::{Failure, FailureKind};
+use crate::types::{Failure, FailureKind, lock};
 
 use super::ask::Reloads;
 use super::candidate::Tried;
@@ -139,8 +139,4 @@ impl Lifecycle {
         self.retiring.hurry();
         self.retiring.join()
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,8 +15,9 @@ use crate::engine::torch::give_back_memory;
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochRetired, Event};
 
+use crate::types::lock;
+
 use super::leaving::Leaving;
-use super::lifecycle::lock;
 
 /// How long the requests of an old epoch may go on past the longest deadline.
 const RETIRE_MARGIN: Duration = Duration::from_secs(10);

@@ -10,11 +10,10 @@ use crate::app::epoch::Serving;
 use crate::app::trial::try_out;
 use crate::sched::{Phase, Swap};
 use crate::telemetry::{EpochRolledBack, Event};
-use crate::types::{Epoch, ReloadSpec};
+use crate::types::{Epoch, ReloadSpec, lock};
 
 use super::ask::{Ask, ORDERS_MAX, Order, Outcome};
 use super::candidate::Candidate;
-use super::lifecycle::lock;
 use super::source::{Source, files_of};
 use super::transaction::{Reloader, check_leaks, fenced, names};
 

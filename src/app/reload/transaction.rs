@@ -25,11 +25,11 @@ use crate::plan::{Diff, Plan};
 use crate::sched::{Phase, Swap};
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
-use crate::types::{Epoch, LogSpec, Spec, panic_message};
+use crate::types::{Epoch, LogSpec, Spec, lock, panic_message};
 
 use super::ask::{Applied, Ask, Order, Outcome};
 use super::candidate::Tried;
-use super::lifecycle::{Running, lock};
+use super::lifecycle::Running;
 use super::retired::LastEpoch;
 use super::source::{Read, Source, files_of};
 use super::standing::{Models, Standing};
