@@ -186,11 +186,11 @@ impl Causes {
             Some(call) = self.calls.recv() => call,
         };
         match self.inheritance.answer(&call) {
-            Ok(replacement) => tokio::select! {
+            Ok(backoff) => tokio::select! {
                 name = signals.next() => End::Signal(name),
-                () = tokio::time::sleep(replacement.backoff) => End::Replace,
+                () = tokio::time::sleep(backoff) => End::Replace,
             },
-            Err(often) => End::TooOften(often.cause),
+            Err(often) => End::TooOften(often),
         }
     }
 }

@@ -81,6 +81,13 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Returns what is told who comes when the server ends.
+    pub fn shutting_down() -> Self {
+        Self::new(FailureKind::ShuttingDown, "the server is shutting down")
+    }
+}
+
 /// Returns what a panic said.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();

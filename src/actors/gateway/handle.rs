@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::actors::board::{BlockState, Board};
 use crate::plan::Plan;
 use crate::telemetry::{Event, RequestRefused};
-use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor};
+use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor, lock};
 
 /// A pipeline as clients see it.
 #[derive(Debug, Clone)]
