@@ -46,6 +46,7 @@ impl Lifecycle {
             served,
             record,
             previous,
+            seen: _,
         } = first;
         let (reloads, ordered) = Reloads::channel();
         runtime.set_served(true);
