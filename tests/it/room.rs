@@ -565,7 +565,10 @@ fn weights_of_a_block_are_counted_once_wherever_it_moves() {
     let counted = || {
         [
             metric(&server, "blockflow_block_weight_bytes{block=\"b0\"}"),
-            metric(&server, "blockflow_device_weight_bytes{device=\"cpu\"}"),
+            metric(
+                &server,
+                "blockflow_device_memory_bytes{device=\"cpu\",kind=\"weights\"}",
+            ),
         ]
     };
     let once = [Some(7_000_000); 2];
