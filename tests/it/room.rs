@@ -470,7 +470,9 @@ fn a_stop_while_requests_wait_answers_them_all() {
             Err((status, _)) => assert_eq!(status, 503),
         }
     });
-    server.wait();
+    let (status, log) = server.wait();
+    // With the early one answered, or not.
+    assert!(matches!(status.code(), Some(0 | 5)), "{status}: {log}");
 }
 
 /// SWAP-3: what an epoch held is free once it has retired, or somebody is told whose it is.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use blockflow::types::{Device, DeviceFault, Due, FaultPoint};
 
@@ -381,38 +382,55 @@ fn a_sticky_error_loses_the_device_and_nothing_else() {
     assert_eq!(ask(&server, "p", "x"), Ok(1));
 }
 
+const HANG: Duration = Duration::from_secs(5);
+
+fn hang(at: &str, after: u32) -> String {
+    let time = HANG.as_millis();
+    format!("at = \"{at}\", kind = \"hang\", hang_ms = {time}, after = {after}")
+}
+
 #[test]
 fn a_hang_lasts_as_declared_and_holds_up_nobody_else() {
-    let fault = "at = \"run\", kind = \"hang\", hang_ms = 5000, after = 0";
-    let server = Files::new(&faulty(fault, "")).serve();
+    let fault = hang("run", 0);
+    let server = Files::new(&faulty(&fault, "")).serve();
     thread::scope(|scope| {
-        let late = scope.spawn(|| ask(&server, "p", "x"));
+        let late = scope.spawn(|| {
+            let began = Instant::now();
+            (ask(&server, "p", "x"), began.elapsed() >= HANG)
+        });
         until("it runs", || {
             metric(&server, "blockflow_requests_in_flight{pipeline=\"p\"}") == Some(1)
         });
-        for _ in 0..10 {
+        let mut meanwhile = 0;
+        while !late.is_finished() {
             assert_eq!(ask(&server, "q", "x"), Ok(1));
+            meanwhile += 1;
         }
-        assert!(!late.is_finished(), "it did not hang");
-        assert_eq!(late.join().unwrap(), Ok(1));
+        assert!(meanwhile > 3, "{meanwhile} were answered meanwhile");
+        assert_eq!(late.join().unwrap(), (Ok(1), true), "it did not hang");
     });
     assert_eq!(ask(&server, "p", "x"), Ok(1));
 }
 
 #[test]
 fn a_load_that_hangs_holds_up_nobody() {
-    let fault = "at = \"load\", kind = \"hang\", hang_ms = 5000, after = 1";
-    let files = Files::new(&faulty(fault, ""));
+    let fault = hang("load", 1);
+    let files = Files::new(&faulty(&fault, ""));
     let server = files.serve();
-    files.write(&faulty(fault, "").replacen("[1, 4] }] }", "[1, 4] }], latency_ms = 1 }", 1));
+    files.write(&faulty(&fault, "").replacen("[1, 4] }] }", "[1, 4] }], latency_ms = 1 }", 1));
     thread::scope(|scope| {
-        let reload = scope.spawn(|| server.load("p").status);
-        for _ in 0..10 {
+        let reload = scope.spawn(|| {
+            let began = Instant::now();
+            (server.load("p").status, began.elapsed() >= HANG)
+        });
+        let mut meanwhile = 0;
+        while !reload.is_finished() {
             assert_eq!(ask(&server, "p", "x"), Ok(1));
             assert_eq!(ask(&server, "q", "x"), Ok(1));
+            meanwhile += 1;
         }
-        assert!(!reload.is_finished(), "it did not hang");
-        assert_eq!(reload.join().unwrap(), 200);
+        assert!(meanwhile > 3, "{meanwhile} were answered meanwhile");
+        assert_eq!(reload.join().unwrap(), (200, true), "it did not hang");
     });
     assert_eq!((ask(&server, "p", "x"), server.epoch()), (Ok(1), 2));
 }
