@@ -9,17 +9,13 @@ use blockflow::app::Step;
 use crate::history::Site;
 use crate::processes::{socket_folder, workers};
 use crate::reloads::{steps, text};
+use crate::support::files::apart;
 use crate::support::server::BINARY;
 use crate::support::until;
 
-/// A chain whose first block has a process of its own.
-fn apart(length: usize) -> String {
-    text(length, "").replace("[blocks.b0]\n", "[blocks.b0]\nisolation = \"process\"\n")
-}
-
 fn killed_at(step: Step) {
     let site = Site::new(1);
-    fs::write(site.chain.path(), apart(1)).unwrap();
+    fs::write(site.chain.path(), apart(&text(1, ""))).unwrap();
     let server = site.start();
     site.until_recorded(1);
     server.stop();
@@ -34,7 +30,7 @@ fn killed_at(step: Step) {
     );
     let children = workers(server.id());
     let sockets = socket_folder(children[0]);
-    fs::write(site.chain.path(), apart(3)).unwrap();
+    fs::write(site.chain.path(), apart(&text(3, ""))).unwrap();
     let output = site.command(&["reload"]);
     let (status, log) = server.wait();
     assert!(!status.success(), "{name}: it never came there: {log}");
@@ -74,7 +70,7 @@ fn killed_at(step: Step) {
         "{name}: {left:?}"
     );
     // With the good one, what is configured.
-    fs::write(site.chain.path(), apart(3)).unwrap();
+    fs::write(site.chain.path(), apart(&text(3, ""))).unwrap();
     assert_eq!(server.load("p").status, 200, "{name}");
     assert_eq!((steps(&server, 1), server.epoch()), (Ok(3), 2), "{name}");
     let (epochs, current) = site.epochs();

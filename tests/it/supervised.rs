@@ -12,18 +12,17 @@ use std::time::{Duration, Instant};
 use blockflow::types::FaultKind;
 
 use crate::processes::workers;
-use crate::support::server::{BINARY, Server};
-use crate::support::until;
+use crate::support::files::mock_text;
+use crate::support::server::{BINARY, Server, signal};
+use crate::support::{Finally, contains, from_environment, until};
 
 /// Two pipelines of one block each that adds one to every byte: `sick`, whose block has `keys`, and `sound`.
 fn config(directory: &Path, mock: &str, keys: &str) -> PathBuf {
-    let tensors = "inputs = [{ name = \"x\", datatype = \"UINT8\", shape = [1, 4] }], \
-                   outputs = [{ name = \"y\", datatype = \"UINT8\", shape = [1, 4] }]";
     let text = format!(
-        "[blocks.subject]\nmock = {{ {tensors}, {mock} }}\n{keys}\n\
-         [blocks.other]\nmock = {{ {tensors} }}\n\
-         [pipelines.sick]\nflow = [\"subject\"]\ndeadline_ms = 20000\n\
-         [pipelines.sound]\nflow = [\"other\"]\ndeadline_ms = 20000\n"
+        "{}{}[pipelines.sick]\nflow = [\"subject\"]\ndeadline_ms = 20000\n\
+         [pipelines.sound]\nflow = [\"other\"]\ndeadline_ms = 20000\n",
+        mock_text("subject", ["x", "y"], mock, keys),
+        mock_text("other", ["x", "y"], "", "")
     );
     let path = directory.join("blocks.toml");
     fs::write(&path, text).unwrap();
@@ -53,15 +52,6 @@ fn faults(server: &Server, kind: FaultKind) -> Option<u64> {
     server.sample(&format!(
         "blockflow_block_faults_total{{block=\"subject\",kind=\"{kind}\"}}"
     ))
-}
-
-/// Sets a flag however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 /// Asks both pipelines all the time while `meanwhile` goes on. Returns how the requests to the sick one ended; those to the other
@@ -145,9 +135,7 @@ fn a_killed_worker_is_no_error_of_its_blocks() {
         for times in 1..=3 {
             until("the worker runs", || workers(server.id()).len() == 1);
             until("it answers", || ask(&server, "sick", 1).0 == 200);
-            let worker = workers(server.id())[0].to_string();
-            let killed = Command::new("kill").args(["-KILL", &worker]).status();
-            assert!(killed.unwrap().success());
+            assert!(signal(workers(server.id())[0], "KILL"));
             until("it is counted", || {
                 faults(&server, FaultKind::Killed) == Some(times)
             });
@@ -308,9 +296,7 @@ fn a_worker_that_says_nothing_is_started_again() {
     until("it has reported", || {
         server.sample("blockflow_block_runs_total{block=\"subject\"}") == Some(1)
     });
-    let worker = workers(server.id())[0].to_string();
-    let stopped = Command::new("kill").args(["-STOP", &worker]).status();
-    assert!(stopped.unwrap().success());
+    assert!(signal(workers(server.id())[0], "STOP"));
     let outcomes = under_load(&server, || {
         until("it is found out", || {
             faults(&server, FaultKind::Hang) == Some(1)
@@ -373,10 +359,9 @@ const FATAL: [(&str, &str, &str); 2] = [
 
 #[test]
 fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
-    let replacements = std::env::var("SOAK_REPLACEMENTS");
-    let replacements = replacements.map_or(REPLACEMENTS, |count| count.parse().expect("a number"));
+    let replacements = from_environment("SOAK_REPLACEMENTS").unwrap_or(REPLACEMENTS);
     for (failure, keys, reason) in FATAL {
-        let (_directory, mut server) = serving(failure, &format!("{PATIENT}\n{keys}"));
+        let (_directory, server) = serving(failure, &format!("{PATIENT}\n{keys}"));
         let id = server.id();
         let done = AtomicBool::new(false);
         let outcomes = thread::scope(|scope| {
@@ -412,13 +397,9 @@ fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
             assert!(outcomes[&200] > 0);
         }
         assert_eq!(server.id(), id);
-        server.signal("TERM");
-        let (status, log) = server.wait();
-        assert!(status.success(), "{status}: {log}");
+        let log = server.stop();
         assert!(!log.contains("panicked"), "{log}");
-        for line in [reason, "starts itself again"] {
-            assert!(log.contains(line), "{line} is not in {log}");
-        }
+        contains(&log, &[reason, "starts itself again"]);
     }
 }
 

@@ -103,11 +103,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        assert!(signal(self.id(), name));
     }
 
     /// Waits for the end; returns the status and what was logged.
@@ -249,6 +245,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal; tells whether there was such a process.
+pub(crate) fn signal(process: u32, name: &str) -> bool {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name, &process.to_string()]);
+    kill.stderr(Stdio::null()).status().unwrap().success()
 }
 
 pub(crate) fn infer_request(
