@@ -8,20 +8,20 @@
 //!
 //! `cargo bench --bench lifecycle -- --model FILE --other FILE [--rounds N]`; scripts/bench makes the models and keeps the result.
 
+mod split;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use split::{Server, configuration};
 
-const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
-const PROGRAM: &str = env!("CARGO_BIN_EXE_blockflow");
 const INPUT_BYTES: usize = 3 * 224 * 224 * 4;
 const QUIET: Duration = Duration::from_secs(3);
 /// How long after the first answer of a new version the swap counts as going on: the old epoch is freed meanwhile.
@@ -142,32 +142,10 @@ impl Client {
     }
 }
 
-struct Server {
-    child: Child,
-    address: String,
-}
-
 impl Server {
-    fn start(config: &Path) -> Result<Self, Failed> {
-        let mut child = Command::new(PROGRAM)
-            .args(["run", "--http", "127.0.0.1:0"])
-            .arg(config)
-            .arg("--state")
-            .arg(config.with_extension("state"))
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let first = lines.next().ok_or("it ended before it listened")??;
-        let address = first.split("http://").nth(1).ok_or(first.clone())?;
-        Ok(Self {
-            address: address.trim().to_owned(),
-            child,
-        })
-    }
-
     /// Seconds of processor time so far, of all its threads.
     fn processor(&self) -> Result<f64, Failed> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.map(|field| field.parse().unwrap_or(0)).sum();
@@ -176,38 +154,11 @@ impl Server {
     }
 
     fn resident_mb(&self) -> Result<f64, Failed> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         Ok(kib.ok_or("no VmRSS")?.parse::<f64>()? * 1024.0 / 1e6)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn configuration(model: &Path) -> String {
-    let mut text = String::new();
-    let mut flow = Vec::new();
-    for index in 0..=CUTS.len() {
-        text += &format!("[blocks.stage{index}]\nmodel = {model:?}\n");
-        if index > 0 {
-            text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
-        }
-        if index < CUTS.len() {
-            text += &format!("outputs = [{:?}]\n", CUTS[index]);
-        }
-        flow.push(format!("\"stage{index}\""));
-    }
-    text + &format!(
-        "[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n",
-        flow.join(", ")
-    )
 }
 
 /// The value that so many of a hundred are not above.
@@ -307,7 +258,7 @@ fn main() -> Result<(), Failed> {
     let served = folder.path().join("resnet50.onnx");
     let config = folder.path().join("blocks.toml");
     fs::copy(&options.versions[0], &served)?;
-    fs::write(&config, configuration(&served))?;
+    fs::write(&config, configuration(&served, false))?;
     let server = Server::start(&config)?;
     let before = server.processor()?;
     thread::sleep(IDLE);
@@ -386,7 +337,6 @@ fn main() -> Result<(), Failed> {
         "switch_ms": summary(swaps.iter().map(|swap| swap.switched * 1e3).collect()),
         "idle_share_of_a_core": idle,
         "resident_mb": { "before": resident_before, "after": resident_after },
-        "failed_requests": 0,
     });
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())

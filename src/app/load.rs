@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use crate::engine::{BlockSource, Held, builtin, check_device, graph_engine};
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Placement, Plan, PlannedBlock, Side, compile_sound};
+use crate::plan::{Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
@@ -164,7 +164,7 @@ impl Loaded {
     /// Returns what a block is going to hold, as far as its model tells.
     pub(super) fn estimate(&self, block: usize) -> Held {
         let planned = &self.plan.blocks[block];
-        let shares = planned.placement.process == Placement::MAIN;
+        let shares = planned.placement.is_main();
         memory::estimate(planned, self.graphs[block].as_ref(), shares)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::{Held, Prepared, Seat, prepare_for};
 use crate::graph::Digest;
-use crate::plan::{Placement, Plan, PlannedBlock, Site};
+use crate::plan::{Plan, PlannedBlock, Site};
 use crate::types::{BlockSpec, Device, SourceSpec};
 
 use super::memory::Tenants;
@@ -100,8 +100,7 @@ pub(super) fn placed(
 pub(super) fn estimates(loaded: &Loaded) -> Vec<Held> {
     let blocks = loaded.plan.blocks.iter().enumerate();
     let estimate = |(index, block): (usize, &PlannedBlock)| {
-        let main = block.placement.process == Placement::MAIN;
-        if main {
+        if block.placement.is_main() {
             Held::default()
         } else {
             loaded.estimate(index)

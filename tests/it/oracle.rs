@@ -13,16 +13,16 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::processes::workers;
-use crate::support::server::{Response, Server, infer_request};
-use crate::support::until;
+use crate::support::files::{Files, chain_text, mock_text};
+use crate::support::server::{Response, Server, infer_request, signal};
+use crate::support::{Finally, from_environment, until};
 
 const SECONDS: u64 = 60;
 /// Lengths of the chain. No sum of parts of two of them is a third, so that a mix shows.
@@ -33,11 +33,6 @@ const SLOW_CLIENTS_MAX: usize = 4;
 const DESCRIPTORS_SLACK: usize = 16;
 /// What an allocator may keep.
 const GROWTH_KIB_MAX: u64 = 96 << 10;
-
-/// The files that are served.
-struct Place {
-    directory: tempfile::TempDir,
-}
 
 /// A configuration that may be served: from when it was written until another had taken its place.
 struct Window {
@@ -54,7 +49,7 @@ struct Counts {
 
 /// What clients and faults know of each other.
 struct World {
-    place: Place,
+    files: Files,
     server: Server,
     windows: Mutex<Vec<Window>>,
     over: AtomicBool,
@@ -93,59 +88,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A chain whose first block has a process, a block that panics, and a real model.
 fn configuration(length: usize) -> String {
-    let tensor =
-        |name: &str| format!("[{{ name = \"{name}\", datatype = \"UINT8\", shape = [1, 4] }}]");
     let restart =
         "restart = { budget = 1000, window_s = 1, backoff_min_ms = 1, backoff_max_ms = 20 }";
-    let mut text = String::new();
-    for index in 0..length {
-        let (input, output) = (
-            tensor(&format!("t{index}")),
-            tensor(&format!("t{}", index + 1)),
-        );
-        let isolation = if index == 0 { "process" } else { "thread" };
-        writeln!(
-            text,
-            "[blocks.b{index}]\nmock = {{ inputs = {input}, outputs = {output} }}\n{restart}\nisolation = \"{isolation}\""
-        )
-        .unwrap();
-    }
-    let flow: Vec<_> = (0..length).map(|index| format!("\"b{index}\"")).collect();
-    write!(
-        text,
-        "[blocks.shaky]\nmock = {{ inputs = {}, outputs = {}, failure = {{ panic_every = 11 }} }}\n{restart}\n\
+    let keys = |place| {
+        let isolation = if place == 0 { "process" } else { "thread" };
+        let beside = format!("{restart}\nisolation = \"{isolation}\"");
+        [String::new(), beside]
+    };
+    let rest = format!(
+        "{}[pipelines.shaky]\nflow = [\"shaky\"]\n\
          [blocks.model]\nmodel = \"model.onnx\"\n\
-         [pipelines.chain]\nflow = [{}]\ndeadline_ms = 20000\n\
-         [pipelines.shaky]\nflow = [\"shaky\"]\n\
          [pipelines.model]\nflow = [\"model\"]\ndeadline_ms = 20000\n",
-        tensor("x"),
-        tensor("y"),
-        flow.join(", ")
-    )
-    .unwrap();
-    text
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        place.put("model.onnx", &model());
-        place.put("blocks.toml", configuration(LENGTHS[0]).as_bytes());
-        place
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Writes a file beside, then renames it.
-    fn put(&self, name: &str, content: &[u8]) {
-        let beside = self.at(&format!("{name}.new"));
-        fs::write(&beside, content).unwrap();
-        fs::rename(beside, self.at(name)).unwrap();
-    }
+        mock_text(
+            "shaky",
+            ["x", "y"],
+            "failure = { panic_every = 11 }",
+            restart
+        )
+    );
+    chain_text(length, &format!("t{length}"), keys, &rest)
 }
 
 fn model() -> Vec<u8> {
@@ -181,7 +142,7 @@ impl World {
     fn ask_chain(&self, client: u8, number: u8) -> bool {
         let began = Instant::now();
         let input = [client, number, number.wrapping_mul(3), 200];
-        let response = self.server.infer("chain", "t0", "UINT8", &[1, 4], &input);
+        let response = self.server.infer("p", "t0", "UINT8", &[1, 4], &input);
         let ended = Instant::now();
         if response.status != 200 {
             check_refusal(&response, &self.chain, &[503]);
@@ -236,7 +197,7 @@ impl World {
 
     /// Has the server look at its files, and waits until it has.
     fn settle(&self) -> Response {
-        self.server.load("chain")
+        self.server.load("p")
     }
 
     /// Has another configuration served, by one of the ways that lead there.
@@ -269,20 +230,20 @@ impl World {
         match fault {
             Fault::Reload => {
                 self.change(random, |text| {
-                    self.place.put("blocks.toml", text.as_bytes())
+                    self.files.put("blocks.toml", text.as_bytes())
                 });
             }
             Fault::BadReload => {
-                let good = fs::read(self.place.at("blocks.toml")).unwrap();
+                let good = fs::read(self.files.path()).unwrap();
                 let bad = random.choice([
                     "",
                     "[blocks",
-                    "[pipelines.chain]\nflow = [\"nowhere\"]\n",
-                    "[blocks.b0]\nmodel = \"nowhere.onnx\"\n[pipelines.chain]\nflow = [\"b0\"]\n",
+                    "[pipelines.p]\nflow = [\"nowhere\"]\n",
+                    "[blocks.b0]\nmodel = \"nowhere.onnx\"\n[pipelines.p]\nflow = [\"b0\"]\n",
                 ]);
-                self.place.put("blocks.toml", bad.unwrap().as_bytes());
+                self.files.put("blocks.toml", bad.unwrap().as_bytes());
                 assert_eq!(self.settle().status, 400);
-                self.place.put("blocks.toml", &good);
+                self.files.put("blocks.toml", &good);
                 assert_eq!(self.settle().status, 200);
             }
             Fault::KillWorker => {
@@ -302,14 +263,14 @@ impl World {
                 if slow.len() == SLOW_CLIENTS_MAX {
                     slow.swap_remove(random.usize(..SLOW_CLIENTS_MAX));
                 }
-                let request = infer_request("chain", "t0", "UINT8", &[1, 4], &[1; 4]);
+                let request = infer_request("p", "t0", "UINT8", &[1, 4], &[1; 4]);
                 let mut stream = self.server.connect();
                 let part = random.usize(1..request.len());
                 stream.write_all(&request[..part]).unwrap();
                 slow.push(stream);
             }
             Fault::ConfigurationInPieces => self.change(random, |text| {
-                let path = self.place.at("blocks.toml");
+                let path = self.files.path();
                 let (half, _) = text.split_at(text.len() / 2);
                 fs::write(&path, half).unwrap();
                 thread::sleep(Duration::from_millis(300));
@@ -317,9 +278,9 @@ impl World {
             }),
             Fault::TruncatedModel => {
                 let whole = model();
-                self.place.put("model.onnx", &whole[..whole.len() / 2]);
+                self.files.put("model.onnx", &whole[..whole.len() / 2]);
                 assert_eq!(self.settle().status, 400);
-                self.place.put("model.onnx", &whole);
+                self.files.put("model.onnx", &whole);
                 assert_eq!(self.settle().status, 200);
             }
         }
@@ -331,44 +292,22 @@ impl World {
     }
 }
 
-fn signal(process: u32, name: &str) {
-    // It may have ended meanwhile.
-    let _ = Command::new("kill")
-        .args(["-s", name, &process.to_string()])
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-}
-
-fn from_environment(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a number"))
-}
-
-/// Ends the clients however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 #[test]
 fn whatever_happens_requests_are_conserved() {
     let seed = from_environment("ORACLE_SEED").unwrap_or_else(|| fastrand::u64(..));
     let seconds = from_environment("ORACLE_SECONDS").unwrap_or(SECONDS);
     println!("ORACLE_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let place = Place::new();
-    let server = Server::start(&place.at("blocks.toml"));
-    let mut world = World {
+    let files = Files::new(&configuration(LENGTHS[0]));
+    files.put("model.onnx", &model());
+    let server = Server::start(&files.path());
+    let world = World {
         windows: Mutex::new(vec![Window {
             length: LENGTHS[0],
             from: Instant::now(),
             until: None,
         }]),
-        place,
+        files,
         server,
         over: AtomicBool::new(false),
         chain: Counts::default(),
@@ -442,7 +381,5 @@ fn whatever_happens_requests_are_conserved() {
         now < resident + GROWTH_KIB_MAX,
         "{resident} KiB, then {now} KiB"
     );
-    world.server.signal("TERM");
-    let (status, log) = world.server.wait();
-    assert!(status.success(), "{status}: {log}");
+    world.server.stop();
 }

@@ -22,7 +22,7 @@ use crate::app::steps::Step;
 use crate::app::{Runtime, StartError, memory};
 use crate::engine::{Prepared, Staged, set_devices, stage};
 use crate::graph::Digest;
-use crate::plan::{Fit, Misfit, Need, Placement, Strategy, fit, overall};
+use crate::plan::{Fit, Misfit, Need, Strategy, fit, overall};
 use crate::telemetry::{EpochExchanged, EpochRolledBack, Event};
 use crate::types::{Device, Epoch, Failure, FailureKind, lock};
 
@@ -71,13 +71,13 @@ impl Passage {
 
     fn stays(&self, identity: Digest) -> bool {
         let mut new = self.new.iter();
-        new.any(|need| need.identity == identity && need.process == Placement::MAIN)
+        new.any(|need| need.identity == identity && need.is_in_main())
     }
 
     /// Tells whether a block of the old epoch has to be read again to come back.
     fn is_lost(&self, need: &Need) -> bool {
         let evicted = self.strategy(need.device) == Strategy::EvictFirst;
-        need.process != Placement::MAIN || (evicted && !self.stays(need.identity))
+        !need.is_in_main() || (evicted && !self.stays(need.identity))
     }
 
     /// Parts what the old epoch knows. What is to wait on the host is brought there.
@@ -321,7 +321,7 @@ fn staged(
 ) -> Result<Vec<(Digest, Staged)>, String> {
     let mut all = Vec::new();
     for (block, need) in passage.new.iter().enumerate() {
-        let waits = need.process == Placement::MAIN
+        let waits = need.is_in_main()
             && passage.strategy(need.device) != Strategy::EvictFirst
             && !known.contains_key(&need.identity);
         if !waits {

@@ -71,8 +71,7 @@ pub fn set_devices(specs: &[DeviceSpec]) {
         Ledger::of(spec.device);
     }
     for ledger in Ledger::all() {
-        let said = specs.iter().find(|spec| spec.device == ledger.device);
-        ledger.set_limit(said.and_then(|spec| spec.memory_bytes));
+        ledger.set_limit(DeviceSpec::of(specs, ledger.device).memory_bytes);
     }
     SimDevice::set_all(specs);
 }

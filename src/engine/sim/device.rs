@@ -48,12 +48,10 @@ impl SimDevice {
         }
         let devices: Vec<_> = lock(&DEVICES).values().cloned().collect();
         for device in devices {
-            let said = specs.iter().find(|spec| spec.device == device.device);
+            let said = DeviceSpec::of(specs, device.device);
             let mut state = lock(&device.state);
-            state.copy_bytes_per_s = said.and_then(|spec| spec.copy_bytes_per_s);
-            state
-                .script
-                .set(said.map_or(&[], |spec| spec.faults.as_slice()));
+            state.copy_bytes_per_s = said.copy_bytes_per_s;
+            state.script.set(&said.faults);
         }
     }
 
