@@ -179,6 +179,7 @@ async fn settled(reloads: Reloads, ask: Ask) -> Result<(), Failure> {
         Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
             Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
         }
+        Outcome::Full => Err(Failure::new(FailureKind::Overloaded, Outcome::FULL)),
         Outcome::Stopping => Err(Failure::shutting_down()),
     }
 }
