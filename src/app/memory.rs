@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Held, Ledger, workspace_bytes};
 use crate::graph::{Digest, Graph, ValueOrigin};
-use crate::plan::{Misfit, Need, Plan, PlannedBlock, fit};
+use crate::plan::{Fit, Misfit, Need, Plan, PlannedBlock, fit};
 use crate::telemetry::{Event, MemoryLeaked, metrics};
 use crate::types::{Device, GraphEngine, SourceSpec};
 
@@ -55,17 +55,17 @@ pub(super) fn needs(
     blocks.map(need).collect()
 }
 
-/// Tells whether all that is to be loaded fits, each device for itself. Without limits there is nothing to tell.
-pub(super) fn check_room(loaded: &Loaded) -> Result<(), Vec<Misfit>> {
+/// Tells how all that is to be loaded fits, each device for itself. Without limits there is nothing to tell.
+pub(super) fn check_room(loaded: &Loaded) -> Result<Vec<Fit>, Vec<Misfit>> {
     let devices = &loaded.plan.devices;
     if devices.iter().all(|spec| spec.memory_bytes.is_none()) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let none = Known::new();
     let needs = needs(&loaded.plan, &loaded.contents(), &none, |block| {
         loaded.estimate(block)
     });
-    fit(&[], &needs, devices).map(drop)
+    fit(&[], &needs, devices)
 }
 
 /// Returns what a block is going to hold, as far as its source tells. Weights are told apart by what is in them only where

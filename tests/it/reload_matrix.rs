@@ -425,7 +425,7 @@ const ROWS: &[Row] = &[
         "blocks.*.golden.cases",
         "[blocks.mock]",
         "[blocks.mock]\ngolden.cases = [{ inputs = \"x.npy\", outputs = \"y.npy\" }]",
-        Live("block mock: retuned (golden: None → Some("),
+        Live("block mock: retuned (golden: none → {"),
     ),
     (
         "blocks.*.golden.tolerance.relative",
@@ -473,7 +473,7 @@ const ROWS: &[Row] = &[
         "reload.shadow.time_max_ms",
         "[log]",
         "[log]\n[reload.shadow]\ntime_max_ms = 1",
-        Live("reload.shadow: None → Some("),
+        Live("reload.shadow: none → {"),
     ),
     (
         "reload.canary.share",
@@ -503,7 +503,7 @@ const ROWS: &[Row] = &[
         "reload.canary.time_max_ms",
         "[log]",
         "[log]\n[reload.canary]\ntime_max_ms = 1",
-        Live("reload.canary: None → Some("),
+        Live("reload.canary: none → {"),
     ),
     (
         "pipelines.*.flow",

@@ -83,6 +83,45 @@ fn with_room_for_both_nobody_waits() {
 }
 
 #[test]
+fn requests_that_are_being_read_when_the_pause_ends_begin_in_what_came() {
+    let files = Files::new(&chain("sim:0", &[40], &sim(64)));
+    let server = files.serve();
+    // Long to read, so that some are being read at the end of each pause.
+    let tensor = r#"{"name":"t0","datatype":"UINT8","shape":[1,4],"data":[1,2,3,4]}"#;
+    let body = format!("{{\"inputs\":[{tensor}{}]}}", " ".repeat(3 << 20));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guard = Finally(&done);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut refused = Vec::new();
+                    while !done.load(Ordering::Acquire) {
+                        let response = server.post("/v2/models/p/infer", &body);
+                        if response.status != 200 {
+                            refused.push(response.text());
+                        }
+                    }
+                    refused
+                })
+            })
+            .collect();
+        for round in 0..3 {
+            let weights: &[u32] = if round % 2 == 0 { &[30, 20] } else { &[40] };
+            files.write(&chain("sim:0", weights, &sim(64)));
+            let response = server.load("p");
+            assert_eq!(response.status, 200, "{}", response.text());
+        }
+        drop(guard);
+        for client in clients {
+            let refused = client.join().unwrap();
+            assert!(refused.is_empty(), "{refused:?}");
+        }
+    });
+    server.stop();
+}
+
+#[test]
 fn what_fits_one_after_the_other_waits_on_the_host() {
     let files = Files::new(&chain("sim:0", &[40], &sim(64)));
     let server = files.serve();

@@ -1,6 +1,6 @@
 //! Worker processes: started, told, looked at, started again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -10,7 +10,7 @@ use crate::actors::board::BlockState;
 use crate::actors::worker::{Assignment, End, Worker};
 use crate::sched::{Remedy, Supervision, Ward};
 use crate::telemetry::{Event, ProcessEnded, ProcessGivenUp};
-use crate::types::{FaultKind, RestartSpec, StuckSpec};
+use crate::types::{FaultKind, RestartSpec, StuckSpec, lock};
 
 use super::actor::Supervisor;
 
@@ -30,14 +30,11 @@ pub(in crate::actors) struct Laggards(Arc<Mutex<Vec<String>>>);
 
 impl Laggards {
     pub(in crate::actors) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 
     fn add(&self, name: String) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name);
+        lock(&self.0).push(name);
     }
 }
 

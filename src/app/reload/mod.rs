@@ -28,12 +28,14 @@
 mod ask;
 mod candidate;
 mod exchange;
+mod leaving;
 mod lifecycle;
 mod recording;
 mod retired;
 mod source;
 mod standing;
 mod switch;
+mod sync;
 mod transaction;
 mod wanted;
 

@@ -10,11 +10,10 @@ use crate::app::epoch::Serving;
 use crate::app::trial::try_out;
 use crate::sched::{Phase, Swap};
 use crate::telemetry::{EpochRolledBack, Event};
-use crate::types::{Epoch, ReloadSpec};
+use crate::types::{Epoch, ReloadSpec, lock};
 
 use super::ask::{Ask, ORDERS_MAX, Order, Outcome};
 use super::candidate::Candidate;
-use super::lifecycle::lock;
 use super::source::{Source, files_of};
 use super::transaction::{Reloader, check_leaks, fenced, names};
 
@@ -158,7 +157,7 @@ impl<S: Source> Reloader<S> {
         old.set_served(false);
         let now = serving.zip(self.front.as_ref());
         let replaced = now.map(|(serving, front)| front.send_replace(serving));
-        *lock(&self.files) = files_of(&self.source, current);
+        *lock(&self.files) = files_of(self.source.files(), current);
         (old, replaced)
     }
 }
@@ -166,8 +165,7 @@ impl<S: Source> Reloader<S> {
 /// Says what keeps a pipeline of an epoch from being served.
 fn obstacle(serving: &Serving) -> Option<String> {
     let gateway = &serving.gateway;
-    let states = (0..gateway.pipelines().len()).map(|pipeline| gateway.state(pipeline));
-    states.into_iter().find_map(|state| match state {
+    (0..gateway.pipelines().len()).find_map(|pipeline| match gateway.state(pipeline) {
         PipelineState::Ready => None,
         PipelineState::NotReady { reason } => Some(reason),
     })

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::engine::sim::SimDevice;
 use crate::telemetry::metrics::{self, DeviceMetrics};
-use crate::types::{Device, DeviceSpec};
+use crate::types::{Device, DeviceSpec, lock};
 
 use super::charge::{Charge, Lease};
 
@@ -233,10 +233,6 @@ impl Memory {
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Display for OutOfMemory {

@@ -1,13 +1,13 @@
 //! One simulated device of this process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::engine::ledger::Ledger;
 use crate::engine::{EngineError, OutOfMemory};
-use crate::types::{Device, DeviceFault, DeviceSpec, FaultPoint};
+use crate::types::{Device, DeviceFault, DeviceSpec, FaultPoint, lock};
 
 use super::script::Script;
 
@@ -120,8 +120,4 @@ impl SimDevice {
             cause,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

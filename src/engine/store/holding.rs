@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::ledger::OutOfMemory;
 use crate::graph::Digest;
-use crate::types::Device;
+use crate::types::{Device, lock};
 
 use super::entry::{Entry, Key};
 use super::{Held, Store};
@@ -113,6 +113,6 @@ impl Holding {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Gauge;
 use super::text::Page;
+use crate::types::lock;
 
 /// Counts of one device.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl DeviceMetrics {
 
     /// Takes down what a block leaks; 0: nothing any more.
     pub fn set_leaked(&self, block: &str, bytes: u64) {
-        let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leaked = lock(&self.leaked);
         if bytes == 0 {
             leaked.remove(block);
         } else {
