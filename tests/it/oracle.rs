@@ -14,10 +14,12 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use blockflow::types::lock;
 
 use crate::processes::workers;
 use crate::support::files::{Files, chain_text, mock_text};
@@ -80,11 +82,6 @@ const FAULTS: [Fault; 8] = [
     Fault::ConfigurationInPieces,
     Fault::TruncatedModel,
 ];
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A client that panicked has said why.
-    mutex.lock().unwrap_or_else(|error| error.into_inner())
-}
 
 /// A chain whose first block has a process, a block that panics, and a real model.
 fn configuration(length: usize) -> String {
@@ -202,16 +199,21 @@ impl World {
 
     /// Has another configuration served, by one of the ways that lead there.
     fn change(&self, random: &mut fastrand::Rng, write: impl FnOnce(&str)) {
-        let length = random.choice(LENGTHS).unwrap();
+        self.change_to(random.choice(LENGTHS).unwrap(), |text| {
+            write(text);
+            if random.bool() {
+                self.server.signal("HUP");
+            }
+        });
+    }
+
+    fn change_to(&self, length: usize, write: impl FnOnce(&str)) {
         lock(&self.windows).push(Window {
             length,
             from: Instant::now(),
             until: None,
         });
         write(&configuration(length));
-        if random.bool() {
-            self.server.signal("HUP");
-        }
         let settled = self.settle();
         assert_eq!(settled.status, 200, "{}", settled.text());
         let now = Instant::now();
@@ -220,6 +222,12 @@ impl World {
         for window in &mut windows[..last] {
             window.until.get_or_insert(now);
         }
+    }
+
+    /// Returns the length of the chain that is served.
+    fn length(&self) -> usize {
+        let windows = lock(&self.windows);
+        windows.last().expect("there is one from the start").length
     }
 
     fn worker(&self, random: &mut fastrand::Rng) -> Option<u32> {
@@ -344,7 +352,8 @@ fn whatever_happens_requests_are_conserved() {
             world.inflict(fault, &mut random, &mut slow);
             thread::sleep(Duration::from_millis(random.u64(0..120)));
             if warm.is_none() && started.elapsed().as_secs() * 3 > seconds {
-                warm = Some((world.descriptors(), world.server.resident_kib()));
+                let (descriptors, resident) = (world.descriptors(), world.server.resident_kib());
+                warm = Some((world.length(), descriptors, resident));
             }
         }
     });
@@ -368,7 +377,11 @@ fn whatever_happens_requests_are_conserved() {
             && world.ask_shaky(1)
     });
     assert_eq!(world.ask_model(3), known[3]);
-    let (descriptors, resident) = warm.expect("a third of the time has passed");
+    let (length, descriptors, resident) = warm.expect("a third of the time has passed");
+    // A longer chain has more of them.
+    world.change_to(length, |text| {
+        world.files.put("blocks.toml", text.as_bytes());
+    });
     until("descriptors are back", || {
         world.descriptors() <= descriptors + DESCRIPTORS_SLACK
     });
