@@ -73,8 +73,26 @@ impl Client {
     }
 
     fn post(&mut self, path: &str, extra: &str, body: &[u8]) -> Result<Vec<u8>, Failed> {
+        self.ask("POST", path, extra, body)
+    }
+
+    /// Returns a sample of the metrics that has no labels.
+    fn metric(&mut self, name: &str) -> Result<f64, Failed> {
+        let page = String::from_utf8(self.ask("GET", "/metrics", "", b"")?)?;
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix("{} "));
+        Ok(value.ok_or(format!("no {name}"))?.parse()?)
+    }
+
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        extra: &str,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Failed> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\n{extra}content-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\n{extra}content-length: {}\r\n\r\n",
             body.len()
         );
         let stream = self.0.get_mut();
@@ -172,6 +190,7 @@ struct Swapper<'a> {
     served: &'a Path,
     versions: &'a [PathBuf; 2],
     answers: &'a Mutex<Vec<Answer>>,
+    address: &'a str,
 }
 
 /// One swap, as it went.
@@ -181,23 +200,23 @@ struct Swap {
     first_answer: Duration,
     /// How long the request for a reload took, where there was one.
     asked: Option<Duration>,
+    /// How long having requests begin in it took, as the server says.
+    switched: f64,
 }
 
 impl Swapper<'_> {
-    fn swap(&self, version: usize, ask: Option<&str>) -> Result<Swap, Failed> {
+    fn swap(&self, version: usize, asking: bool) -> Result<Swap, Failed> {
         let beside = self.served.with_extension("new");
         fs::copy(&self.versions[version], &beside)?;
         let old = self.last().ok_or("no answer yet")?;
         let began = Instant::now();
         fs::rename(&beside, self.served)?;
-        let asked = match ask {
-            Some(address) => {
-                let mut client = Client::connect(address)?;
-                client.post("/v2/repository/models/resnet50/load", "", b"")?;
-                Some(began.elapsed())
-            }
-            None => None,
-        };
+        let mut asked = None;
+        if asking {
+            let mut client = Client::connect(self.address)?;
+            client.post("/v2/repository/models/resnet50/load", "", b"")?;
+            asked = Some(began.elapsed());
+        }
         loop {
             let answers = lock(self.answers);
             let new = answers
@@ -205,15 +224,18 @@ impl Swapper<'_> {
                 .rev()
                 .take_while(|answer| answer.ended > began);
             let first = new.filter(|answer| answer.body != old).last();
-            if let Some(first) = first {
+            let first = first.map(|answer| answer.ended);
+            drop(answers);
+            if let Some(ended) = first {
                 return Ok(Swap {
                     began,
-                    ended: first.ended + SETTLING,
-                    first_answer: first.ended - began,
+                    ended: ended + SETTLING,
+                    first_answer: ended - began,
                     asked,
+                    switched: Client::connect(self.address)?
+                        .metric("blockflow_reload_switch_seconds")?,
                 });
             }
-            drop(answers);
             if began.elapsed() > LIMIT {
                 return Err("the new version is not served".into());
             }
@@ -260,6 +282,7 @@ fn main() -> Result<(), Failed> {
         served: &served,
         versions: &options.versions,
         answers: &answers,
+        address: &server.address,
     };
     thread::sleep(QUIET);
     let resident_before = server.resident_mb()?;
@@ -270,8 +293,7 @@ fn main() -> Result<(), Failed> {
         if asking.is_finished() {
             break;
         }
-        let ask = (round % 2 == 1).then_some(server.address.as_str());
-        swaps.push(swapper.swap((round + 1) % 2, ask)?);
+        swaps.push(swapper.swap((round + 1) % 2, round % 2 == 1)?);
         thread::sleep(SETTLING);
     }
     over.store(true, Ordering::Relaxed);
@@ -312,6 +334,7 @@ fn main() -> Result<(), Failed> {
         "swapping_over_quiet": { "median": over("median"), "p99": over("p99"), "max": over("max") },
         "rename_to_first_answer_ms": summary(first),
         "asked_to_applied_ms": summary(asked),
+        "switch_ms": summary(swaps.iter().map(|swap| swap.switched * 1e3).collect()),
         "idle_share_of_a_core": idle,
         "resident_mb": { "before": resident_before, "after": resident_after },
     });

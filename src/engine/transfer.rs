@@ -41,13 +41,9 @@ pub(super) fn leave(
     left.collect()
 }
 
-/// Returns a tensor in memory of the host, and the bytes that were copied for that.
-pub fn to_host(tensor: &Tensor) -> (Tensor, u64) {
-    if tensor.device() == Device::Cpu {
-        return (tensor.clone(), 0);
-    }
-    let bytes = tensor.byte_count() as u64;
-    (copy(tensor, Device::Cpu), bytes)
+/// Returns a copy of a tensor in memory of the host; `None`: it is there.
+pub fn to_host(tensor: &Tensor) -> Option<Tensor> {
+    (tensor.device() != Device::Cpu).then(|| copy(tensor, Device::Cpu))
 }
 
 fn copy(tensor: &Tensor, device: Device) -> Tensor {

@@ -523,7 +523,7 @@ fn weights_of_a_block_are_counted_once_wherever_it_moves() {
     let counted = || {
         [
             server.sample("blockflow_block_weight_bytes{block=\"b0\"}"),
-            server.sample("blockflow_device_weight_bytes{device=\"cpu\"}"),
+            server.sample("blockflow_device_memory_bytes{device=\"cpu\",kind=\"weights\"}"),
         ]
     };
     let once = [Some(7_000_000); 2];

@@ -280,9 +280,10 @@ impl Links {
             let mut tensors = ported(delivery, outputs);
             if delivery.to == Receiver::Gateway {
                 for (_, tensor) in &mut tensors {
-                    let copied;
-                    (*tensor, copied) = to_host(tensor);
-                    self.brought += copied;
+                    if let Some(host) = to_host(tensor) {
+                        self.brought += host.byte_count() as u64;
+                        *tensor = host;
+                    }
                 }
             }
             let envelope = Envelope {

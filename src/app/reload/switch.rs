@@ -19,8 +19,14 @@ use super::transaction::{Reloader, check_leaks, fenced, names};
 
 const STOPPING: &str = "the server is stopping";
 
-/// What was served before, and where its requests find it.
-pub(super) type Replaced = (Runtime, Option<Arc<Serving>>);
+/// What was served before.
+pub(super) struct Replaced {
+    pub runtime: Runtime,
+    /// Where its requests find it, if they come in here.
+    pub serving: Option<Arc<Serving>>,
+    /// How long the switch took.
+    pub took: Duration,
+}
 
 impl<S: Source> Reloader<S> {
     /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
@@ -152,13 +158,19 @@ impl<S: Source> Reloader<S> {
         runtime: Runtime,
         serving: Option<Arc<Serving>>,
     ) -> Replaced {
+        let started = Instant::now();
         runtime.set_served(true);
         let old = std::mem::replace(current, runtime);
         old.set_served(false);
         let now = serving.zip(self.front.as_ref());
         let replaced = now.map(|(serving, front)| front.send_replace(serving));
+        let took = started.elapsed();
         *lock(&self.files) = files_of(self.source.files(), current);
-        (old, replaced)
+        Replaced {
+            runtime: old,
+            serving: replaced,
+            took,
+        }
     }
 }
 

@@ -292,8 +292,14 @@ impl<S: Source> Reloader<S> {
                 );
             }
             return match self.exchange(loaded, known, &passage, drain) {
-                // Its requests are over.
-                Ok((old, _)) => self.applied(new, (old, None), Duration::ZERO, started.elapsed()),
+                Ok(replaced) => {
+                    // Its requests are over.
+                    let replaced = Replaced {
+                        serving: None,
+                        ..replaced
+                    };
+                    self.applied(new, replaced, Duration::ZERO, started.elapsed())
+                }
                 Err(outcome) => outcome,
             };
         }
@@ -326,7 +332,7 @@ impl<S: Source> Reloader<S> {
     fn applied(
         &mut self,
         new: New,
-        (old, serving): Replaced,
+        replaced: Replaced,
         drain: Duration,
         took: Duration,
     ) -> Outcome {
@@ -344,8 +350,13 @@ impl<S: Source> Reloader<S> {
         } = new;
         // At once: a stop waits for what it finds there.
         let running = self.running.clone();
-        self.retiring
-            .retire(old, serving, drain, names, move || check_leaks(&running));
+        self.retiring.retire(
+            replaced.runtime,
+            replaced.serving,
+            drain,
+            names,
+            move || check_leaks(&running),
+        );
         (self.epoch, self.last) = (epoch, epoch);
         self.stands_on(standing, &spec);
         if let Err(error) = telemetry::set_filter(&log.filter) {
@@ -355,6 +366,7 @@ impl<S: Source> Reloader<S> {
             epoch,
             changes: &diff.to_string(),
             prepared: took,
+            switched: replaced.took,
         }
         .emit();
         let record = self.record((trigger, &spec, models), &seen);
