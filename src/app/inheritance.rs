@@ -106,8 +106,7 @@ mod tests {
         assert_eq!(inheritance.replaced_ms.len(), 3);
         let cause = inheritance
             .answer(&call)
-            .err()
-            .expect("the budget is used up");
+            .expect_err("the budget is used up");
         assert!(cause.contains("2 times within 60 s"), "{cause}");
         assert_eq!(inheritance.replaced_ms.len(), 3);
     }

@@ -13,7 +13,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -23,7 +24,7 @@ use blockflow::types::lock;
 
 use crate::processes::workers;
 use crate::support::files::{Files, chain_text, mock_text};
-use crate::support::server::{Response, Server, infer_request, signal};
+use crate::support::server::{BINARY, Response, Server, infer_request, signal};
 use crate::support::{Finally, from_environment, until};
 
 const SECONDS: u64 = 60;
@@ -56,9 +57,16 @@ struct World {
     windows: Mutex<Vec<Window>>,
     over: AtomicBool,
     chain: Counts,
-    shaky: Counts,
+    /// In the order of [`SHAKY`].
+    shaky: [Counts; SHAKY.len()],
     model: Counts,
+    /// Configurations that were written.
+    written: AtomicU64,
 }
+
+/// Pipelines of one block that fails now and then: it panics, its device has no memory, and its device is lost, which costs the
+/// process that it lives in.
+const SHAKY: [&str; 3] = ["panics", "full", "lost"];
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -70,9 +78,13 @@ enum Fault {
     SlowClient,
     ConfigurationInPieces,
     TruncatedModel,
+    Rollback,
+    Swap,
+    Unload,
+    BrokenHistory,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 12] = [
     Fault::Reload,
     Fault::BadReload,
     Fault::KillWorker,
@@ -81,10 +93,14 @@ const FAULTS: [Fault; 8] = [
     Fault::SlowClient,
     Fault::ConfigurationInPieces,
     Fault::TruncatedModel,
+    Fault::Rollback,
+    Fault::Swap,
+    Fault::Unload,
+    Fault::BrokenHistory,
 ];
 
-/// A chain whose first block has a process, a block that panics, and a real model.
-fn configuration(length: usize) -> String {
+/// A chain whose first block has a process, blocks that fail, and a real model. `number` is different from all others.
+fn configuration(length: usize, number: u64) -> String {
     let restart =
         "restart = { budget = 1000, window_s = 1, backoff_min_ms = 1, backoff_max_ms = 20 }";
     let keys = |place| {
@@ -92,18 +108,41 @@ fn configuration(length: usize) -> String {
         let beside = format!("{restart}\nisolation = \"{isolation}\"");
         [String::new(), beside]
     };
-    let rest = format!(
-        "{}[pipelines.shaky]\nflow = [\"shaky\"]\n\
-         [blocks.model]\nmodel = \"model.onnx\"\n\
-         [pipelines.model]\nflow = [\"model\"]\ndeadline_ms = 20000\n",
-        mock_text(
-            "shaky",
-            ["x", "y"],
-            "failure = { panic_every = 11 }",
-            restart
-        )
+    let mut rest = format!(
+        "[blocks.model]\nmodel = \"model.onnx\"\n\
+         [pipelines.model]\nflow = [\"model\"]\ndeadline_ms = 20000\n\
+         [limits]\nin_flight_max = {}\n\
+         [devices.\"sim:0\"]\nfaults = [{{ at = \"run\", kind = \"out_of_memory\", every = 13 }}]\n",
+        1000 + number
     );
+    for (name, failure, place) in [
+        (SHAKY[0], "failure = { panic_every = 11 }", ""),
+        (SHAKY[1], "", "device = \"sim:0\""),
+        (
+            SHAKY[2],
+            "failure = { lost_device_every = 97 }",
+            "isolation = \"process\"",
+        ),
+    ] {
+        let beside = format!("{restart}\n{place}");
+        rest += &mock_text(name, ["x", "y"], failure, &beside);
+        rest += &format!("[pipelines.{name}]\nflow = [\"{name}\"]\ndeadline_ms = 20000\n");
+    }
     chain_text(length, &format!("t{length}"), keys, &rest)
+}
+
+/// Configurations that nobody can serve.
+fn bad(good: &str, random: &mut fastrand::Rng) -> String {
+    let warm = "warm = [{ x = [1, 4] }]";
+    let panics = mock_text("b", ["x", "y"], "failure = { panic_every = 1 }", warm);
+    let bad = random.choice([
+        String::new(),
+        "[blocks".to_owned(),
+        "[pipelines.p]\nflow = [\"nowhere\"]\n".to_owned(),
+        "[blocks.b0]\nmodel = \"nowhere.onnx\"\n[pipelines.p]\nflow = [\"b0\"]\n".to_owned(),
+        format!("{good}{panics}[pipelines.b]\nflow = [\"b\"]\n"),
+    ]);
+    bad.unwrap()
 }
 
 fn model() -> Vec<u8> {
@@ -169,17 +208,21 @@ impl World {
         true
     }
 
-    fn ask_shaky(&self, number: u8) -> bool {
-        let response = self
-            .server
-            .infer("shaky", "x", "UINT8", &[1, 4], &[number, 0, 1, 2]);
+    fn ask_shaky(&self, place: usize, number: u8) -> bool {
+        let name = SHAKY[place];
+        let input = [number, 0, 1, 2];
+        let response = self.server.infer(name, "x", "UINT8", &[1, 4], &input);
         if response.status != 200 {
-            check_refusal(&response, &self.shaky, &[500, 503]);
+            if response.status == 404 {
+                // It is unloaded.
+                thread::sleep(Duration::from_millis(5));
+            } else {
+                check_refusal(&response, &self.shaky[place], &[500, 503]);
+            }
             return false;
         }
-        let expected = [number.wrapping_add(1), 1, 2, 3];
-        assert_eq!(response.binary(), expected);
-        self.shaky.right.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(response.binary(), [number.wrapping_add(1), 1, 2, 3]);
+        self.shaky[place].right.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -197,6 +240,30 @@ impl World {
         self.server.load("p")
     }
 
+    /// From now on a configuration may be served.
+    fn open(&self, length: usize) {
+        lock(&self.windows).push(Window {
+            length,
+            from: Instant::now(),
+            until: None,
+        });
+    }
+
+    /// Gives the server a command. Tells whether it was done.
+    fn command(&self, words: &[&str]) -> bool {
+        let mut command = Command::new(BINARY);
+        command.args(words).arg("--config").arg(self.files.path());
+        let output = command.arg("--state").arg(self.state()).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        assert!(!told.contains("shutting down"), "{told}");
+        output.status.success()
+    }
+
+    fn state(&self) -> PathBuf {
+        self.files.at("state")
+    }
+
     /// Has another configuration served, by one of the ways that lead there.
     fn change(&self, random: &mut fastrand::Rng, write: impl FnOnce(&str)) {
         self.change_to(random.choice(LENGTHS).unwrap(), |text| {
@@ -208,12 +275,9 @@ impl World {
     }
 
     fn change_to(&self, length: usize, write: impl FnOnce(&str)) {
-        lock(&self.windows).push(Window {
-            length,
-            from: Instant::now(),
-            until: None,
-        });
-        write(&configuration(length));
+        self.open(length);
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        write(&configuration(length, number));
         let settled = self.settle();
         assert_eq!(settled.status, 200, "{}", settled.text());
         let now = Instant::now();
@@ -224,10 +288,11 @@ impl World {
         }
     }
 
-    /// Returns the length of the chain that is served.
-    fn length(&self) -> usize {
-        let windows = lock(&self.windows);
-        windows.last().expect("there is one from the start").length
+    /// Has the longest chain served, as what is held is compared between chains of one length only.
+    fn stretch(&self) {
+        self.change_to(LENGTHS[2], |text| {
+            self.files.put("blocks.toml", text.as_bytes());
+        });
     }
 
     fn worker(&self, random: &mut fastrand::Rng) -> Option<u32> {
@@ -242,16 +307,11 @@ impl World {
                 });
             }
             Fault::BadReload => {
-                let good = fs::read(self.files.path()).unwrap();
-                let bad = random.choice([
-                    "",
-                    "[blocks",
-                    "[pipelines.p]\nflow = [\"nowhere\"]\n",
-                    "[blocks.b0]\nmodel = \"nowhere.onnx\"\n[pipelines.p]\nflow = [\"b0\"]\n",
-                ]);
-                self.files.put("blocks.toml", bad.unwrap().as_bytes());
-                assert_eq!(self.settle().status, 400);
-                self.files.put("blocks.toml", &good);
+                let good = fs::read_to_string(self.files.path()).unwrap();
+                self.files.put("blocks.toml", bad(&good, random).as_bytes());
+                let refused = self.settle();
+                assert_eq!(refused.status, 400, "{}", refused.text());
+                self.files.put("blocks.toml", good.as_bytes());
                 assert_eq!(self.settle().status, 200);
             }
             Fault::KillWorker => {
@@ -291,6 +351,41 @@ impl World {
                 self.files.put("model.onnx", &whole);
                 assert_eq!(self.settle().status, 200);
             }
+            Fault::Rollback => {
+                // Whichever was served before.
+                LENGTHS.iter().for_each(|&length| self.open(length));
+                self.command(&["rollback"]);
+                self.change(random, |text| {
+                    self.files.put("blocks.toml", text.as_bytes())
+                });
+                // The epoch of before may have been one without it.
+                for name in SHAKY {
+                    assert_eq!(self.server.load(name).status, 200);
+                }
+            }
+            Fault::Swap => {
+                let file = self.files.at("other.onnx");
+                assert!(self.command(&["swap", "model", file.to_str().unwrap(), "--pin"]));
+                assert!(self.command(&["swap", "model", "--unpin"]));
+            }
+            Fault::Unload => {
+                let name = random.choice(SHAKY).unwrap();
+                let path = format!("/v2/repository/models/{name}/unload");
+                let unloaded = self.server.post(&path, "");
+                assert_eq!(unloaded.status, 200, "{}", unloaded.text());
+                let loaded = self.server.load(name);
+                assert_eq!(loaded.status, 200, "{}", loaded.text());
+            }
+            Fault::BrokenHistory => {
+                let [epochs, away] = ["epochs", "away"].map(|name| self.state().join(name));
+                fs::rename(&epochs, &away).unwrap();
+                fs::write(&epochs, "no directory").unwrap();
+                self.change(random, |text| {
+                    self.files.put("blocks.toml", text.as_bytes())
+                });
+                fs::remove_file(&epochs).unwrap();
+                fs::rename(&away, &epochs).unwrap();
+            }
         }
     }
 
@@ -306,9 +401,11 @@ fn whatever_happens_requests_are_conserved() {
     let seconds = from_environment("ORACLE_SECONDS").unwrap_or(SECONDS);
     println!("ORACLE_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let files = Files::new(&configuration(LENGTHS[0]));
+    let files = Files::new(&configuration(LENGTHS[0], 0));
     files.put("model.onnx", &model());
-    let server = Server::start(&files.path());
+    files.put("other.onnx", &model());
+    let state = files.at("state").display().to_string();
+    let server = Server::start_with(&files.path(), &["--state", &state]);
     let world = World {
         windows: Mutex::new(vec![Window {
             length: LENGTHS[0],
@@ -319,8 +416,9 @@ fn whatever_happens_requests_are_conserved() {
         server,
         over: AtomicBool::new(false),
         chain: Counts::default(),
-        shaky: Counts::default(),
+        shaky: Default::default(),
         model: Counts::default(),
+        written: AtomicU64::new(1),
     };
     let known: Vec<_> = (0..8).map(|number| world.ask_model(number)).collect();
     let (mut warm, mut done) = (None, String::new());
@@ -334,11 +432,13 @@ fn whatever_happens_requests_are_conserved() {
                 }
             });
         }
-        scope.spawn(move || {
-            for number in (0..=u8::MAX).cycle().take_while(|_| !world.over()) {
-                world.ask_shaky(number);
-            }
-        });
+        for place in 0..SHAKY.len() {
+            scope.spawn(move || {
+                for number in (0..=u8::MAX).cycle().take_while(|_| !world.over()) {
+                    world.ask_shaky(place, number);
+                }
+            });
+        }
         scope.spawn(move || {
             for number in (0..8).cycle().take_while(|_| !world.over()) {
                 assert_eq!(world.ask_model(number), known[usize::from(number)]);
@@ -352,17 +452,14 @@ fn whatever_happens_requests_are_conserved() {
             world.inflict(fault, &mut random, &mut slow);
             thread::sleep(Duration::from_millis(random.u64(0..120)));
             if warm.is_none() && started.elapsed().as_secs() * 3 > seconds {
-                let (descriptors, resident) = (world.descriptors(), world.server.resident_kib());
-                warm = Some((world.length(), descriptors, resident));
+                world.stretch();
+                warm = Some((world.descriptors(), world.server.resident_kib()));
             }
         }
     });
     println!("{done}");
-    for (name, counts) in [
-        ("chain", &world.chain),
-        ("shaky", &world.shaky),
-        ("model", &world.model),
-    ] {
+    let all = [("chain", &world.chain), ("model", &world.model)];
+    for (name, counts) in all.into_iter().chain(SHAKY.into_iter().zip(&world.shaky)) {
         let [right, refused] =
             [&counts.right, &counts.refused].map(|count| count.load(Ordering::Relaxed));
         println!("{name}: {right} answered, {refused} refused");
@@ -374,19 +471,16 @@ fn whatever_happens_requests_are_conserved() {
     until("everything is served again", || {
         world.server.get("/v2/health/ready").status == 200
             && world.ask_chain(1, 1)
-            && world.ask_shaky(1)
+            && (0..SHAKY.len()).all(|place| world.ask_shaky(place, 1))
     });
     assert_eq!(world.ask_model(3), known[3]);
-    let (length, descriptors, resident) = warm.expect("a third of the time has passed");
-    // A longer chain has more of them.
-    world.change_to(length, |text| {
-        world.files.put("blocks.toml", text.as_bytes());
-    });
+    let (descriptors, resident) = warm.expect("a third of the time has passed");
+    world.stretch();
     until("descriptors are back", || {
         world.descriptors() <= descriptors + DESCRIPTORS_SLACK
     });
-    until("one worker is left", || {
-        workers(world.server.id()).len() == 1
+    until("the workers of one epoch are left", || {
+        workers(world.server.id()).len() == 2
     });
     let now = world.server.resident_kib();
     println!("descriptors {descriptors}, resident {resident} KiB, then {now} KiB");
