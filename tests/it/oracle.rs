@@ -15,10 +15,12 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use blockflow::types::lock;
 
 use crate::processes::workers;
 use crate::support::files::{Files, chain_text, mock_text};
@@ -96,11 +98,6 @@ const FAULTS: [Fault; 12] = [
     Fault::Unload,
     Fault::BrokenHistory,
 ];
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A client that panicked has said why.
-    mutex.lock().unwrap_or_else(|error| error.into_inner())
-}
 
 /// A chain whose first block has a process, blocks that fail, and a real model. `number` is different from all others.
 fn configuration(length: usize, number: u64) -> String {
@@ -269,13 +266,18 @@ impl World {
 
     /// Has another configuration served, by one of the ways that lead there.
     fn change(&self, random: &mut fastrand::Rng, write: impl FnOnce(&str)) {
-        let length = random.choice(LENGTHS).unwrap();
+        self.change_to(random.choice(LENGTHS).unwrap(), |text| {
+            write(text);
+            if random.bool() {
+                self.server.signal("HUP");
+            }
+        });
+    }
+
+    fn change_to(&self, length: usize, write: impl FnOnce(&str)) {
         self.open(length);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
         write(&configuration(length, number));
-        if random.bool() {
-            self.server.signal("HUP");
-        }
         let settled = self.settle();
         assert_eq!(settled.status, 200, "{}", settled.text());
         let now = Instant::now();
@@ -284,6 +286,13 @@ impl World {
         for window in &mut windows[..last] {
             window.until.get_or_insert(now);
         }
+    }
+
+    /// Has the longest chain served, as what is held is compared between chains of one length only.
+    fn stretch(&self) {
+        self.change_to(LENGTHS[2], |text| {
+            self.files.put("blocks.toml", text.as_bytes());
+        });
     }
 
     fn worker(&self, random: &mut fastrand::Rng) -> Option<u32> {
@@ -443,6 +452,7 @@ fn whatever_happens_requests_are_conserved() {
             world.inflict(fault, &mut random, &mut slow);
             thread::sleep(Duration::from_millis(random.u64(0..120)));
             if warm.is_none() && started.elapsed().as_secs() * 3 > seconds {
+                world.stretch();
                 warm = Some((world.descriptors(), world.server.resident_kib()));
             }
         }
@@ -465,6 +475,7 @@ fn whatever_happens_requests_are_conserved() {
     });
     assert_eq!(world.ask_model(3), known[3]);
     let (descriptors, resident) = warm.expect("a third of the time has passed");
+    world.stretch();
     until("descriptors are back", || {
         world.descriptors() <= descriptors + DESCRIPTORS_SLACK
     });

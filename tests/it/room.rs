@@ -91,6 +91,7 @@ fn requests_that_are_being_read_when_the_pause_ends_begin_in_what_came() {
     let body = format!("{{\"inputs\":[{tensor}{}]}}", " ".repeat(3 << 20));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let guard = Finally(&done);
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
@@ -111,7 +112,7 @@ fn requests_that_are_being_read_when_the_pause_ends_begin_in_what_came() {
             let response = server.load("p");
             assert_eq!(response.status, 200, "{}", response.text());
         }
-        done.store(true, Ordering::Release);
+        drop(guard);
         for client in clients {
             let refused = client.join().unwrap();
             assert!(refused.is_empty(), "{refused:?}");
