@@ -358,10 +358,11 @@ impl World {
                 self.change(random, |text| {
                     self.files.put("blocks.toml", text.as_bytes())
                 });
-                // The epoch of before may have been one without it.
+                // The epoch of before may have been one without it, or with another model.
                 for name in SHAKY {
                     assert_eq!(self.server.load(name).status, 200);
                 }
+                self.command(&["swap", "model", "--unpin"]);
             }
             Fault::Swap => {
                 let file = self.files.at("other.onnx");

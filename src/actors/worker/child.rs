@@ -191,12 +191,19 @@ impl Worker {
         }
     }
 
-    /// Waits for the end until `deadline`, then enforces it. Tells whether the worker ended by itself.
+    /// Waits for the end until `deadline`, then enforces it; at once where its blocks do not run yet. Tells whether there was
+    /// nothing to enforce.
     pub(in crate::actors) fn end(mut self, deadline: Instant) -> bool {
         self.close();
         let Some(watch) = self.watch.take() else {
             return true;
         };
+        if !self.has_spoken() {
+            // It loads, and hears nothing meanwhile. If it has ended, all the better.
+            let _ = lock(&self.child).kill();
+            let _ = watch.join();
+            return true;
+        }
         while !watch.is_finished() && Instant::now() < deadline {
             thread::sleep(END_POLL);
         }

@@ -27,7 +27,7 @@ use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
 use crate::types::{Epoch, LogSpec, Spec, lock, panic_message};
 
-use super::ask::{Applied, Ask, Order, Outcome};
+use super::ask::{Applied, Ask, ORDERS_MAX, Order, Outcome};
 use super::candidate::Tried;
 use super::lifecycle::Running;
 use super::retired::LastEpoch;
@@ -87,8 +87,7 @@ impl<S: Source> Reloader<S> {
             // A reload that panicked is told; the record of the first epoch must not cost the reloads either.
             let _ = fenced(|| self.write(&record));
         }
-        while let Some(Order { ask, done }) = self.next.pop_front().or_else(|| ordered.recv().ok())
-        {
+        while let Some(Order { ask, done }) = self.next_order(ordered) {
             let reloaded = fenced(|| self.answer(&ask, ordered));
             let outcome = reloaded.unwrap_or_else(|panic| {
                 let reasons = vec![format!("the reload panicked: {panic}")];
@@ -100,6 +99,20 @@ impl<S: Source> Reloader<S> {
             if let Some(done) = done {
                 // Whoever asked may be gone.
                 let _ = done.send(outcome);
+            }
+        }
+    }
+
+    /// Waits for an order. One that nobody waits for is left to the next if that asks for the same: a storm of signals is one
+    /// reload, or two.
+    fn next_order(&mut self, ordered: &Receiver<Order>) -> Option<Order> {
+        loop {
+            let order = self.next.pop_front().or_else(|| ordered.recv().ok())?;
+            let room = ORDERS_MAX.saturating_sub(self.next.len());
+            self.next.extend(ordered.try_iter().take(room));
+            let again = self.next.front().is_some_and(|next| next.ask == order.ask);
+            if order.done.is_some() || !again {
+                return Some(order);
             }
         }
     }
