@@ -11,6 +11,7 @@ use crate::types::{
 };
 
 use super::Loaded;
+use super::memory::guess;
 
 /// Operations that a mock counts as for each nanosecond of its latency.
 const MOCK_OPERATIONS_PER_NS: u128 = 10;
@@ -150,7 +151,7 @@ fn need(block: &PlannedBlock, device: Device, held: Held) -> Need {
     let identity = Digest::of("placed", spec.name.as_bytes());
     let mut weights = held.by_content;
     if held.own > 0 {
-        weights.insert(identity, held.own);
+        weights.insert(identity, guess(held.own));
     }
     let process = &block.placement.process;
     Need {

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::{blockflow, quietly, stdout};
-use crate::sim::{Files, ask, held, mock_with};
+use crate::sim::{ask, held};
+use crate::support::files::{Files, mock_text};
 use crate::support::server::Server;
 use crate::support::until;
 
@@ -16,8 +17,8 @@ fn two_chains(weights: [u32; 4], devices: &str) -> String {
     let ends = [["x", "u"], ["u", "y"], ["x", "v"], ["v", "y"]];
     let blocks = names.iter().zip(ends).zip(weights);
     let blocks = blocks.map(|((name, ends), weights)| {
-        let more = format!(", weights_mb = {weights}, latency_ms = 1");
-        mock_with(name, ends, &more, "device = \"auto\"")
+        let more = format!("weights_mb = {weights}, latency_ms = 1");
+        mock_text(name, ends, &more, "device = \"auto\"")
     });
     let pipelines = ["a", "b"].map(|name| {
         format!("[pipelines.{name}]\nflow = [\"{name}0\", \"{name}1\"]\ndeadline_ms = 20000\n")

@@ -12,6 +12,10 @@ fn weights(name: &str) -> Digest {
     Digest::of("weights", name.as_bytes())
 }
 
+fn plain(bytes: u64) -> BTreeMap<String, u64> {
+    BTreeMap::from([("plain".to_owned(), bytes)])
+}
+
 /// A block with weights of its own.
 fn block(name: &str, bytes: u64) -> Candidate {
     Candidate {
@@ -20,7 +24,7 @@ fn block(name: &str, bytes: u64) -> Candidate {
             identity: weights(name),
             device: Device::Cpu,
             process: "main".into(),
-            weights: BTreeMap::from([(weights(name), bytes)]),
+            weights: BTreeMap::from([(weights(name), plain(bytes))]),
             workspace: 0,
             load: Duration::ZERO,
         },
@@ -47,7 +51,8 @@ fn devices(seats: &[Seating]) -> Vec<Device> {
 
 /// Bytes of each block, as every block of these tests has weights of its own.
 fn bytes(block: &Candidate) -> u64 {
-    block.need.weights.values().sum::<u64>() + block.need.workspace
+    let forms = block.need.weights.values();
+    forms.flat_map(BTreeMap::values).sum::<u64>() + block.need.workspace
 }
 
 /// What a device holds, without any cleverness.
@@ -211,7 +216,7 @@ fn chains_that_have_nothing_to_do_with_each_other_share_the_work() {
 #[test]
 fn work_counts_before_memory() {
     let mut blocks = ["light", "heavy", "next"].map(|name| block(name, 10));
-    blocks[0].need.weights.insert(weights("more"), 20);
+    blocks[0].need.weights.insert(weights("more"), plain(20));
     blocks[1].work = 1000;
     let seats = spread(&blocks, &[], &[sim(0, None), sim(1, None)]);
     // The largest comes first, then the one with most work, and the last goes where less is done.
@@ -262,7 +267,7 @@ fn a_block_that_has_grown_too_large_moves_and_the_others_stay() {
 fn weights_that_blocks_share_count_once() {
     let mut blocks = ["a", "b"].map(|name| block(name, 0));
     for block in &mut blocks {
-        block.need.weights.insert(weights("backbone"), 40);
+        block.need.weights.insert(weights("backbone"), plain(40));
     }
     let flows = [flow(0, 1, 1)];
     let seats = spread(&blocks, &flows, &[sim(0, Some(50)), sim(1, Some(50))]);
