@@ -129,7 +129,7 @@ class Heads(nn.Module):
         self.backbone = resnet50(small)[:4]
         taken = 4 * ((8 if small else 64) << 2)
         self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(taken, taken // 4, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Sequential(nn.Conv2d(taken, taken // 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
                           nn.Linear(taken // 4, 100)) for _ in range(4))
 
     def forward(self, image):
