@@ -30,7 +30,10 @@ pub(super) fn block(
     // Where it is not clear whether it is a worker, what a worker may do is not held against it.
     let isolated = place.as_ref().is_none_or(|place| place.process.is_some());
     let source = source::source(&mut section, directory, isolated);
-    let device = section.parsed("device", "expected \"cpu\", or \"sim:0\" and so on");
+    let device = section.parsed(
+        "device",
+        "expected \"cpu\", \"cuda:0\" or \"sim:0\" and so on",
+    );
     let threads = section.size("threads", 1..=THREADS_MAX);
     let instances = section.size("instances", 1..=INSTANCES_MAX);
     let batch = section.section("batch").and_then(batch);

@@ -237,6 +237,26 @@ fn network_runs_whole_and_split() {
     }
 }
 
+/// libtorch asks once whether it has a CUDA half, as in the first convolution.
+#[test]
+fn what_computes_on_the_cpu_first_leaves_the_device_to_those_after_it() {
+    rehearse("cuda_rehearsal::inside_what_computes_on_the_cpu_first");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_what_computes_on_the_cpu_first() {
+    let graph = network();
+    let mut on_host = prepared(&graph, Device::Cpu).unwrap().session().unwrap();
+    let expected = run(&mut on_host, &[images(1, 1)]);
+    cuda_available().unwrap();
+    let mut on_device = prepared(&graph, GPU).unwrap().session().unwrap();
+    let seen = host(&run(&mut on_device, &[images(1, 1)]));
+    for (seen, expected) in seen.iter().zip(&expected) {
+        assert_close(seen, expected, "after the CPU");
+    }
+}
+
 #[test]
 fn batches_are_put_together_and_taken_apart_on_the_device() {
     rehearse("cuda_rehearsal::inside_batches_are_put_together");
