@@ -8,20 +8,20 @@
 //!
 //! `cargo bench --bench lifecycle -- --model FILE --other FILE [--rounds N]`; scripts/bench makes the models and keeps the result.
 
+mod split;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use split::{Server, configuration};
 
-const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
-const PROGRAM: &str = env!("CARGO_BIN_EXE_blockflow");
 const INPUT_BYTES: usize = 3 * 224 * 224 * 4;
 const QUIET: Duration = Duration::from_secs(3);
 /// How long after the first answer of a new version the swap counts as going on: the old epoch is freed meanwhile.
@@ -73,8 +73,26 @@ impl Client {
     }
 
     fn post(&mut self, path: &str, extra: &str, body: &[u8]) -> Result<Vec<u8>, Failed> {
+        self.ask("POST", path, extra, body)
+    }
+
+    /// Returns a sample of the metrics that has no labels.
+    fn metric(&mut self, name: &str) -> Result<f64, Failed> {
+        let page = String::from_utf8(self.ask("GET", "/metrics", "", b"")?)?;
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix("{} "));
+        Ok(value.ok_or(format!("no {name}"))?.parse()?)
+    }
+
+    fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        extra: &str,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Failed> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: bench\r\n{extra}content-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\n{extra}content-length: {}\r\n\r\n",
             body.len()
         );
         let stream = self.0.get_mut();
@@ -124,32 +142,10 @@ impl Client {
     }
 }
 
-struct Server {
-    child: Child,
-    address: String,
-}
-
 impl Server {
-    fn start(config: &Path) -> Result<Self, Failed> {
-        let mut child = Command::new(PROGRAM)
-            .args(["run", "--http", "127.0.0.1:0"])
-            .arg(config)
-            .arg("--state")
-            .arg(config.with_extension("state"))
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
-        let first = lines.next().ok_or("it ended before it listened")??;
-        let address = first.split("http://").nth(1).ok_or(first.clone())?;
-        Ok(Self {
-            address: address.trim().to_owned(),
-            child,
-        })
-    }
-
     /// Seconds of processor time so far, of all its threads.
     fn processor(&self) -> Result<f64, Failed> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
         let ticks = fields.split_whitespace().skip(11).take(2);
         let ticks: u64 = ticks.map(|field| field.parse().unwrap_or(0)).sum();
@@ -158,38 +154,11 @@ impl Server {
     }
 
     fn resident_mb(&self) -> Result<f64, Failed> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1));
         Ok(kib.ok_or("no VmRSS")?.parse::<f64>()? * 1024.0 / 1e6)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn configuration(model: &Path) -> String {
-    let mut text = String::new();
-    let mut flow = Vec::new();
-    for index in 0..=CUTS.len() {
-        text += &format!("[blocks.stage{index}]\nmodel = {model:?}\n");
-        if index > 0 {
-            text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
-        }
-        if index < CUTS.len() {
-            text += &format!("outputs = [{:?}]\n", CUTS[index]);
-        }
-        flow.push(format!("\"stage{index}\""));
-    }
-    text + &format!(
-        "[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n",
-        flow.join(", ")
-    )
 }
 
 /// The value that so many of a hundred are not above.
@@ -221,6 +190,7 @@ struct Swapper<'a> {
     served: &'a Path,
     versions: &'a [PathBuf; 2],
     answers: &'a Mutex<Vec<Answer>>,
+    address: &'a str,
 }
 
 /// One swap, as it went.
@@ -230,23 +200,23 @@ struct Swap {
     first_answer: Duration,
     /// How long the request for a reload took, where there was one.
     asked: Option<Duration>,
+    /// How long having requests begin in it took, as the server says.
+    switched: f64,
 }
 
 impl Swapper<'_> {
-    fn swap(&self, version: usize, ask: Option<&str>) -> Result<Swap, Failed> {
+    fn swap(&self, version: usize, asking: bool) -> Result<Swap, Failed> {
         let beside = self.served.with_extension("new");
         fs::copy(&self.versions[version], &beside)?;
         let old = self.last().ok_or("no answer yet")?;
         let began = Instant::now();
         fs::rename(&beside, self.served)?;
-        let asked = match ask {
-            Some(address) => {
-                let mut client = Client::connect(address)?;
-                client.post("/v2/repository/models/resnet50/load", "", b"")?;
-                Some(began.elapsed())
-            }
-            None => None,
-        };
+        let mut asked = None;
+        if asking {
+            let mut client = Client::connect(self.address)?;
+            client.post("/v2/repository/models/resnet50/load", "", b"")?;
+            asked = Some(began.elapsed());
+        }
         loop {
             let answers = lock(self.answers);
             let new = answers
@@ -254,15 +224,18 @@ impl Swapper<'_> {
                 .rev()
                 .take_while(|answer| answer.ended > began);
             let first = new.filter(|answer| answer.body != old).last();
-            if let Some(first) = first {
+            let first = first.map(|answer| answer.ended);
+            drop(answers);
+            if let Some(ended) = first {
                 return Ok(Swap {
                     began,
-                    ended: first.ended + SETTLING,
-                    first_answer: first.ended - began,
+                    ended: ended + SETTLING,
+                    first_answer: ended - began,
                     asked,
+                    switched: Client::connect(self.address)?
+                        .metric("blockflow_reload_switch_seconds")?,
                 });
             }
-            drop(answers);
             if began.elapsed() > LIMIT {
                 return Err("the new version is not served".into());
             }
@@ -285,7 +258,7 @@ fn main() -> Result<(), Failed> {
     let served = folder.path().join("resnet50.onnx");
     let config = folder.path().join("blocks.toml");
     fs::copy(&options.versions[0], &served)?;
-    fs::write(&config, configuration(&served))?;
+    fs::write(&config, configuration(&served, false))?;
     let server = Server::start(&config)?;
     let before = server.processor()?;
     thread::sleep(IDLE);
@@ -309,6 +282,7 @@ fn main() -> Result<(), Failed> {
         served: &served,
         versions: &options.versions,
         answers: &answers,
+        address: &server.address,
     };
     thread::sleep(QUIET);
     let resident_before = server.resident_mb()?;
@@ -319,8 +293,7 @@ fn main() -> Result<(), Failed> {
         if asking.is_finished() {
             break;
         }
-        let ask = (round % 2 == 1).then_some(server.address.as_str());
-        swaps.push(swapper.swap((round + 1) % 2, ask)?);
+        swaps.push(swapper.swap((round + 1) % 2, round % 2 == 1)?);
         thread::sleep(SETTLING);
     }
     over.store(true, Ordering::Relaxed);
@@ -361,9 +334,9 @@ fn main() -> Result<(), Failed> {
         "swapping_over_quiet": { "median": over("median"), "p99": over("p99"), "max": over("max") },
         "rename_to_first_answer_ms": summary(first),
         "asked_to_applied_ms": summary(asked),
+        "switch_ms": summary(swaps.iter().map(|swap| swap.switched * 1e3).collect()),
         "idle_share_of_a_core": idle,
         "resident_mb": { "before": resident_before, "after": resident_after },
-        "failed_requests": 0,
     });
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())

@@ -9,10 +9,11 @@
 //! `cargo bench --bench pipeline -- --model FILE [--latency-rounds N] [--throughput-rounds N] [--latency-only]`; scripts/bench
 //! makes the model and keeps the result.
 
+mod split;
+
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,11 +28,10 @@ use blockflow::types::{
     StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
+use split::{CUTS, PROGRAM, Server, configuration};
 
-const CUTS: [&str; 4] = ["layer1_out", "layer2_out", "layer3_out", "layer4_out"];
 /// Whole, row, split, apart.
 const SIDES: usize = 4;
-const PROGRAM: &str = env!("CARGO_BIN_EXE_blockflow");
 const IN_FLIGHT: usize = 8;
 const REQUESTS_PER_ROUND: usize = 64;
 const WARM_UP: usize = 3;
@@ -385,42 +385,15 @@ fn in_flight(gateway: &Gateway, input: &Tensor) -> Result<(), Failed> {
     })
 }
 
-/// Ends the server however the benchmark ends.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Already gone is as good as killed.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Serves the five blocks, together or each from a process of its own, and returns the memory of all processes after some
 /// requests.
 fn memory(model: &Path, apart: bool) -> Result<Value, Failed> {
-    let directory = std::env::temp_dir().join(format!("blockflow-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&directory)?;
-    let config = directory.join("resnet50.toml");
-    std::fs::write(&config, split_toml(&model.canonicalize()?, apart))?;
-    let mut command = Command::new(PROGRAM);
-    command
-        .args(["run", "--http", "127.0.0.1:0"])
-        .arg(&config)
-        .arg("--state")
-        .arg(directory.join("state"))
-        .stdout(Stdio::piped());
-    let mut server = Server(command.spawn()?);
-    let mut lines = BufReader::new(server.0.stdout.take().ok_or("no stdout")?).lines();
-    let first = lines
-        .next()
-        .ok_or("the server ended before it listened")??;
-    let url = first
-        .split_whitespace()
-        .find(|word| word.starts_with("http://"))
-        .ok_or(first.clone())?
-        .to_owned();
-    let started = Memory::of(server.0.id())?;
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("resnet50.toml");
+    std::fs::write(&config, configuration(&model.canonicalize()?, apart))?;
+    let server = Server::start(&config)?;
+    let url = format!("http://{}", server.address);
+    let started = Memory::of(server.id())?;
     let load = Command::new(PROGRAM)
         .args([
             "bench",
@@ -438,8 +411,7 @@ fn memory(model: &Path, apart: bool) -> Result<Value, Failed> {
     if !load.success() {
         return Err("the load on the server failed".into());
     }
-    let served = Memory::of(server.0.id())?;
-    std::fs::remove_dir_all(&directory)?;
+    let served = Memory::of(server.id())?;
     Ok(json!({
         "processes": served.processes,
         "started_mb": started.resident / 1e6,
@@ -479,31 +451,6 @@ impl Memory {
             proportional: sums[1],
         })
     }
-}
-
-fn split_toml(model: &Path, apart: bool) -> String {
-    let mut text = String::new();
-    let mut flow = Vec::new();
-    for index in 0..=CUTS.len() {
-        text += &format!(
-            "[blocks.stage{index}]\nmodel = {:?}\n",
-            model.display().to_string()
-        );
-        if apart {
-            text += "isolation = \"process\"\n";
-        }
-        if index > 0 {
-            text += &format!("inputs = [{:?}]\n", CUTS[index - 1]);
-        }
-        if index < CUTS.len() {
-            text += &format!("outputs = [{:?}]\n", CUTS[index]);
-        }
-        flow.push(format!("\"stage{index}\""));
-    }
-    text + &format!(
-        "[pipelines.resnet50]\nflow = [{}]\ndeadline_ms = 60000\n",
-        flow.join(", ")
-    )
 }
 
 /// Runs this benchmark's latency part again in a process with the platform's allocator settings.

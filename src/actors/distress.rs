@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::types::{FaultKind, RestartSpec};
+use crate::types::{FaultKind, RestartSpec, lock};
 
 /// What cannot be mended within a process.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Distress {
 
     /// Has calls be heard, or not. A node that is not served yet, or not any more, is no reason to end the process.
     pub fn mute(&self, muted: bool) {
-        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unheard = lock(&self.unheard);
         self.muted.store(muted, Ordering::Relaxed);
         if !muted && let (Some(hear), Some(call)) = (&self.hear, unheard.take()) {
             hear(call);
@@ -53,7 +53,7 @@ impl Distress {
     }
 
     pub(super) fn call(&self, call: Call) {
-        let mut unheard = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unheard = lock(&self.unheard);
         if self.muted.load(Ordering::Relaxed) {
             // What is stuck may still end.
             if call.kind == FaultKind::DeviceLost {

@@ -1,5 +1,5 @@
 //! Faults that nothing else brings about, for builds with debug assertions: `FAILPOINTS=links.NAME=50` has the links of the block
-//! fail on every 50th look at them. Several are separated by commas.
+//! fail on every 50th look at them. Several are separated by `;`.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ struct Point {
 
 static POINTS: LazyLock<Vec<Point>> = LazyLock::new(|| {
     let text = std::env::var("FAILPOINTS").unwrap_or_default();
-    let points = text.split(',').filter_map(|point| {
+    let points = text.split(';').map(str::trim).filter_map(|point| {
         let (name, every) = point.split_once('=')?;
         Some(Point {
             name: name.to_owned(),

@@ -16,6 +16,8 @@ pub struct Beginning {
     journal: Journal,
     recorded: Recorded,
     seen: Seen,
+    /// What an operator had set and does not hold any more, with the reasons.
+    lost: Vec<String>,
     strict: bool,
 }
 
@@ -38,6 +40,8 @@ pub(super) struct First {
     pub record: Option<Box<Record>>,
     /// It is an epoch of before, in place of what is configured.
     pub previous: bool,
+    /// Files as they were before they were read.
+    pub seen: Seen,
 }
 
 /// Finds what to begin with. Returns everything that is wrong with what is configured if nothing else can be served, or must
@@ -49,7 +53,8 @@ pub fn begin(
 ) -> Result<Beginning, Vec<String>> {
     let seen = Seen::now(source.files());
     let recorded = journal.recorded();
-    let attempt = match held(source, &mut journal, &recorded, strict) {
+    let mut lost = Vec::new();
+    let attempt = match held(source, &mut journal, &recorded, strict, &mut lost) {
         Some(attempt) => attempt,
         None => {
             let last = recorded.records.first();
@@ -74,6 +79,7 @@ pub fn begin(
         journal,
         recorded,
         seen,
+        lost,
         strict,
     })
 }
@@ -96,11 +102,17 @@ impl Beginning {
         for error in &self.recorded.skipped {
             warn!(%error, "a record of the history is skipped");
         }
+        for cause in &self.lost {
+            warn!(
+                cause,
+                "what an operator had set cannot be served, what is configured is"
+            );
+        }
         let configured = self.attempt.reasons.is_empty();
         let attempt = self.attempt;
         let (journal, recorded, seen) = (&mut self.journal, &self.recorded, &self.seen);
         let failed = match attempt.start(source, journal, recorded, seen, part) {
-            Ok(started) => return Ok(started.with(self.journal)),
+            Ok(started) => return Ok(started.with(self.journal, self.seen)),
             Err(error) => error,
         };
         let of_a_block = matches!(
@@ -111,12 +123,20 @@ impl Beginning {
             return Err(failed);
         }
         let reasons = vec![failed.to_string()];
-        let Ok(attempt) = previous(source, journal, recorded, reasons) else {
-            return Err(failed);
-        };
-        // What is configured is what should be served, so that is what the error is of.
-        let started = attempt.start(source, journal, recorded, seen, part);
-        started.map_or(Err(failed), |started| Ok(started.with(self.journal)))
+        let found = previous(source, journal, recorded, reasons);
+        let started = found.map_err(|reasons| reasons.join("; "));
+        let started = started.and_then(|attempt| {
+            let started = attempt.start(source, journal, recorded, seen, part);
+            started.map_err(|error| error.to_string())
+        });
+        match started {
+            Ok(started) => Ok(started.with(self.journal, self.seen)),
+            Err(cause) => {
+                warn!(cause, "no epoch of before can be served in its place");
+                // What is configured is what should be served, so that is what the error is of.
+                Err(failed)
+            }
+        }
     }
 }
 
@@ -129,7 +149,7 @@ struct Started {
 }
 
 impl Started {
-    fn with(self, journal: Journal) -> First {
+    fn with(self, journal: Journal, seen: Seen) -> First {
         let Self {
             runtime,
             served,
@@ -142,6 +162,7 @@ impl Started {
             served,
             record,
             previous,
+            seen,
         }
     }
 }
@@ -196,12 +217,13 @@ impl Attempt {
     }
 }
 
-/// Finds the rollback that still holds, if there is one.
+/// Finds the rollback that still holds, if there is one; one that holds and cannot be read is noted as `lost`.
 fn held(
     source: &impl Source,
     journal: &mut Journal,
     recorded: &Recorded,
     strict: bool,
+    lost: &mut Vec<String>,
 ) -> Option<Attempt> {
     let last = recorded.records.first()?;
     let overrides = last.overrides.clone().after_start();
@@ -210,7 +232,12 @@ fn held(
     if overrides.configured != configured || strict && configured.is_none() {
         return None;
     }
-    let read = restore(source, journal, last, &overrides).ok()?;
+    let read = restore(source, journal, last, &overrides);
+    let note = |reasons: Vec<String>| {
+        let reasons = reasons.join("; ");
+        lost.push(format!("the rollback, epoch {}: {reasons}", last.epoch));
+    };
+    let read = read.map_err(note).ok()?;
     let base = Some(Box::new(last.clone()));
     Some(Attempt {
         read,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
@@ -16,7 +17,7 @@ use super::reload::{Ask, Outcome, Reloads};
 use super::trial::{Door, Report};
 use crate::actors::{Gateway, InferReply, InferRequest, PipelineInfo, PipelineState, Ticket};
 use crate::serve::{Backend, Front};
-use crate::types::{Failure, FailureKind};
+use crate::types::{Failure, FailureKind, lock};
 
 /// The gateway of one epoch, and what stands before it while another is tried.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Serving {
     /// Where requests wait while epochs change places.
     hold: Hold,
     door: RwLock<Option<Arc<Door>>>,
+    /// It goes before another comes, so nothing begins in it any more.
+    gone: AtomicBool,
 }
 
 /// Finds the epoch of now. Cheap to clone.
@@ -55,7 +58,17 @@ impl Serving {
             gateway,
             hold,
             door: RwLock::default(),
+            gone: AtomicBool::new(false),
         }
+    }
+
+    /// Has nothing begin here any more, also what has found it already. To be called while requests are held.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// Has requests go through a door from now on, or through none.
@@ -155,9 +168,7 @@ impl Front for Epochs {
     }
 
     fn unloaded(&self) -> Vec<String> {
-        let unloaded = self.unloaded.lock();
-        let unloaded = unloaded.unwrap_or_else(PoisonError::into_inner);
-        unloaded.iter().cloned().collect()
+        lock(&self.unloaded).iter().cloned().collect()
     }
 }
 
@@ -168,10 +179,8 @@ async fn settled(reloads: Reloads, ask: Ask) -> Result<(), Failure> {
         Outcome::Rejected { reasons } | Outcome::RolledBack { reasons } => {
             Err(Failure::new(FailureKind::Invalid, reasons.join("; ")))
         }
-        Outcome::Stopping => {
-            let cause = "the server is shutting down";
-            Err(Failure::new(FailureKind::ShuttingDown, cause))
-        }
+        Outcome::Full => Err(Failure::new(FailureKind::Overloaded, Outcome::FULL)),
+        Outcome::Stopping => Err(Failure::shutting_down()),
     }
 }
 
@@ -196,7 +205,10 @@ impl Backend for Arc<Serving> {
             None => self.admit(request, Report::Nobody),
         };
         match self.pipelines().get(request.pipeline) {
-            Some(pipeline) => self.hold.submit(request, pipeline, begin),
+            Some(pipeline) => {
+                let gone = || self.is_gone();
+                self.hold.submit(request, pipeline, gone, begin)
+            }
             // Which is refused.
             None => begin(request),
         }

@@ -103,21 +103,30 @@ impl Hold {
         }
     }
 
-    /// Submits a request, or has it wait. `of` is the pipeline that it is for.
+    /// Submits a request, or has it wait. `of` is the pipeline that it is for; `gone` tells whether what was found to submit it
+    /// to has been left since.
     pub(super) fn submit(
         &self,
-        request: InferRequest,
+        mut request: InferRequest,
         of: &PipelineInfo,
+        gone: impl Fn() -> bool,
         submit: impl FnOnce(InferRequest) -> Result<Admitted, Failure>,
     ) -> Result<Admitted, Failure> {
         // Nobody can begin to hold requests until this is let go.
         let state = self.0.state.borrow();
         let max = match &*state {
-            State::Open => return submit(request),
+            State::Open if !gone() => return submit(request),
+            State::Open => None,
             State::Over(failure) => return Err(failure.clone()),
-            State::Held(max) => *max,
+            State::Held(max) => Some(*max),
         };
         drop(state);
+        let Some(max) = max else {
+            let found = again(self, of).inspect_err(|failure| refused(of, failure));
+            let serving;
+            (serving, request.pipeline) = found?;
+            return serving.submit(request);
+        };
         let place = Place::take(&self.0, max).inspect_err(|failure| refused(of, failure))?;
         let waiting = wait(self.clone(), place, request, of.clone(), Instant::now());
         Ok(Admitted::waiting(Box::pin(waiting)))

@@ -24,18 +24,6 @@ pub struct Inheritance {
     pub replaced_ms: Vec<u64>,
 }
 
-/// Why a process takes its own place, and when.
-#[derive(Debug)]
-pub(super) struct Replacement {
-    pub backoff: Duration,
-}
-
-/// A process may take its own place no more often than the block that asks for it may be restarted.
-#[derive(Debug)]
-pub(super) struct TooOften {
-    pub cause: String,
-}
-
 /// Returns who hears the calls of nodes, and what it hears: the first call, until it is taken.
 pub(super) fn distress() -> (Distress, mpsc::Receiver<Call>) {
     let (calls, heard) = mpsc::channel(1);
@@ -47,8 +35,9 @@ pub(super) fn distress() -> (Distress, mpsc::Receiver<Call>) {
 }
 
 impl Inheritance {
-    /// Decides about a call; if it is followed, that is noted.
-    pub(super) fn answer(&mut self, call: &Call) -> Result<Replacement, TooOften> {
+    /// Decides about a call: after how long this process takes its own place, which is noted, or why it does not. It may no more
+    /// often than the block that asks for it may be restarted.
+    pub(super) fn answer(&mut self, call: &Call) -> Result<Duration, String> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
         let (now, mut policy) = (Instant::now(), RestartPolicy::new(call.restart));
@@ -70,15 +59,14 @@ impl Inheritance {
                     backoff,
                 }
                 .emit();
-                Ok(Replacement { backoff })
+                Ok(backoff)
             }
             Restart::GiveUp => {
                 let (times, window) = (policy.attempts() - 1, call.restart.window);
-                let cause = format!(
+                Err(format!(
                     "{cause}; the program has started itself again {times} times within {} s for such a reason, which is all that the block's restart.budget allows",
                     window.as_secs()
-                );
-                Err(TooOften { cause })
+                ))
             }
         }
     }
@@ -108,18 +96,17 @@ mod tests {
             listener: None,
             replaced_ms: vec![7],
         };
-        let first = inheritance.answer(&call).map(|answer| answer.backoff);
-        assert_eq!(first.ok(), Some(Duration::from_millis(100)));
+        assert_eq!(inheritance.answer(&call), Ok(Duration::from_millis(100)));
         // What a successor reads.
         let mut inheritance = Inheritance {
             listener: None,
             replaced_ms: inheritance.replaced_ms,
         };
-        let second = inheritance.answer(&call).map(|answer| answer.backoff);
-        assert_eq!(second.ok(), Some(Duration::from_millis(200)));
+        assert_eq!(inheritance.answer(&call), Ok(Duration::from_millis(200)));
         assert_eq!(inheritance.replaced_ms.len(), 3);
-        let third = inheritance.answer(&call).err().map(|often| often.cause);
-        let cause = third.expect("the budget is used up");
+        let cause = inheritance
+            .answer(&call)
+            .expect_err("the budget is used up");
         assert!(cause.contains("2 times within 60 s"), "{cause}");
         assert_eq!(inheritance.replaced_ms.len(), 3);
     }

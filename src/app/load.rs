@@ -10,7 +10,7 @@ use crate::engine::{
     BlockSource, EngineError, Held, builtin, check_device, check_place, graph_engine,
 };
 use crate::graph::{Digest, Graph, GraphError};
-use crate::plan::{Placement, Plan, PlannedBlock, Side, compile_sound};
+use crate::plan::{Plan, PlannedBlock, Side, compile_sound};
 use crate::telemetry::check_filter;
 use crate::types::{BlockSpec, Device, Epoch, Problem, Signature, SourceSpec, Spec, Unsound};
 
@@ -25,8 +25,17 @@ pub struct Loaded {
     graphs: Vec<Option<Graph>>,
     /// Of what blocks compute, as far as somebody has asked.
     contents: Vec<OnceLock<Content>>,
-    /// Of all blocks, where they were known before.
-    weights: Option<Weights>,
+    before: Option<Before>,
+}
+
+/// What was known of a configuration before.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    /// By block.
+    pub contents: Vec<Digest>,
+    /// Of all blocks.
+    pub weights: Weights,
+    pub files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -80,7 +89,7 @@ impl Loaded {
                 spec: spec.clone(),
                 graphs,
                 contents: spec.blocks.iter().map(|_| OnceLock::new()).collect(),
-                weights: None,
+                before: None,
             }),
             Ok(_) => Err(problems),
             Err(more) => {
@@ -118,8 +127,8 @@ impl Loaded {
 
     /// Returns the weights of all blocks by device, each once: a digest and the number of its bytes in the model.
     pub(super) fn weights(&self) -> Weights {
-        if let Some(weights) = &self.weights {
-            return weights.clone();
+        if let Some(before) = &self.before {
+            return before.weights.clone();
         }
         let mut weights = Weights::new();
         for (index, block) in self.plan.blocks.iter().enumerate() {
@@ -140,14 +149,8 @@ impl Loaded {
             .collect()
     }
 
-    /// Returns what was loaded before, with the digests and weights of then. Blocks have models only if they were `read` again;
-    /// the others must be known.
-    pub(super) fn known(
-        (plan, spec): (Plan, Spec),
-        contents: &[Digest],
-        weights: Weights,
-        read: Option<Self>,
-    ) -> Self {
+    /// Returns what was loaded before. Blocks have models only if they were `read` again; the others must be known.
+    pub(super) fn known((plan, spec): (Plan, Spec), before: Before, read: Option<Self>) -> Self {
         let none = || spec.blocks.iter().map(|_| None).collect();
         let content = |&digest: &Digest| {
             OnceLock::from(Content {
@@ -157,8 +160,8 @@ impl Loaded {
         };
         Self {
             graphs: read.map_or_else(none, |read| read.graphs),
-            contents: contents.iter().map(content).collect(),
-            weights: Some(weights),
+            contents: before.contents.iter().map(content).collect(),
+            before: Some(before),
             plan,
             spec,
         }
@@ -167,12 +170,15 @@ impl Loaded {
     /// Returns what a block is going to hold, as far as its model tells.
     pub(super) fn estimate(&self, block: usize) -> Held {
         let planned = &self.plan.blocks[block];
-        let shares = planned.placement.process == Placement::MAIN;
+        let shares = planned.placement.is_main();
         memory::estimate(planned, self.graphs[block].as_ref(), shares)
     }
 
     /// Returns the files of the models, with those beside them in which some of their weights lie, and of golden cases.
     pub(super) fn files(&self) -> Vec<PathBuf> {
+        if let Some(before) = &self.before {
+            return before.files.clone();
+        }
         let blocks = self.spec.blocks.iter();
         let named = blocks.flat_map(BlockSpec::files).map(Path::to_owned);
         let data = self.models().into_values().flatten();
@@ -229,10 +235,9 @@ fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Content {
             weights = of_graph;
             content
         }
-        (SourceSpec::TorchScript { path, .. }, None) => match fs::read(path) {
-            Ok(bytes) => {
-                let digest = Digest::of("file", &bytes);
-                weights.insert(digest, bytes.len() as u64);
+        (SourceSpec::TorchScript { path, .. }, None) => match digest_of(path) {
+            Ok((digest, bytes)) => {
+                weights.insert(digest, bytes);
                 digest
             }
             // It is gone since it was looked at, which preparing it will tell.
@@ -249,6 +254,10 @@ fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Content {
         digest: Digest::of("block", &text),
         weights,
     }
+}
+
+fn digest_of(path: &Path) -> io::Result<(Digest, u64)> {
+    Digest::of_file(&File::open(path)?)
 }
 
 type Cut = Option<Vec<String>>;

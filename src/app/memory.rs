@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{Held, Ledger, workspace_bytes};
 use crate::graph::{Digest, Graph, ValueOrigin};
-use crate::plan::{Misfit, Need, Placement, Plan, PlannedBlock, fit};
+use crate::plan::{Fit, Misfit, Need, Plan, PlannedBlock, fit};
 use crate::telemetry::{Event, MemoryLeaked, metrics};
 use crate::types::{Device, GraphEngine, SourceSpec};
 
@@ -28,7 +28,7 @@ pub(super) fn needs(
     let need = |(index, (block, content)): (usize, (&PlannedBlock, &Digest))| {
         let spec = &block.spec;
         let identity = identity(spec, *content);
-        let main = block.placement.process == Placement::MAIN;
+        let main = block.placement.is_main();
         let prepared = known.get(&identity).filter(|_| main);
         let held = prepared.map_or_else(|| estimate(index), |prepared| prepared.held());
         let sessions = spec.instances as u64;
@@ -40,7 +40,7 @@ pub(super) fn needs(
         };
         let mut weights = held.by_content;
         if held.own > 0 {
-            weights.insert(identity, held.own);
+            weights.insert(identity, guess(held.own));
         }
         Need {
             block: spec.name.clone(),
@@ -57,17 +57,17 @@ pub(super) fn needs(
     blocks.map(need).collect()
 }
 
-/// Tells whether all that is to be loaded fits, each device for itself. Without limits there is nothing to tell.
-pub(super) fn check_room(loaded: &Loaded) -> Result<(), Vec<Misfit>> {
+/// Tells how all that is to be loaded fits, each device for itself. Without limits there is nothing to tell.
+pub(super) fn check_room(loaded: &Loaded) -> Result<Vec<Fit>, Vec<Misfit>> {
     let devices = &loaded.plan.devices;
     if devices.iter().all(|spec| spec.memory_bytes.is_none()) {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let none = Known::new();
     let needs = needs(&loaded.plan, &loaded.contents(), &none, |block| {
         loaded.estimate(block)
     });
-    fit(&[], &needs, devices).map(drop)
+    fit(&[], &needs, devices)
 }
 
 /// Returns what a block is going to hold, as far as its source tells. Weights are told apart by what is in them only where
@@ -87,6 +87,11 @@ pub(super) fn estimate(block: &PlannedBlock, graph: Option<&Graph>, by_content: 
     }
 }
 
+/// Bytes of a content whose forms are not told apart.
+fn guess(bytes: u64) -> BTreeMap<String, u64> {
+    BTreeMap::from([(String::new(), bytes)])
+}
+
 fn of_graph(graph: &Graph, engine: GraphEngine, by_content: bool) -> Held {
     let mut met = HashSet::new();
     let initializers = graph.values.iter().filter_map(|value| match &value.origin {
@@ -100,7 +105,7 @@ fn of_graph(graph: &Graph, engine: GraphEngine, by_content: bool) -> Held {
         match engine {
             GraphEngine::OnnxRuntime => held.by_session += bytes,
             GraphEngine::Aten | GraphEngine::Auto if by_content => {
-                held.by_content.insert(initializer.digest(), bytes);
+                held.by_content.insert(initializer.digest(), guess(bytes));
             }
             GraphEngine::Aten | GraphEngine::Auto => held.own += bytes,
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::engine::{Held, Prepared, Seat, prepare_for};
 use crate::graph::Digest;
-use crate::plan::{Placement, Plan, PlannedBlock, Site};
+use crate::plan::{Plan, PlannedBlock, Site};
 use crate::types::{BlockSpec, Device, SourceSpec};
 
 use super::memory::Tenants;
@@ -33,18 +33,21 @@ pub(super) fn prepare_all(
         if let Some(prepared) = known.and_then(|known| known.get(&identity())) {
             return Ok(Some(prepared.clone()));
         }
-        let seat = Seat {
-            block: &spec.name,
-            device: spec.device,
-            rows_max: spec.batch.rows_max,
-        };
-        let prepared = prepare_for(loaded.source(index), spec.threads, seat);
-        prepared.map(Some).map_err(|cause| StartError::Prepare {
-            block: spec.name.clone(),
-            cause,
-        })
+        let prepared = prepare_for(loaded.source(index), spec.threads, seat(spec));
+        prepared
+            .map(Some)
+            .map_err(|cause| StartError::of(spec, cause))
     });
     prepared.collect()
+}
+
+/// Returns where a block is to run.
+pub(super) fn seat(spec: &BlockSpec) -> Seat<'_> {
+    Seat {
+        block: &spec.name,
+        device: spec.device,
+        rows_max: spec.batch.rows_max,
+    }
 }
 
 /// Returns what was prepared, by what that depends on.
@@ -67,8 +70,10 @@ pub(super) fn identity(spec: &BlockSpec, content: Digest) -> Digest {
         SourceSpec::Graph { engine, passes, .. } => Some((engine, passes)),
         SourceSpec::TorchScript { .. } | SourceSpec::DecodeImage(_) | SourceSpec::Mock(_) => None,
     };
+    // Only a simulated device counts what runs of so many rows take.
+    let rows_max = matches!(spec.device, Device::Sim(_)).then_some(spec.batch.rows_max);
     // Its memory, faults and counts bear its name.
-    let seat = (&spec.name, spec.device, spec.batch.rows_max);
+    let seat = (&spec.name, spec.device, rows_max);
     let parts = (content.bytes(), how, spec.threads, seat);
     let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
     Digest::of("prepared", &text)
@@ -95,8 +100,7 @@ pub(super) fn placed(
 pub(super) fn estimates(loaded: &Loaded) -> Vec<Held> {
     let blocks = loaded.plan.blocks.iter().enumerate();
     let estimate = |(index, block): (usize, &PlannedBlock)| {
-        let main = block.placement.process == Placement::MAIN;
-        if main {
+        if block.placement.is_main() {
             Held::default()
         } else {
             loaded.estimate(index)

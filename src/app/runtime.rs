@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -18,10 +18,10 @@ use crate::plan::{Misfit, Need, Placement, Plan, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
 use crate::telemetry::{Event, ShutdownPhase, WeightsLoaded};
 use crate::tensormq::{self, Context, Party};
-use crate::types::{Device, DeviceSpec, Epoch, HostSpec, Spec};
+use crate::types::{BlockSpec, Device, DeviceSpec, Epoch, HostSpec, Spec, lock};
 
 use super::keys::{KeyError, Locks};
-use super::load::Weights;
+use super::load::{Before, Weights};
 use super::memory::{self, Tenants, needs};
 use super::prepared::{Known, PreparedBlocks, estimates, known_now, placed, prepare_all};
 use super::worker::{Orders, news};
@@ -97,6 +97,15 @@ pub enum StartError {
     Orders(serde_json::Error),
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl StartError {
+    pub(super) fn of(block: &BlockSpec, cause: EngineError) -> Self {
+        Self::Prepare {
+            block: block.name.clone(),
+            cause,
+        }
+    }
 }
 
 impl Runtime {
@@ -339,20 +348,22 @@ impl Runtime {
         }
     }
 
-    /// Returns what it was started from, with the digests of its blocks and their weights.
-    pub(super) fn configuration(&self) -> ((Plan, Spec), Vec<Digest>, Weights) {
+    /// Returns what it was started from.
+    pub(super) fn configuration(&self) -> ((Plan, Spec), Before) {
         let Configured {
             plan,
             spec,
             contents,
             weights,
+            files,
             ..
         } = &*self.configured;
-        (
-            (plan.clone(), spec.clone()),
-            contents.clone(),
-            weights.clone(),
-        )
+        let before = Before {
+            contents: contents.clone(),
+            weights: weights.clone(),
+            files: files.clone(),
+        };
+        ((plan.clone(), spec.clone()), before)
     }
 
     /// Returns what is said of devices.
@@ -420,7 +431,7 @@ impl Keys {
         let Some(locks) = &self.locks else {
             return Ok(false);
         };
-        let mut locks = locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locks = lock(locks);
         locks.renew(hosts)?;
         if let Some(workers) = &self.workers {
             workers.tell(news(hosts));

@@ -129,6 +129,7 @@ pub fn serve(
     let hosts = first.runtime.has_hosts();
     let announcement = Announcement::of(&first);
     let state = first.journal.place().ok().map(Path::to_owned);
+    let seen = first.seen.clone();
     let lifecycle = Lifecycle::start(first, part, source).map_err(ServeFailure::Thread)?;
     let reloads = lifecycle.reloads().clone();
     let control = state.and_then(|state| {
@@ -140,7 +141,7 @@ pub fn serve(
     });
     system.block_on(async { watch_hangups(hangups, reloads.clone()) });
     if watching && !hosts {
-        watch(&lifecycle.files(), reloads.clone()).map_err(ServeFailure::Thread)?;
+        watch(&lifecycle.files(), seen, reloads.clone()).map_err(ServeFailure::Thread)?;
     }
     let causes = Causes { calls, inheritance };
     let ended = match lifecycle.front() {
@@ -186,11 +187,11 @@ impl Causes {
             Some(call) = self.calls.recv() => call,
         };
         match self.inheritance.answer(&call) {
-            Ok(replacement) => tokio::select! {
+            Ok(backoff) => tokio::select! {
                 name = signals.next() => End::Signal(name),
-                () = tokio::time::sleep(replacement.backoff) => End::Replace,
+                () = tokio::time::sleep(backoff) => End::Replace,
             },
-            Err(often) => End::TooOften(often.cause),
+            Err(often) => End::TooOften(often),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ends the phase that goes on, and a third one the process.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -86,7 +87,8 @@ pub(super) async fn end(
 ) -> StopReport {
     let started = Instant::now();
     // From here on, what is served is not replaced any more.
-    let runtime = lifecycle.take();
+    let lifecycle = Arc::new(lifecycle);
+    let runtime = take(&lifecycle, signals).await;
     let drain = runtime.as_ref().map_or(Duration::ZERO, Runtime::drain);
     // What was served a moment ago may have been replaced since.
     let current = runtime.as_ref().and_then(Runtime::gateway).cloned();
@@ -97,14 +99,13 @@ pub(super) async fn end(
     }
     gateway.close();
     if intake == Intake::Refused {
-        told("intake", started, SETTLED, &[]);
+        told("intake", started, SETTLED);
     }
     DrainStarted {
         in_flight: gateway.in_flight(),
         limit: drain,
     }
     .emit();
-    let lifecycle = Arc::new(lifecycle);
     let idle = {
         let (lifecycle, gateway) = (lifecycle.clone(), gateway.clone());
         in_background(move || {
@@ -116,20 +117,42 @@ pub(super) async fn end(
     // It has the same bound by itself, and is what names those that are late.
     let limit = drain + SETTLED;
     phase("in_flight", limit, signals, idle).await;
-    stop(lifecycle, runtime, signals).await
+    stop(lifecycle, runtime, Some(&gateway), signals).await
 }
 
 /// Ends blocks that run for a gateway on another host.
 pub(super) async fn end_blocks(lifecycle: Lifecycle, signals: &mut StopSignals) -> StopReport {
-    let runtime = lifecycle.take();
-    stop(Arc::new(lifecycle), runtime, signals).await
+    let lifecycle = Arc::new(lifecycle);
+    let runtime = take(&lifecycle, signals).await;
+    stop(lifecycle, runtime, None, signals).await
+}
+
+/// Takes what runs, which may have to wait for the moment at which configurations change places.
+async fn take(lifecycle: &Arc<Lifecycle>, signals: &mut StopSignals) -> Option<Runtime> {
+    let of = lifecycle.clone();
+    let mut taken = pin!(in_background(move || of.take()));
+    loop {
+        tokio::select! {
+            taken = &mut taken => return taken.unwrap_or_else(|| lifecycle.take()),
+            name = signals.next() => warn!(signal = name, "one moment, configurations change places"),
+        }
+    }
 }
 
 async fn stop(
     lifecycle: Arc<Lifecycle>,
     runtime: Option<Runtime>,
+    gateway: Option<&Gateway>,
     signals: &mut StopSignals,
 ) -> StopReport {
+    let open = gateway.map_or(0, Gateway::in_flight);
+    let unheard = || StopReport {
+        stragglers: (open > 0)
+            .then(|| format!("{open} requests, which were not waited for"))
+            .into_iter()
+            .collect(),
+        ..StopReport::default()
+    };
     // Waiting is over, so whatever is still open is a straggler.
     let stopped = in_background(move || stop_all(&lifecycle, runtime));
     tokio::select! {
@@ -137,12 +160,12 @@ async fn stop(
             Ok(report) => report.unwrap_or_default(),
             Err(_) => {
                 error!(limit = ?ENDED, "links and threads do not end, going on without them");
-                StopReport::default()
+                unheard()
             }
         },
         name = signals.next() => {
             warn!(signal = name, "not waiting for links and threads any longer");
-            StopReport::default()
+            unheard()
         }
     }
 }
@@ -196,16 +219,16 @@ async fn phase<T>(
             None
         }
     };
-    told(name, started, limit, &[]);
+    told(name, started, limit);
     done
 }
 
-fn told(phase: &'static str, started: Instant, limit: Duration, stragglers: &[String]) {
+fn told(phase: &'static str, started: Instant, limit: Duration) {
     ShutdownPhase {
         phase,
         took: started.elapsed(),
         limit,
-        stragglers,
+        stragglers: &[],
     }
     .emit();
 }

@@ -8,9 +8,7 @@ use crate::config::{Loaded as Configuration, Located, load as load_config};
 use crate::engine::torch::TorchScriptPrepared;
 use crate::engine::{self, BlockSource, EngineError, Prepared};
 use crate::graph::Graph;
-use crate::types::{
-    BlockSpec, Device, HostSpec, ImageSpec, LogFormat, LogSpec, ModelFormat, Spec, Tensor,
-};
+use crate::types::{BlockSpec, Device, ImageSpec, LogFormat, LogSpec, ModelFormat, Spec, Tensor};
 
 use super::args::LogArguments;
 use super::error::CliError;
@@ -65,16 +63,6 @@ impl Source for ConfigurationFile {
 
     fn path(&self) -> &Path {
         &self.path
-    }
-
-    fn hosts(&self) -> Result<Vec<HostSpec>, String> {
-        let read = read(&self.path).map_err(|error| error.to_string())?;
-        if read.problems.is_empty() {
-            return Ok(read.spec.hosts);
-        }
-        let problems = read.locator.locate(read.problems);
-        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        Err(lines.join("; "))
     }
 
     fn files(&self) -> Vec<PathBuf> {

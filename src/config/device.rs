@@ -23,9 +23,10 @@ pub(super) fn device(name: &str, mut section: Section<'_>) -> Option<DeviceSpec>
         section.problems().add(section.path(), seen, expected);
         return None;
     };
-    let memory_bytes = megabytes(&mut section, "memory_mb");
+    let mut megabytes = |name| section.optional(name, |section| megabytes(section, name));
+    let memory_bytes = megabytes("memory_mb");
     let (copy, faults) = match device {
-        Device::Sim(_) => (megabytes(&mut section, "copy_mb_s"), faults(&mut section)),
+        Device::Sim(_) => (megabytes("copy_mb_s"), faults(&mut section)),
         Device::Cpu | Device::Cuda(_) => (Some(None), Some(Vec::new())),
     };
     section.finish(match device {
@@ -40,11 +41,8 @@ pub(super) fn device(name: &str, mut section: Section<'_>) -> Option<DeviceSpec>
     })
 }
 
-/// Reads millions of bytes, if they are given. The outer `None`: something is wrong with them.
-fn megabytes(section: &mut Section<'_>, name: &str) -> Option<Option<u64>> {
-    if !section.has(name) {
-        return Some(None);
-    }
+/// Reads millions of bytes.
+fn megabytes(section: &mut Section<'_>, name: &str) -> Option<u64> {
     let value = typed(section.take(name)?);
     let bytes = decimal(&value)
         .filter(|count| *count <= MEGABYTES_MAX)
@@ -59,7 +57,7 @@ fn megabytes(section: &mut Section<'_>, name: &str) -> Option<Option<u64>> {
         clippy::cast_sign_loss,
         reason = "whole and between 1 and an exabyte"
     )]
-    bytes.map(|bytes| Some(bytes as u64))
+    bytes.map(|bytes| bytes as u64)
 }
 
 fn faults(section: &mut Section<'_>) -> Option<Vec<FaultSpec>> {
@@ -114,12 +112,9 @@ fn fault(path: String, value: Value, problems: &Problems) -> Option<FaultSpec> {
         }
     };
     let due = due(&mut section);
-    let block = match section.has("block") {
-        true => section
-            .text("block", "expected the name of a block")
-            .map(Some),
-        false => Some(None),
-    };
+    let block = section.optional("block", |section| {
+        section.text("block", "expected the name of a block")
+    });
     section.finish("a fault");
     Some(FaultSpec {
         at: at?,

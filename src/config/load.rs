@@ -139,10 +139,7 @@ fn once<T>(
 
 /// Reads every table of `devices`, in the order of the file. One that is unsound is reported, and nothing is said of it.
 fn devices(root: &mut Section<'_>, locator: &Locator) -> Vec<DeviceSpec> {
-    let mut all = root
-        .has("devices")
-        .then(|| root.section("devices"))
-        .flatten();
+    let mut all = root.given("devices");
     let names = locator.names("devices").iter();
     let read = names.filter_map(|name| {
         let section = all.as_mut()?.section(name)?;
@@ -159,7 +156,7 @@ fn named<T>(
     read: impl Fn(&str, Section<'_>) -> Option<T>,
 ) -> (Vec<T>, Vec<String>) {
     let (mut sound, mut unsound) = (Vec::new(), Vec::new());
-    let mut all = root.has(kind).then(|| root.section(kind)).flatten();
+    let mut all = root.given(kind);
     for name in locator.names(kind) {
         let read = all.as_mut().and_then(|all| {
             let named = all.check_name(name, &all.path_of(name));

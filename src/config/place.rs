@@ -29,10 +29,7 @@ pub(super) fn place(name: &str, section: &mut Section<'_>) -> Option<Place> {
         ("process", Isolation::Process),
     ];
     // No default stands for a wrong word, for the keys beside it are read by what it says.
-    let isolation = match section.has("isolation") {
-        true => section.word("isolation", &words).map(Some),
-        false => Some(None),
-    };
+    let isolation = section.optional("isolation", |section| section.word("isolation", &words));
     let process = given(section, "process", "expected a name for the process");
     let host = host(section);
     let alone = matches!(
@@ -73,12 +70,11 @@ pub(super) fn host(section: &mut Section<'_>) -> Option<Option<String>> {
 
 /// Reads a name that need not be there.
 fn given(section: &mut Section<'_>, key: &str, expected: &str) -> Option<Option<String>> {
-    if !section.has(key) {
-        return Some(None);
-    }
-    let name = section.text(key, expected)?;
-    let sound = section.check_name(&name, &section.path_of(key));
-    sound.then_some(Some(name))
+    section.optional(key, |section| {
+        let name = section.text(key, expected)?;
+        let sound = section.check_name(&name, &section.path_of(key));
+        sound.then_some(name)
+    })
 }
 
 /// Reports blocks that join the process of a block that asked to be alone in it.

@@ -23,12 +23,9 @@ pub(super) fn proof(block: &mut Section<'_>, directory: &Path) -> Option<ProofSp
         false => Some(Vec::new()),
     };
     let finite = block.flag("finite");
-    let golden = match block.has("golden") {
-        true => block
-            .section("golden")
-            .and_then(|section| golden(section, directory).map(Some)),
-        false => Some(None),
-    };
+    let golden = block.optional("golden", |block| {
+        golden(block.section("golden")?, directory)
+    });
     Some(ProofSpec {
         warm: warm?,
         finite: finite?,

@@ -119,6 +119,18 @@ impl<'a> Section<'a> {
         self.values.contains_key(name)
     }
 
+    /// Reads a key that need not be there. The outer `None`: something is wrong with it.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.has(name) {
+            true => read(self).map(Some),
+            false => Some(None),
+        }
+    }
+
     /// Makes keys known that are not read, because what they would mean is not clear.
     pub(super) fn know(&mut self, name: &str) {
         if !self.known.iter().any(|known| known == name) {
@@ -324,6 +336,14 @@ impl<'a> Section<'a> {
                 Some(section.unwrap_or_else(empty).with_defaults(defaults))
             }
             _ => section,
+        }
+    }
+
+    /// Reads a table inside this one that need not be there, whatever the defaults say of it.
+    pub(super) fn given(&mut self, name: &str) -> Option<Self> {
+        match self.has(name) {
+            true => self.section(name),
+            false => None,
         }
     }
 

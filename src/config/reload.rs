@@ -22,8 +22,8 @@ pub(super) fn reload(mut section: Section<'_>) -> Option<ReloadSpec> {
 
 /// Returns a table that the configuration has, with its defaults.
 fn part<'a>(section: &mut Section<'a>, name: &'static str) -> Option<Section<'a>> {
-    let part = section.has(name).then(|| section.section(name)).flatten();
-    part.map(|part| part.with_defaults(defaults::table(name)))
+    let part = section.given(name)?;
+    Some(part.with_defaults(defaults::table(name)))
 }
 
 fn shadow(mut section: Section<'_>) -> Option<ShadowSpec> {

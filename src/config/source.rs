@@ -82,8 +82,9 @@ fn model(block: &mut Section<'_>, directory: &Path, isolated: bool) -> Option<So
     let path = directory.join(path);
     match format {
         Some(ModelFormat::Graph) => {
-            let inputs = cut(block, "inputs");
-            let outputs = cut(block, "outputs");
+            let mut cut = |name| block.optional(name, |block| cut(block, name));
+            let inputs = cut("inputs");
+            let outputs = cut("outputs");
             let engine = block.word("engine", &GraphEngine::ALL);
             let passes = passes(block);
             Some(SourceSpec::Graph {
@@ -120,11 +121,8 @@ fn model(block: &mut Section<'_>, directory: &Path, isolated: bool) -> Option<So
     }
 }
 
-/// Reads the tensors to cut a graph at. The outer `None`: something is wrong with them.
-fn cut(block: &mut Section<'_>, name: &str) -> Option<Option<Vec<String>>> {
-    if !block.has(name) {
-        return Some(None);
-    }
+/// Reads the tensors to cut a graph at.
+fn cut(block: &mut Section<'_>, name: &str) -> Option<Vec<String>> {
     let texts = block.texts(name, "expected a list of tensor names, at least one")?;
     let mut names: Vec<String> = Vec::new();
     for (path, text) in texts {
@@ -138,7 +136,7 @@ fn cut(block: &mut Section<'_>, name: &str) -> Option<Option<Vec<String>>> {
         }
         names.push(text);
     }
-    Some(Some(names))
+    Some(names)
 }
 
 /// Makes the keys of a model known where it is not clear which model it is.
@@ -313,11 +311,9 @@ fn mock(section: Section<'_>) -> Option<MockSpec> {
     let signature = signature(&mut section);
     let latency = section.duration("latency_ms", Unit::Milliseconds, 0..=LATENCY_MS_MAX);
     let weights = section.number("weights_mb", 0..=WEIGHTS_MB_MAX);
-    let failure = if section.has("failure") {
-        section.section("failure").and_then(failure).map(Some)
-    } else {
-        Some(None)
-    };
+    let failure = section.optional("failure", |section| {
+        section.section("failure").and_then(failure)
+    });
     section.finish("a mock");
     Some(MockSpec {
         signature: signature?,

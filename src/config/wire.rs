@@ -53,18 +53,11 @@ fn edge(text: &str) -> Option<String> {
 }
 
 fn encoding(mut section: Section<'_>) -> Option<Encoding> {
-    let (narrowed, compressed) = (section.has("dtype"), section.has("compress"));
-    let narrow = if narrowed {
-        narrow(&mut section).map(Some)
-    } else {
-        Some(None)
-    };
-    let compress = if compressed {
-        section.word("compress", &Compress::ALL).map(Some)
-    } else {
-        Some(None)
-    };
-    if !narrowed && !compressed {
+    let narrow = section.optional("dtype", narrow);
+    let compress = section.optional("compress", |section| {
+        section.word("compress", &Compress::ALL)
+    });
+    if (narrow, compress) == (Some(None), Some(None)) {
         let expected =
             "expected dtype = \"FP16\" or \"BF16\", compress = \"lz4\" or \"zstd\", or both";
         let problems = section.problems();

@@ -1,7 +1,5 @@
 //! Tensors compared element by element: floats within a tolerance, all else exactly.
 
-use std::cmp::Ordering;
-
 use half::{bf16, f16};
 
 use crate::types::{DType, Shape, Tensor, Tolerance};
@@ -22,17 +20,16 @@ pub struct Comparison {
 pub fn compare(expected: &Tensor, seen: &Tensor, tolerance: Tolerance) -> Comparison {
     let both = |is: fn(DType) -> bool| is(expected.dtype()) && is(seen.dtype());
     let floats = both(DType::is_float);
+    let count: usize = expected.shape().iter().product();
     if expected.shape() != seen.shape() || !(floats || expected.dtype() == seen.dtype()) {
-        let count = expected.shape().iter().product();
         return Comparison {
-            different: std::cmp::max(count, 1),
+            different: count.max(1),
             compared: count,
             relative_max: 0.0,
             worst: Some(format!("expected {expected:?}, got {seen:?}")),
         };
     }
     let same = expected.dtype() == seen.dtype() && expected.bytes() == seen.bytes();
-    let count = expected.shape().iter().product();
     if same {
         return Comparison {
             compared: count,
@@ -76,9 +73,7 @@ fn compare_floats(expected: &Tensor, seen: &Tensor, tolerance: Tolerance) -> Com
             true => f64::INFINITY,
             false => difference - tolerance.around(left),
         };
-        let beyond =
-            |(_, known, _): (usize, f64, _)| excess.partial_cmp(&known) == Some(Ordering::Greater);
-        if worst.is_none_or(beyond) {
+        if worst.is_none_or(|(_, known, _)| excess > known) {
             worst = Some((place, excess, [left, right]));
         }
     }

@@ -3,11 +3,11 @@
 //! A block is made in two steps, so that it can wait on the host for room on the device: [`stage`] reads and packs,
 //! [`Staged::place`] brings what came of it to the device. [`prepare_for`] does both.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count};
+use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock};
 
 use super::ledger::{Charge, Lease, Ledger};
 use super::prepare::make;
@@ -308,8 +308,4 @@ impl Session for PlacedSession {
 fn bytes_of(tensors: &[Tensor]) -> u64 {
     let bytes = tensors.iter().map(|tensor| tensor.byte_count() as u64);
     bytes.fold(0, u64::saturating_add)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! Key by key, what is not the same in two configurations.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::graph::Digest;
 use crate::types::{
@@ -65,7 +66,7 @@ pub(super) fn compare_settings(
     };
     let (old_server, new_server) = (server(old), server(new));
     compare(fixed, "server.http", [old_server.0, new_server.0], shown);
-    compare(fixed, "server.host", [old_server.1, new_server.1], debug);
+    compare(fixed, "server.host", [old_server.1, new_server.1], json);
     compare(fixed, "server.workers", [old_server.2, new_server.2], shown);
     let body_bytes_max = [old_server.3, new_server.3];
     compare(fixed, "server.body_bytes_max", body_bytes_max, shown);
@@ -82,15 +83,15 @@ pub(super) fn compare_settings(
         (shadow, canary)
     });
     let [(old_shadow, old_canary), (new_shadow, new_canary)] = trials;
-    compare(settings, "reload.shadow", [old_shadow, new_shadow], debug);
-    compare(settings, "reload.canary", [old_canary, new_canary], debug);
+    compare(settings, "reload.shadow", [old_shadow, new_shadow], json);
+    compare(settings, "reload.canary", [old_canary, new_canary], json);
     let log = |side: Side<'_>| {
         let LogSpec { filter, format } = side.log.clone();
         (filter, format)
     };
     let (old_log, new_log) = (log(old), log(new));
-    compare(settings, "log.filter", [old_log.0, new_log.0], debug);
-    compare(fixed, "log.format", [old_log.1, new_log.1], debug);
+    compare(settings, "log.filter", [old_log.0, new_log.0], json);
+    compare(fixed, "log.format", [old_log.1, new_log.1], json);
     // Keys of hosts are replaced by themselves.
     let hosts = |side: Side<'_>| {
         let hosts = side.plan.hosts.iter();
@@ -153,12 +154,12 @@ pub(super) fn compare_blocks(
         process,
         device,
     } = &old.placement;
-    compare(&mut rebuilt, "host", [host, &new.placement.host], debug);
+    compare(&mut rebuilt, "host", [host, &new.placement.host], json);
     compare(
         &mut rebuilt,
         "process",
         [process, &new.placement.process],
-        debug,
+        json,
     );
     compare(
         &mut rebuilt,
@@ -212,9 +213,9 @@ pub(super) fn compare_blocks(
         milliseconds,
     );
     let proof = &spec.proof;
-    compare(&mut retuned, "warm", [warm, &proof.warm], debug);
+    compare(&mut retuned, "warm", [warm, &proof.warm], json);
     compare(&mut retuned, "finite", [*finite, proof.finite], shown);
-    compare(&mut retuned, "golden", [golden, &proof.golden], debug);
+    compare(&mut retuned, "golden", [golden, &proof.golden], json);
     compare(
         &mut retuned,
         "stuck.run_ms",
@@ -257,10 +258,10 @@ fn compare_sources(values: &mut Vec<Value>, old: &SourceSpec, new: &SourceSpec) 
             compare(values, "model", [path, new_path], |path| {
                 path.display().to_string()
             });
-            compare(values, "inputs", [inputs, new_inputs], debug);
-            compare(values, "outputs", [outputs, new_outputs], debug);
-            compare(values, "engine", [*engine, *new_engine], debug);
-            compare(values, "optimize", [*passes, *new_passes], debug);
+            compare(values, "inputs", [inputs, new_inputs], json);
+            compare(values, "outputs", [outputs, new_outputs], json);
+            compare(values, "engine", [*engine, *new_engine], json);
+            compare(values, "optimize", [*passes, *new_passes], json);
         }
         (
             SourceSpec::TorchScript { path, signature },
@@ -272,13 +273,13 @@ fn compare_sources(values: &mut Vec<Value>, old: &SourceSpec, new: &SourceSpec) 
             compare(values, "model", [path, new_path], |path| {
                 path.display().to_string()
             });
-            compare(values, "signature", [signature, new_signature], debug);
+            compare(values, "signature", [signature, new_signature], json);
         }
         (SourceSpec::DecodeImage(old), SourceSpec::DecodeImage(new)) => {
-            compare(values, "decode", [old, new], debug);
+            compare(values, "decode", [old, new], json);
         }
         (SourceSpec::Mock(old), SourceSpec::Mock(new)) => {
-            compare(values, "mock", [old, new], debug);
+            compare(values, "mock", [old, new], json);
         }
         (SourceSpec::Graph { .. }, _)
         | (SourceSpec::TorchScript { .. }, _)
@@ -312,7 +313,7 @@ pub(super) fn pipelines(side: Side<'_>) -> BTreeMap<&str, Wired<'_>> {
 pub(super) fn compare_pipelines(old: Wired<'_>, new: Wired<'_>) -> Option<Change> {
     let (mut rebuilt, mut retuned) = (Vec::new(), Vec::new());
     let signatures = [&old.1.signature, &new.1.signature];
-    compare(&mut rebuilt, "signature", signatures, debug);
+    compare(&mut rebuilt, "signature", signatures, json);
     compare(&mut rebuilt, "flow", [edges(old), edges(new)], |edges| {
         edges.join(", ")
     });
@@ -346,8 +347,12 @@ fn shown(value: &impl ToString) -> String {
     value.to_string()
 }
 
-fn debug(value: &impl Debug) -> String {
-    format!("{value:?}")
+/// Shows a setting as JSON has it.
+fn json(value: &impl Serialize) -> String {
+    match serde_json::to_string(value).expect("a setting has a form in JSON") {
+        null if null == "null" => "none".to_owned(),
+        text => text,
+    }
 }
 
 fn milliseconds(time: &Duration) -> String {

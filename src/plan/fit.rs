@@ -20,8 +20,9 @@ pub struct Need {
     pub identity: Digest,
     pub device: Device,
     pub process: String,
-    /// Bytes of weights by what is in them.
-    pub weights: BTreeMap<Digest, u64>,
+    /// Bytes of weights by what is in them and the form in which they are held. Under no form stands a guess, for all forms
+    /// that are not known yet.
+    pub weights: BTreeMap<Digest, BTreeMap<String, u64>>,
     /// Bytes of all its sessions.
     pub workspace: u64,
     /// How long it took to load, where it was.
@@ -68,11 +69,7 @@ pub struct Misfit {
 /// Decides for each device that either side has blocks on. `devices` say what holds of them.
 pub fn fit(old: &[Need], new: &[Need], devices: &[DeviceSpec]) -> Result<Vec<Fit>, Vec<Misfit>> {
     let used: BTreeSet<Device> = old.iter().chain(new).map(|need| need.device).collect();
-    let spec = |device| {
-        let said = devices.iter().find(|spec| spec.device == device);
-        said.cloned()
-            .unwrap_or_else(|| DeviceSpec::unbounded(device))
-    };
+    let spec = |device| DeviceSpec::of(devices, device);
     let (mut fits, mut misfits) = (Vec::new(), Vec::new());
     // The host first: others may have their blocks wait there.
     let mut host = Host {
@@ -241,21 +238,30 @@ impl<'a> Both<'a> {
 }
 
 impl Need {
-    fn is_in_main(&self) -> bool {
+    /// Tells whether the block lives in the process that the user starts.
+    pub fn is_in_main(&self) -> bool {
         self.process == Placement::MAIN
     }
 }
 
-/// Returns the bytes of all weights, equal ones of a process once.
+/// Returns the bytes of all weights: of a process, equal ones in the same form once. A guess counts where it is more than all that
+/// is known of a content.
 fn weights(needs: &[&Need]) -> u64 {
-    let mut known: BTreeMap<(&str, Digest), u64> = BTreeMap::new();
+    let mut contents: BTreeMap<(&str, Digest), BTreeMap<&str, u64>> = BTreeMap::new();
     for need in needs {
-        for (content, bytes) in &need.weights {
-            let largest = known.entry((&need.process, *content)).or_default();
-            *largest = (*largest).max(*bytes);
+        for (content, forms) in &need.weights {
+            let known = contents.entry((&need.process, *content)).or_default();
+            for (form, bytes) in forms {
+                let largest = known.entry(form).or_default();
+                *largest = (*largest).max(*bytes);
+            }
         }
     }
-    known.into_values().fold(0, u64::saturating_add)
+    let each = contents.into_values().map(|mut forms| {
+        let guess = forms.remove("").unwrap_or_default();
+        forms.into_values().fold(0, u64::saturating_add).max(guess)
+    });
+    each.fold(0, u64::saturating_add)
 }
 
 fn workspace(needs: &[&Need]) -> u64 {

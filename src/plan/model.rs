@@ -111,13 +111,6 @@ impl Plan {
         deadlines.max().unwrap_or_default()
     }
 
-    /// Returns what holds of a device.
-    pub fn device(&self, device: Device) -> DeviceSpec {
-        let said = self.devices.iter().find(|spec| spec.device == device);
-        said.cloned()
-            .unwrap_or_else(|| DeviceSpec::unbounded(device))
-    }
-
     /// Returns how many steps of all pipelines use a block.
     pub fn uses(&self, block: usize) -> usize {
         let steps = self.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
@@ -136,5 +129,10 @@ impl Placement {
             process: Self::MAIN.to_owned(),
             device,
         }
+    }
+
+    /// Tells whether it is in the process that the user starts.
+    pub fn is_main(&self) -> bool {
+        self.process == Self::MAIN
     }
 }

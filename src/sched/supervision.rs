@@ -69,11 +69,12 @@ impl Supervision {
         self.policy.attempts()
     }
 
-    /// Tells whether nothing is done for it any more: it was given up, or its process is being replaced.
+    /// Ends it: nothing is done for it any more.
     pub fn end(&mut self) {
         self.over = true;
     }
 
+    /// Tells whether nothing is done for it any more: it was given up, or its process is being replaced.
     pub fn is_over(&self) -> bool {
         self.over
     }

@@ -85,10 +85,7 @@ impl Watch {
             }
             (State::Stuck | State::Overdue, State::Free) => Sight::Back,
             (State::Stuck, State::Overdue) => Sight::Overdue,
-            (State::Overdue, State::Stuck) => {
-                // Another run, which is slow as well.
-                Sight::Same
-            }
+            // Where it is stuck and was overdue, this is another run, which is slow as well.
             _ => Sight::Same,
         }
     }

@@ -47,8 +47,7 @@ pub(super) async fn index<F: Front>(
     payload: web::Payload,
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let body = body::read(&request, payload, &shared.limits, 0).await?;
-    let IndexRequest { ready } = asked(&body)?;
+    let IndexRequest { ready } = asked(&request, payload, &shared).await?;
     let backend = shared.front.current();
     let served = backend.pipelines().iter().enumerate();
     let served = served.map(|(index, pipeline)| {
@@ -81,8 +80,7 @@ pub(super) async fn load<F: Front>(
     payload: web::Payload,
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let body = body::read(&request, payload, &shared.limits, 0).await?;
-    let LoadRequest { parameters } = asked(&body)?;
+    let LoadRequest { parameters } = asked(&request, payload, &shared).await?;
     if let Some(name) = parameters.keys().next() {
         return Err(Rejection::LoadParameter { seen: shown(name) });
     }
@@ -97,8 +95,7 @@ pub(super) async fn unload<F: Front>(
     payload: web::Payload,
     shared: web::Data<Shared<F>>,
 ) -> Result<HttpResponse, Rejection> {
-    let body = body::read(&request, payload, &shared.limits, 0).await?;
-    let LoadRequest { parameters } = asked(&body)?;
+    let LoadRequest { parameters } = asked(&request, payload, &shared).await?;
     if let Some(name) = parameters.keys().find(|name| *name != DEPENDENTS) {
         return Err(Rejection::UnloadParameter { seen: shown(name) });
     }
@@ -115,12 +112,17 @@ fn named(request: &HttpRequest) -> String {
     name.to_owned()
 }
 
-/// Reads a body; one that is empty asks for nothing in particular.
-fn asked<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+/// Reads the body of a request; one that is empty asks for nothing in particular.
+async fn asked<T: Default + DeserializeOwned, F>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    shared: &Shared<F>,
+) -> Result<T, Rejection> {
+    let body = body::read(request, payload, &shared.limits, 0).await?;
     if body.is_empty() {
         return Ok(T::default());
     }
-    let read = serde_json::from_slice::<Object<T>>(body);
+    let read = serde_json::from_slice::<Object<T>>(&body);
     read.map(|Object(asked)| asked)
         .map_err(|cause| Rejection::Json {
             cause: cause.to_string(),

@@ -16,6 +16,8 @@ pub struct EpochApplied<'a> {
     pub changes: &'a str,
     /// Reading, preparing and warming.
     pub prepared: Duration,
+    /// Having requests begin in it.
+    pub switched: Duration,
 }
 
 /// Requests waited while one configuration went and another came.
@@ -75,11 +77,13 @@ impl Event for EpochApplied<'_> {
             epoch,
             changes,
             prepared,
+            switched,
         } = self;
         let metrics = metrics::lifecycle();
         metrics.applied.add(1);
         metrics.epoch.set(epoch.0.into());
-        info!(%epoch, ?prepared, changes, "configuration applied");
+        metrics.switch_seconds.set(switched.as_secs_f64());
+        info!(%epoch, ?prepared, ?switched, changes, "configuration applied");
     }
 }
 
@@ -92,7 +96,8 @@ impl Event for EpochExchanged<'_> {
             expected,
             waiting,
         } = self;
-        metrics::lifecycle().paused(*pause);
+        let metrics = metrics::lifecycle();
+        metrics.pause_seconds.set(pause.as_secs_f64());
         info!(%epoch, ?pause, ?expected, waiting, plan, "requests waited while configurations changed places");
     }
 }

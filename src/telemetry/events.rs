@@ -34,7 +34,7 @@ pub struct WeightsLoaded {
     pub shared_bytes: usize,
 }
 
-/// An instance of a block panicked or could not run; it is rebuilt if its budget allows.
+/// An instance of a block panicked or could not run; it is rebuilt if its budget allows, and stays down otherwise.
 #[derive(Debug, Clone)]
 pub struct BlockFailed<'a> {
     pub block: &'a str,
@@ -43,8 +43,8 @@ pub struct BlockFailed<'a> {
     pub cause: &'a str,
     /// Failures in the current window, this one included.
     pub attempt: usize,
-    /// Wait before it is rebuilt.
-    pub backoff: Duration,
+    /// Wait before it is rebuilt; `None`: its budget is used up.
+    pub backoff: Option<Duration>,
 }
 
 /// A failed instance runs again.
@@ -54,16 +54,6 @@ pub struct BlockRestarted<'a> {
     pub instance: usize,
     pub attempt: usize,
     pub took: Duration,
-}
-
-/// An instance failed more often than its budget allows and stays down. Emitted in place of [`BlockFailed`].
-#[derive(Debug, Clone)]
-pub struct BlockGivenUp<'a> {
-    pub block: &'a str,
-    pub instance: usize,
-    pub kind: FaultKind,
-    pub cause: &'a str,
-    pub attempt: usize,
 }
 
 /// A run of an instance, or its warming, takes longer than it may. Its pipelines are not ready until it ends.
@@ -89,7 +79,7 @@ pub struct ProcessFails<'a> {
     pub cause: &'a str,
 }
 
-/// A worker process ended without being told to; it is started again if its budget allows.
+/// A worker process ended without being told to; it is started again if its budget allows, and stays down otherwise.
 #[derive(Debug, Clone)]
 pub struct ProcessEnded<'a> {
     pub process: &'a str,
@@ -97,17 +87,8 @@ pub struct ProcessEnded<'a> {
     pub cause: &'a str,
     /// Ends in the current window, this one included.
     pub attempt: usize,
-    /// Wait before it is started again.
-    pub backoff: Duration,
-}
-
-/// A worker process ended more often than its budget allows and stays down. Emitted in place of [`ProcessEnded`].
-#[derive(Debug, Clone)]
-pub struct ProcessGivenUp<'a> {
-    pub process: &'a str,
-    pub kind: FaultKind,
-    pub cause: &'a str,
-    pub attempt: usize,
+    /// Wait before it is started again; `None`: its budget is used up.
+    pub backoff: Option<Duration>,
 }
 
 /// A request was not admitted.
@@ -197,15 +178,22 @@ impl Event for BlockFailed<'_> {
         let metrics = metrics::block(block);
         metrics.failures.add(1);
         metrics.fault(*kind);
-        warn!(
-            block,
-            instance,
-            kind = kind.name(),
-            cause,
-            attempt,
-            ?backoff,
-            "block failed, will be rebuilt"
-        );
+        let kind = kind.name();
+        match backoff {
+            Some(backoff) => warn!(
+                block,
+                instance,
+                kind,
+                cause,
+                attempt,
+                ?backoff,
+                "block failed, will be rebuilt"
+            ),
+            None => error!(
+                block,
+                instance, kind, cause, attempt, "block given up: its restart budget is used up"
+            ),
+        }
     }
 }
 
@@ -219,29 +207,6 @@ impl Event for BlockRestarted<'_> {
         } = self;
         metrics::block(block).restarts.add(1);
         info!(block, instance, attempt, ?took, "block runs again");
-    }
-}
-
-impl Event for BlockGivenUp<'_> {
-    fn emit(&self) {
-        let Self {
-            block,
-            instance,
-            kind,
-            cause,
-            attempt,
-        } = self;
-        let metrics = metrics::block(block);
-        metrics.failures.add(1);
-        metrics.fault(*kind);
-        error!(
-            block,
-            instance,
-            kind = kind.name(),
-            cause,
-            attempt,
-            "block given up: its restart budget is used up"
-        );
     }
 }
 
@@ -288,33 +253,24 @@ impl Event for ProcessEnded<'_> {
             attempt,
             backoff,
         } = self;
-        metrics::process(process).restarts.add(1);
-        warn!(
-            process,
-            kind = kind.name(),
-            cause,
-            attempt,
-            ?backoff,
-            "process ended, will be started again"
-        );
-    }
-}
-
-impl Event for ProcessGivenUp<'_> {
-    fn emit(&self) {
-        let Self {
-            process,
-            kind,
-            cause,
-            attempt,
-        } = self;
-        error!(
-            process,
-            kind = kind.name(),
-            cause,
-            attempt,
-            "process given up: its restart budget is used up"
-        );
+        let kind = kind.name();
+        match backoff {
+            Some(backoff) => {
+                metrics::process(process).restarts.add(1);
+                warn!(
+                    process,
+                    kind,
+                    cause,
+                    attempt,
+                    ?backoff,
+                    "process ended, will be started again"
+                );
+            }
+            None => error!(
+                process,
+                kind, cause, attempt, "process given up: its restart budget is used up"
+            ),
+        }
     }
 }
 

@@ -17,9 +17,9 @@ pub use epochs::{
 };
 pub use error::LogError;
 pub use events::{
-    BlockBack, BlockFailed, BlockGivenUp, BlockRestarted, BlockStarted, BlockStuck, DrainStarted,
-    Event, MemoryLeaked, ProcessEnded, ProcessFails, ProcessGivenUp, ProcessReplaced,
-    RequestRefused, ShutdownPhase, Straggler, WeightsLoaded,
+    BlockBack, BlockFailed, BlockRestarted, BlockStarted, BlockStuck, DrainStarted, Event,
+    MemoryLeaked, ProcessEnded, ProcessFails, ProcessReplaced, RequestRefused, ShutdownPhase,
+    Straggler, WeightsLoaded,
 };
 pub use log::{check_filter, init, set_filter};
 pub use trials::{CanaryJudged, EpochRolledBack, ShadowJudged};

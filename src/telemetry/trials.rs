@@ -108,7 +108,7 @@ impl Event for EpochRolledBack<'_> {
         let metrics = metrics::lifecycle();
         metrics.rolled_back.add(1);
         if let Some(pause) = pause {
-            metrics.paused(*pause);
+            metrics.pause_seconds.set(pause.as_secs_f64());
         }
         let reasons = reasons.join("; ");
         error!(

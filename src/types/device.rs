@@ -80,6 +80,12 @@ pub struct DeviceParseError {
 }
 
 impl DeviceSpec {
+    /// Returns what a configuration that says `all` of this says of a device.
+    pub fn of(all: &[Self], device: Device) -> Self {
+        let said = all.iter().find(|spec| spec.device == device);
+        said.cloned().unwrap_or_else(|| Self::unbounded(device))
+    }
+
     /// Returns what holds of a device of which a configuration says nothing.
     pub const fn unbounded(device: Device) -> Self {
         Self {

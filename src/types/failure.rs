@@ -81,9 +81,25 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// Returns what is told who comes when the server ends.
+    pub fn shutting_down() -> Self {
+        Self::new(FailureKind::ShuttingDown, "the server is shutting down")
+    }
+}
+
 /// Returns what a panic said.
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message")
+}
+
+/// Renders an error with all its causes, which some leave out of their own message.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

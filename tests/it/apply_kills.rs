@@ -9,26 +9,13 @@ use blockflow::app::Step;
 use crate::history::Site;
 use crate::processes::{socket_folder, workers};
 use crate::reloads::{steps, text};
+use crate::support::files::apart;
 use crate::support::server::BINARY;
 use crate::support::until;
 
-/// A chain whose first block has a process of its own.
-fn apart(length: usize) -> String {
-    text(length, "").replace("[blocks.b0]\n", "[blocks.b0]\nisolation = \"process\"\n")
-}
-
-/// Returns the segments of shared memory that have names.
-fn segments(process: u32) -> Vec<String> {
-    let names = fs::read_dir("/dev/shm").unwrap().flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names
-        .filter(|name| name.contains(&process.to_string()))
-        .collect()
-}
-
 fn killed_at(step: Step) {
     let site = Site::new(1);
-    fs::write(site.chain.path(), apart(1)).unwrap();
+    fs::write(site.chain.path(), apart(&text(1, ""))).unwrap();
     let server = site.start();
     site.until_recorded(1);
     server.stop();
@@ -41,9 +28,9 @@ fn killed_at(step: Step) {
         Ok(1),
         "{name}: it ended before it was asked for anything"
     );
-    let (process, children) = (server.id(), workers(server.id()));
+    let children = workers(server.id());
     let sockets = socket_folder(children[0]);
-    fs::write(site.chain.path(), apart(3)).unwrap();
+    fs::write(site.chain.path(), apart(&text(3, ""))).unwrap();
     let output = site.command(&["reload"]);
     let (status, log) = server.wait();
     assert!(!status.success(), "{name}: it never came there: {log}");
@@ -59,7 +46,6 @@ fn killed_at(step: Step) {
             !children.iter().any(alive) && !sockets.exists()
         },
     );
-    assert_eq!(segments(process), [""; 0], "{name}");
     let (_, history) = site.asked(&["history"]);
     assert_eq!(
         history["skipped"].as_array().unwrap().len(),
@@ -84,7 +70,7 @@ fn killed_at(step: Step) {
         "{name}: {left:?}"
     );
     // With the good one, what is configured.
-    fs::write(site.chain.path(), apart(3)).unwrap();
+    fs::write(site.chain.path(), apart(&text(3, ""))).unwrap();
     assert_eq!(server.load("p").status, 200, "{name}");
     assert_eq!((steps(&server, 1), server.epoch()), (Ok(3), 2), "{name}");
     let (epochs, current) = site.epochs();

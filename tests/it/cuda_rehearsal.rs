@@ -20,8 +20,9 @@ use blockflow::types::{
 };
 
 use crate::engine_support::{data, values_f32};
-use crate::sim::{Files, held, metric};
+use crate::sim::held;
 use crate::support::cuda::{device_or_skip, on_stage, rehearse};
+use crate::support::files::Files;
 use crate::support::server::{BINARY, Server};
 
 const GPU: Device = Device::Cuda(0);
@@ -492,7 +493,7 @@ fn blocks_of_one_device_exchange_tensors_without_the_host() {
     };
     let copied = |block: &str| {
         let name = format!("blockflow_block_bytes_copied_total{{block=\"{block}\"}}");
-        metric(&server, &name).unwrap()
+        server.metric(&name)
     };
     let near = answer("near");
     let before = [copied("c"), copied("d")];

@@ -391,7 +391,8 @@ fn each_session_of_onnxruntime_counts_its_own_weights() {
 #[test]
 fn what_a_device_holds_is_on_the_page_of_metrics() {
     let on_page = |bytes: usize| {
-        let line = format!("blockflow_device_weight_bytes{{device=\"cpu\"}} {bytes}");
+        let line =
+            format!("blockflow_device_memory_bytes{{device=\"cpu\",kind=\"weights\"}} {bytes}");
         metrics::render().lines().any(|seen| seen == line)
     };
     let blocks = [(); 2].map(|()| returning(&[weight(&[64], 1)]));
@@ -421,7 +422,7 @@ fn blocks_of_a_pipeline_share_and_give_back() {
     let page = metrics::render();
     for line in [
         format!(
-            "blockflow_device_weight_bytes{{device=\"cpu\"}} {}",
+            "blockflow_device_memory_bytes{{device=\"cpu\",kind=\"weights\"}} {}",
             held.bytes
         ),
         format!(

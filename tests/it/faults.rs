@@ -6,16 +6,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::support::files::mock_text;
 use crate::support::server::{Server, infer_request, read_response};
 use crate::support::until;
 
 fn config(directory: &Path, mock: &str, rest: &str) -> std::path::PathBuf {
     let path = directory.join("blocks.toml");
-    let tensors = "inputs = [{ name = \"x\", datatype = \"UINT8\", shape = [1, 4] }], \
-                   outputs = [{ name = \"y\", datatype = \"UINT8\", shape = [1, 4] }]";
     let text = format!(
-        "[blocks.subject]\nmock = {{ {tensors}, {mock} }}\n\
-         [pipelines.p]\nflow = [\"subject\"]\ndeadline_ms = 20000\n{rest}\n"
+        "{}[pipelines.p]\nflow = [\"subject\"]\ndeadline_ms = 20000\n{rest}\n",
+        mock_text("subject", ["x", "y"], mock, "")
     );
     std::fs::write(&path, text).unwrap();
     path

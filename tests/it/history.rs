@@ -344,7 +344,8 @@ fn no_bytes_in_the_place_of_a_record_are_taken_for_one() {
     server.stop();
     let whole = fs::read(site.record(1)).unwrap();
     let journal = Journal::look(site.state());
-    assert_eq!(journal.recorded().records.len(), 1);
+    let sound = journal.recorded().records;
+    assert_eq!(sound.len(), 1);
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -360,11 +361,12 @@ fn no_bytes_in_the_place_of_a_record_are_taken_for_one() {
         }
         fs::write(site.record(1), &bytes).unwrap();
         let recorded = journal.recorded();
-        // White space may be another, and a digit of the version that is read as the same.
-        for record in &recorded.records {
-            let same = String::from_utf8_lossy(&bytes).contains(&format!("{:?}", record.epoch));
-            assert!(same && record.spec.blocks.len() == 1);
-        }
+        // What is read as the same may be written otherwise, such as white space.
+        assert!(
+            recorded.records.is_empty() || recorded.records == sound,
+            "{:?}",
+            recorded.records
+        );
         assert_eq!(recorded.records.len() + recorded.skipped.len(), 1);
     }
     // A file that never ends is not read to its end.

@@ -160,20 +160,18 @@ fn another_configuration_is_refused_on_both_sides_until_it_is_the_same() {
     let same = fs::read_to_string(hosts.path("back.toml")).unwrap();
     let other = format!("{same}[limits]\nin_flight_max = 7\n");
     fs::write(hosts.path("back.toml"), other).unwrap();
-    let mut front = hosts.front();
-    let mut back = hosts.back();
+    let front = hosts.front();
+    let back = hosts.back();
     let told = unready(&front, "run the same configuration and release");
     assert!(told.contains("host \\\"back\\\" does not let"), "{told}");
     assert_eq!(ask(&front, "away", 1).0, 503);
-    back.signal("TERM");
-    let (_, log) = back.wait();
+    let log = back.stop();
     assert!(log.contains("its configuration has the digest"), "{log}");
     fs::write(hosts.path("back.toml"), same).unwrap();
     let _back = hosts.back();
     until_ready(&front);
     assert_eq!(ask(&front, "away", 1), (200, true));
-    front.signal("TERM");
-    let (_, log) = front.wait();
+    let log = front.stop();
     assert!(log.contains("its configuration has the digest"), "{log}");
 }
 
@@ -239,7 +237,7 @@ fn every_request_has_one_answer_while_the_other_host_is_killed() {
 #[test]
 fn a_host_survives_that_of_the_gateway() {
     let hosts = Hosts::new();
-    let mut back = hosts.back();
+    let back = hosts.back();
     for signal in ["KILL", "TERM", "KILL"] {
         let mut front = hosts.front();
         until_ready(&front);
@@ -249,9 +247,7 @@ fn a_host_survives_that_of_the_gateway() {
         front.signal(signal);
         front.wait();
     }
-    back.signal("TERM");
-    let (status, log) = back.wait();
-    assert!(status.success(), "{log}");
+    back.stop();
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_host_does_not_start_without_its_own_key() {
 #[test]
 fn keys_are_replaced_while_requests_flow_and_none_is_lost() {
     let keyed = Keyed::new();
-    let mut front = keyed.start("front");
+    let front = keyed.start("front");
     let mut back = keyed.start("back");
     until_ready(&front);
     let new = NAMES.map(|name| keys::make(&keyed.path(&format!("{name}.new"))));
@@ -179,9 +179,7 @@ fn keys_are_replaced_while_requests_flow_and_none_is_lost() {
     until("the other host is back", || {
         ask(&front, "away", 1) == (200, true)
     });
-    front.signal("TERM");
-    let (status, log) = front.wait();
-    assert!(status.success(), "{log}");
+    let log = front.stop();
     assert!(log.contains("keys read again"), "{log}");
     assert!(!log.contains("keys stay as they were"), "{log}");
     drop(back);
@@ -190,7 +188,7 @@ fn keys_are_replaced_while_requests_flow_and_none_is_lost() {
 #[test]
 fn what_cannot_be_read_again_changes_nothing() {
     let keyed = Keyed::new();
-    let mut front = keyed.start("front");
+    let front = keyed.start("front");
     let _back = keyed.start("back");
     until_ready(&front);
     let path = keyed.path("front.toml");
@@ -206,7 +204,5 @@ fn what_cannot_be_read_again_changes_nothing() {
     for value in 0..20 {
         assert_eq!(ask(&front, "away", value), (200, true));
     }
-    front.signal("TERM");
-    let (status, log) = front.wait();
-    assert!(status.success(), "{log}");
+    front.stop();
 }

@@ -10,6 +10,7 @@ use blockflow::tensormq::{
 use blockflow::types::{Endpoint, PublicKey};
 
 use crate::links_support::{Consumer, Producer, party, requests, small, tensors, until};
+use crate::support::Finally;
 
 /// Two hosts: the consumer's is at 127.0.0.1 and ::1, the producer's elsewhere.
 fn keyring(own: &KeyPair, consumer: &[PublicKey], producer: &[PublicKey]) -> Keyring {
@@ -258,15 +259,6 @@ fn both_ends_replace_their_keys_one_after_the_other_and_lose_nothing() {
         link.producer.outbound.link_state(),
         LinkState::Up { .. }
     ));
-}
-
-/// Sets a flag however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod engine_store;
 mod engine_support;
 mod engine_torchscript;
 mod envelopes;
+mod epoch_switch;
 mod faults;
 mod fuzz_corpus;
 mod graph_control;

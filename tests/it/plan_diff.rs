@@ -123,7 +123,7 @@ const TUNES: [(Edit, &str); 29] = [
                 time_max: Duration::from_secs(1),
             });
         },
-        "reload.shadow: None → Some(",
+        "reload.shadow: none → {",
     ),
     (
         |spec| {
@@ -135,7 +135,7 @@ const TUNES: [(Edit, &str); 29] = [
                 latency_ratio_max: 2.0,
             });
         },
-        "reload.canary: None → Some(",
+        "reload.canary: none → {",
     ),
     (
         |spec| spec.blocks[0].instances = 3,
@@ -170,7 +170,7 @@ const TUNES: [(Edit, &str); 29] = [
     ),
     (
         |spec| spec.blocks[0].proof.warm = vec![[("x".to_owned(), vec![2, 4])].into()],
-        "block first: retuned (warm: [] → [{\"x\": [2, 4]}])",
+        "block first: retuned (warm: [] → [{\"x\":[2,4]}])",
     ),
     (
         |spec| spec.blocks[0].proof.finite = false,
@@ -186,7 +186,7 @@ const TUNES: [(Edit, &str); 29] = [
                 },
             });
         },
-        "block first: retuned (golden: None → Some(",
+        "block first: retuned (golden: none → {",
     ),
     (
         |spec| spec.blocks[0].stuck.run = Some(Duration::from_secs(2)),
@@ -251,7 +251,7 @@ const FIXED: [(Edit, &str); 5] = [
     ),
     (
         |spec| spec.log.format = LogFormat::Json,
-        "log.format: Text → Json",
+        "log.format: \"Text\" → \"Json\"",
     ),
     (
         |spec| {

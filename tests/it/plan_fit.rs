@@ -13,7 +13,11 @@ fn digest(number: u8) -> Digest {
     Digest::of("test", &[number])
 }
 
-/// A block of the main process on `sim:0`; weights by what is in them.
+fn form(name: &str, bytes: u64) -> BTreeMap<String, u64> {
+    BTreeMap::from([(name.to_owned(), bytes)])
+}
+
+/// A block of the main process on `sim:0`; plain weights by what is in them.
 fn need(name: &str, weights: &[(u8, u64)], workspace: u64) -> Need {
     let parts: Vec<u8> = weights
         .iter()
@@ -26,7 +30,7 @@ fn need(name: &str, weights: &[(u8, u64)], workspace: u64) -> Need {
         process: "main".to_owned(),
         weights: weights
             .iter()
-            .map(|(content, bytes)| (digest(*content), *bytes))
+            .map(|(content, bytes)| (digest(*content), form("plain", *bytes)))
             .collect(),
         workspace,
         load: Duration::from_secs(3),
@@ -123,6 +127,29 @@ fn what_does_not_fit_at_all_is_refused_with_numbers() {
 }
 
 #[test]
+fn each_form_of_a_content_is_there_once_and_a_guess_stands_for_all_of_them() {
+    let holding = |name: &str, weights| Need {
+        weights: BTreeMap::from([(digest(1), weights)]),
+        ..need(name, &[], 0)
+    };
+    let plain = holding("plain", form("plain", 10));
+    let packed = holding("packed", form("packed", 12));
+    let [small, large] = [15, 30].map(|bytes| holding("guessed", form("", bytes)));
+    let after = |needs: &[&Need]| {
+        let needs: Vec<_> = needs.iter().map(|&need| need.clone()).collect();
+        only(&fit(&[], &needs, &[]).unwrap()).after
+    };
+    assert_eq!(after(&[&plain, &packed, &plain]), 22);
+    assert_eq!(after(&[&plain, &small]), 15);
+    assert_eq!(after(&[&plain, &packed, &small]), 22);
+    assert_eq!(after(&[&small, &plain, &packed, &large]), 30);
+    // What both sides have in another form each, both hold for a while.
+    let fits = fit(&[plain], &[packed], &[limited(Device::Sim(0), 21)]).unwrap();
+    assert_eq!((only(&fits).both, only(&fits).after), (22, 12));
+    assert_eq!(only(&fits).strategy, Way::StageOnHost);
+}
+
+#[test]
 fn without_a_limit_both_overlap() {
     let old = [need("a", &[(1, u64::MAX)], 0)];
     let new = [need("a", &[(2, u64::MAX)], 0)];
@@ -133,18 +160,23 @@ fn without_a_limit_both_overlap() {
 fn needs() -> impl Strategy<Value = Vec<Need>> {
     let device = prop_oneof![Just(Device::Cpu), (0_u16..2).prop_map(Device::Sim)];
     let process = prop::sample::select(vec!["main", "main", "apart", "away"]);
-    let weights = prop::collection::btree_map(0_u8..6, 1_u64..40, 0..4);
+    let weights = prop::collection::btree_set((0_u8..6, 0_u8..2), 0..4);
     let block = (0_u8..4, device, process, weights, 0_u64..10);
     prop::collection::btree_map(0_u8..4, block, 0..4).prop_map(|blocks| {
         let blocks = blocks.into_values();
         blocks
             .map(|(name, device, process, weights, workspace)| {
-                // A content has one size.
+                // A content has one size in a form.
                 let weights: Vec<_> = weights
-                    .into_keys()
-                    .map(|content| (content, u64::from(content) * 7 + 1))
+                    .into_iter()
+                    .map(|(content, form)| (content, u64::from(content * 7 + form * 3 + 1)))
                     .collect();
-                let made = need(&format!("b{name}"), &weights, workspace);
+                let mut made = need(&format!("b{name}"), &weights, workspace);
+                made.weights.clear();
+                for (content, bytes) in weights {
+                    let forms = made.weights.entry(digest(content)).or_default();
+                    forms.insert(format!("{bytes} bytes"), bytes);
+                }
                 Need {
                     device,
                     process: process.to_owned(),
@@ -171,10 +203,12 @@ impl Bench<'_> {
                 continue;
             }
             let apart = need.process != "main";
-            for (content, bytes) in &need.weights {
-                // Workers of one side are not those of the other.
-                let owner = apart.then_some((*side, need.process.as_str()));
-                weights.insert((owner, *content), *bytes);
+            // Workers of one side are not those of the other.
+            let owner = apart.then_some((*side, need.process.as_str()));
+            for (content, forms) in &need.weights {
+                for (form, bytes) in forms {
+                    weights.insert((owner, *content, form.as_str()), *bytes);
+                }
             }
             workspace += if *sessions { need.workspace } else { 0 };
         }

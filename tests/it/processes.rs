@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -11,8 +10,9 @@ use std::time::Duration;
 use blockflow::app::Orders;
 
 use crate::cli::{blockflow, stderr};
-use crate::support::server::Server;
-use crate::support::{spec, until};
+use crate::support::files::mock_text;
+use crate::support::server::{Server, signal};
+use crate::support::{from_environment, spec, until};
 
 /// Requests of the run under fire, at least. `SOAK_REQUESTS=100000` makes it the long one.
 const REQUESTS: usize = 2_000;
@@ -23,23 +23,15 @@ const CLIENTS: usize = 4;
 /// A chain of four blocks, each of which adds one to every byte; the first has a process, the last two have one together.
 fn config(directory: &Path, rest: &str) -> PathBuf {
     let path = directory.join("blocks.toml");
-    let mock = |input: &str, output: &str| {
-        format!(
-            "mock = {{ inputs = [{{ name = \"{input}\", datatype = \"UINT8\", shape = [1, 4] }}], \
-             outputs = [{{ name = \"{output}\", datatype = \"UINT8\", shape = [1, 4] }}] }}"
-        )
-    };
     let restart = "restart = { budget = 1000, backoff_min_ms = 1, backoff_max_ms = 50 }";
+    let isolated = format!("isolation = \"process\"\n{restart}");
+    let tail = format!("process = \"tail\"\n{restart}");
     let text = format!(
-        "[blocks.first]\n{}\nisolation = \"process\"\n{restart}\n\
-         [blocks.middle]\n{}\n\
-         [blocks.last]\n{}\nprocess = \"tail\"\n{restart}\n\
-         [blocks.very_last]\n{}\nprocess = \"tail\"\n{restart}\n\
-         [pipelines.p]\nflow = [\"first\", \"middle\", \"last\", \"very_last\"]\ndeadline_ms = 20000\n{rest}\n",
-        mock("x", "a"),
-        mock("a", "b"),
-        mock("b", "c"),
-        mock("c", "y"),
+        "{}{}{}{}[pipelines.p]\nflow = [\"first\", \"middle\", \"last\", \"very_last\"]\ndeadline_ms = 20000\n{rest}\n",
+        mock_text("first", ["x", "a"], "", &isolated),
+        mock_text("middle", ["a", "b"], "", ""),
+        mock_text("last", ["b", "c"], "", &tail),
+        mock_text("very_last", ["c", "y"], "", &tail),
     );
     fs::write(&path, text).unwrap();
     path
@@ -70,14 +62,6 @@ pub(crate) fn workers(parent: u32) -> Vec<u32> {
     ids.split_whitespace()
         .map(|id| id.parse().unwrap())
         .collect()
-}
-
-fn kill(id: u32, signal: &str) {
-    // It may have ended meanwhile.
-    let _ = Command::new("kill")
-        .args(["-s", signal, &id.to_string()])
-        .status()
-        .unwrap();
 }
 
 fn alive(id: u32) -> bool {
@@ -158,8 +142,7 @@ fn within_a_process_no_payload_byte_is_moved() {
 
 #[test]
 fn no_request_is_lost_doubled_or_wrong_while_processes_are_killed() {
-    let requests = std::env::var("SOAK_REQUESTS");
-    let requests = requests.map_or(REQUESTS, |count| count.parse().expect("a number"));
+    let requests = from_environment("SOAK_REQUESTS").unwrap_or(REQUESTS);
     let seed = fastrand::u64(..);
     println!("seed {seed}, {requests} requests");
     let mut random = fastrand::Rng::with_seed(seed);
@@ -194,7 +177,7 @@ fn no_request_is_lost_doubled_or_wrong_while_processes_are_killed() {
                     thread::sleep(Duration::from_millis(random.u64(200..1000)));
                     let workers = workers(server.id());
                     if !workers.is_empty() {
-                        kill(workers[random.usize(..workers.len())], "KILL");
+                        signal(workers[random.usize(..workers.len())], "KILL");
                         kills.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -229,8 +212,8 @@ fn a_signal_to_all_processes_is_the_parents_business() {
     let (_directory, server) = serving("");
     let before = workers(server.id());
     for worker in &before {
-        for signal in ["HUP", "INT", "TERM"] {
-            kill(*worker, signal);
+        for name in ["HUP", "INT", "TERM"] {
+            assert!(signal(*worker, name));
         }
     }
     for value in 0..20 {
@@ -264,13 +247,13 @@ fn a_worker_that_is_started_again_knows_the_keys_of_now() {
 
 #[test]
 fn workers_end_with_their_parent_however_it_ends() {
-    for signal in ["KILL", "TERM", "INT"] {
+    for name in ["KILL", "TERM", "INT"] {
         let (_directory, mut server) = serving("");
         assert_eq!(ask(&server, 1), (200, true));
         let workers = workers(server.id());
         assert_eq!(workers.len(), 2);
         let folder = socket_folder(workers[0]);
-        kill(server.id(), signal);
+        server.signal(name);
         server.wait();
         until("the workers are gone", || {
             !workers.iter().any(|&worker| alive(worker))
@@ -287,7 +270,7 @@ fn a_process_that_keeps_ending_is_given_up_with_the_reason() {
     fs::write(&path, text.replace("budget = 1000", "budget = 0")).unwrap();
     let server = Server::start(&path);
     assert_eq!(ask(&server, 1), (200, true));
-    kill(workers(server.id())[0], "KILL");
+    assert!(signal(workers(server.id())[0], "KILL"));
     until("the pipeline is refused", || ask(&server, 1).0 == 503);
     let ready = server.get("/v2/models/p/ready");
     assert_eq!(ready.status, 503);

@@ -3,8 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use blockflow::engine::write_npy;
 use blockflow::plan::compile;
@@ -13,64 +12,26 @@ use blockflow::types::{DType, Epoch, Tensor};
 use crate::cli::{blockflow, stderr, stdout};
 use crate::engine_support::f32s;
 use crate::plan::{chain, spec};
-use crate::support::server::{BINARY, Server};
+use crate::support::contains;
+use crate::support::files::Files;
 
-/// A folder with a configuration in it.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new(text: &str) -> Self {
-        let folder = Self(tempfile::tempdir().expect("a folder"));
-        folder.write(text);
-        folder
+/// Writes arrays as `numpy.savez` does.
+fn savez(files: &Files, name: &str, arrays: &[(&str, Tensor)]) {
+    let file = fs::File::create(files.at(name)).expect("created");
+    let mut archive = zip::ZipWriter::new(file);
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, tensor) in arrays {
+        let one = files.at("one.npy");
+        write_npy(&one, tensor).expect("written");
+        archive
+            .start_file(format!("{name}.npy"), stored)
+            .expect("begun");
+        archive
+            .write_all(&fs::read(&one).expect("read"))
+            .expect("written");
     }
-
-    fn write(&self, text: &str) {
-        fs::write(self.config(), text).expect("written");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn config(&self) -> PathBuf {
-        self.path("blocks.toml")
-    }
-
-    fn start(&self) -> Result<Server, String> {
-        Server::try_start(Command::new(BINARY), &self.config(), &["--no-watch"])
-    }
-
-    /// Starts what must not be served; returns what was said.
-    fn refused(&self) -> String {
-        match self.start() {
-            Ok(_) => panic!("it is served"),
-            Err(told) => told,
-        }
-    }
-
-    fn serve(&self) -> Server {
-        self.start().unwrap_or_else(|told| panic!("{told}"))
-    }
-
-    /// Writes arrays as `numpy.savez` does.
-    fn savez(&self, name: &str, arrays: &[(&str, Tensor)]) {
-        let file = fs::File::create(self.path(name)).expect("created");
-        let mut archive = zip::ZipWriter::new(file);
-        let stored = zip::write::SimpleFileOptions::default()
-            .compression_method(zip::CompressionMethod::Stored);
-        for (name, tensor) in arrays {
-            let one = self.path("one.npy");
-            write_npy(&one, tensor).expect("written");
-            archive
-                .start_file(format!("{name}.npy"), stored)
-                .expect("begun");
-            archive
-                .write_all(&fs::read(&one).expect("read"))
-                .expect("written");
-        }
-        archive.finish().expect("finished");
-    }
+    archive.finish().expect("finished");
 }
 
 /// A pipeline `p` of one mock from `x` to `y`, both FP32 [n].
@@ -84,18 +45,12 @@ fn mock(mock: &str, rest: &str) -> String {
     )
 }
 
-fn contains(told: &str, words: &[&str]) {
-    for word in words {
-        assert!(told.contains(word), "{word:?} not in {told}");
-    }
-}
-
 #[test]
 fn a_block_that_gives_nan_is_not_served() {
     let nan = "failure = { nan_every = 2 }";
-    let folder = Folder::new(&mock(nan, "warm = [{ x = [3] }, { x = [2] }]"));
+    let files = Files::new(&mock(nan, "warm = [{ x = [3] }, { x = [2] }]"));
     contains(
-        &folder.refused(),
+        &files.refusal(),
         &[
             "block \"a\"",
             "output \"y\" is NaN at [0]",
@@ -103,23 +58,23 @@ fn a_block_that_gives_nan_is_not_served() {
             "finite = false",
         ],
     );
-    folder.write(&mock(
+    files.write(&mock(
         nan,
         "warm = [{ x = [3] }, { x = [2] }]\nfinite = false",
     ));
-    drop(folder.serve());
+    drop(files.serve());
     // Nothing is declared to be run before requests come, and a mock does not ask for it.
-    folder.write(&mock(nan, ""));
-    drop(folder.serve());
+    files.write(&mock(nan, ""));
+    drop(files.serve());
 }
 
 #[test]
 fn a_reload_to_a_block_that_gives_nan_is_rejected() {
-    let folder = Folder::new(&mock("latency_ms = 1", ""));
-    let server = folder.serve();
+    let files = Files::new(&mock("latency_ms = 1", ""));
+    let server = files.serve();
     for isolation in ["", "isolation = \"process\"\n"] {
         let rest = format!("{isolation}warm = [{{ x = [2] }}]");
-        folder.write(&mock("failure = { nan_every = 1 }", &rest));
+        files.write(&mock("failure = { nan_every = 1 }", &rest));
         let response = server.load("p");
         assert_eq!(response.status, 400);
         contains(&response.text(), &["block \\\"a\\\"", "is NaN at [0]"]);
@@ -131,17 +86,17 @@ fn a_reload_to_a_block_that_gives_nan_is_rejected() {
 
 #[test]
 fn a_block_is_run_on_every_shape_that_is_declared() {
-    let folder = Folder::new(&mock(
+    let files = Files::new(&mock(
         "failure = { error_every = 2 }",
         "warm = [{ x = [3] }]",
     ));
-    drop(folder.serve());
-    folder.write(&mock(
+    drop(files.serve());
+    files.write(&mock(
         "failure = { error_every = 2 }",
         "warm = [{ x = [3] }, { x = [5] }]",
     ));
     contains(
-        &folder.refused(),
+        &files.refusal(),
         &[
             "block \"a\"",
             "it failed on zeros of x FP32[5]",
@@ -171,23 +126,23 @@ fn network(rest: &str) -> String {
 #[test]
 fn a_network_with_a_weight_that_is_nan_is_not_served() {
     let [sound, broken] = networks();
-    let folder = Folder::new(&network(""));
-    fs::write(folder.path("model.onnx"), &broken).expect("written");
+    let files = Files::new(&network(""));
+    fs::write(files.at("model.onnx"), &broken).expect("written");
     let told = [
         "block \"net\"",
         "output \"output\" is NaN at [0, 1]",
         "finite = false",
     ];
-    contains(&folder.refused(), &told);
-    fs::write(folder.path("model.onnx"), &sound).expect("written");
-    let server = folder.serve();
-    fs::write(folder.path("new.onnx"), &broken).expect("written");
-    fs::rename(folder.path("new.onnx"), folder.path("model.onnx")).expect("renamed");
+    contains(&files.refusal(), &told);
+    fs::write(files.at("model.onnx"), &sound).expect("written");
+    let server = files.serve();
+    fs::write(files.at("new.onnx"), &broken).expect("written");
+    fs::rename(files.at("new.onnx"), files.at("model.onnx")).expect("renamed");
     let response = server.load("p");
     assert_eq!(response.status, 400);
     contains(&response.text(), &["is NaN at [0, 1]"]);
     assert_eq!(server.epoch(), 1);
-    folder.write(&network("finite = false"));
+    files.write(&network("finite = false"));
     let response = server.load("p");
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(server.epoch(), 2);
@@ -204,21 +159,23 @@ fn a_block_gives_its_golden_outputs_or_is_not_served() {
         Tensor::copy_of(DType::F32, vec![2], &[1, 2, 1, 64, 1, 1, 1, 65]).expect("a tensor");
     for isolation in ["", "isolation = \"process\"\n"] {
         let golden = format!("{isolation}golden = {{ cases = [\"golden.npz\"] }}");
-        let folder = Folder::new(&mock("latency_ms = 1", &golden));
-        folder.savez(
+        let files = Files::new(&mock("latency_ms = 1", &golden));
+        savez(
+            &files,
             "golden.npz",
             &[("x", inputs.clone()), ("y", outputs.clone())],
         );
-        let server = folder.serve();
+        let server = files.serve();
         // A rounding that the tolerance lets through, and that a smaller one does not.
-        folder.savez(
+        savez(
+            &files,
             "golden.npz",
             &[("x", inputs.clone()), ("y", almost.clone())],
         );
-        folder.write(&mock("latency_ms = 2", &golden));
+        files.write(&mock("latency_ms = 2", &golden));
         assert_eq!(server.load("p").status, 200);
         let exact = golden.replace("] }", "], tolerance = { relative = 0, absolute = 0 } }");
-        folder.write(&mock("latency_ms = 3", &exact));
+        files.write(&mock("latency_ms = 3", &exact));
         let response = server.load("p");
         assert_eq!(response.status, 400);
         let told = [
@@ -230,25 +187,25 @@ fn a_block_gives_its_golden_outputs_or_is_not_served() {
         contains(&response.text(), &told);
         assert_eq!(server.epoch(), 2);
         drop(server);
-        contains(&folder.refused(), &["1 of 2 elements of output \"y\""]);
+        contains(&files.refusal(), &["1 of 2 elements of output \"y\""]);
     }
 }
 
 #[test]
 fn golden_cases_are_checked_without_serving() {
     let golden = "golden = { cases = [{ inputs = \"in.npy\", outputs = \"out.npy\" }] }";
-    let folder = Folder::new(&mock("latency_ms = 1", golden));
-    let config = folder.config().display().to_string();
-    write_npy(&folder.path("in.npy"), &f32s(&[1], &[0.5])).expect("written");
+    let files = Files::new(&mock("latency_ms = 1", golden));
+    let config = files.path().display().to_string();
+    write_npy(&files.at("in.npy"), &f32s(&[1], &[0.5])).expect("written");
     let right = Tensor::copy_of(DType::F32, vec![1], &[1, 1, 1, 64]).expect("a tensor");
-    write_npy(&folder.path("out.npy"), &right).expect("written");
+    write_npy(&files.at("out.npy"), &right).expect("written");
     let output = blockflow(&["check", &config, "--golden"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     contains(
         &stdout(&output),
         &["ok: 1 block, 1 pipeline", "golden cases of 1 block"],
     );
-    write_npy(&folder.path("out.npy"), &f32s(&[1], &[7.0])).expect("written");
+    write_npy(&files.at("out.npy"), &f32s(&[1], &[7.0])).expect("written");
     let output = blockflow(&["check", &config]);
     assert_eq!(
         output.status.code(),
@@ -265,21 +222,26 @@ fn golden_cases_are_checked_without_serving() {
 
 #[test]
 fn golden_files_that_cannot_be_used_are_problems_of_the_configuration() {
-    let folder = Folder::new("");
-    let config = folder.config().display().to_string();
+    let files = Files::new("");
+    let config = files.path().display().to_string();
     let (x, y) = (f32s(&[2], &[1.0; 2]), f32s(&[3], &[1.0; 3]));
-    folder.savez("other_size.npz", &[("x", x.clone()), ("y", y.clone())]);
-    folder.savez("no_input.npz", &[("y", x.clone())]);
-    folder.savez("no_output.npz", &[("x", x.clone())]);
-    folder.savez(
+    savez(
+        &files,
+        "other_size.npz",
+        &[("x", x.clone()), ("y", y.clone())],
+    );
+    savez(&files, "no_input.npz", &[("y", x.clone())]);
+    savez(&files, "no_output.npz", &[("x", x.clone())]);
+    savez(
+        &files,
         "stranger.npz",
         &[("x", x.clone()), ("y", x.clone()), ("z", x.clone())],
     );
     let ints = Tensor::copy_of(DType::I32, vec![2], &[0; 8]).expect("a tensor");
-    folder.savez("ints.npz", &[("x", ints.clone()), ("y", x.clone())]);
-    folder.savez("ints_out.npz", &[("x", x), ("y", ints)]);
-    fs::write(folder.path("noise.npz"), [7; 100]).expect("written");
-    fs::create_dir(folder.path("folder.npz")).expect("made");
+    savez(&files, "ints.npz", &[("x", ints.clone()), ("y", x.clone())]);
+    savez(&files, "ints_out.npz", &[("x", x), ("y", ints)]);
+    fs::write(files.at("noise.npz"), [7; 100]).expect("written");
+    fs::create_dir(files.at("folder.npz")).expect("made");
     for (case, told) in [
         ("none.npz", "none.npz"),
         ("folder.npz", "is no regular file"),
@@ -291,7 +253,7 @@ fn golden_files_that_cannot_be_used_are_problems_of_the_configuration() {
         ("ints.npz", "datatype INT32, expected FP32"),
         ("ints_out.npz", "datatype INT32, expected FP32"),
     ] {
-        folder.write(&mock(
+        files.write(&mock(
             "latency_ms = 1",
             &format!("golden.cases = [\"{case}\"]"),
         ));
@@ -306,13 +268,14 @@ fn golden_files_that_cannot_be_used_are_problems_of_the_configuration() {
 
 #[test]
 fn an_archive_that_is_damaged_anywhere_is_refused_and_never_panics() {
-    let folder = Folder::new("");
-    folder.savez(
+    let files = Files::new("");
+    savez(
+        &files,
         "sound.npz",
         &[("x", f32s(&[2], &[1.0; 2])), ("y", f32s(&[], &[2.0]))],
     );
-    let sound = fs::read(folder.path("sound.npz")).expect("read");
-    let path = folder.path("damaged.npz");
+    let sound = fs::read(files.at("sound.npz")).expect("read");
+    let path = files.at("damaged.npz");
     for place in 0..sound.len() {
         let mut damaged = sound.clone();
         damaged[place] ^= 0x81;
@@ -325,7 +288,7 @@ fn an_archive_that_is_damaged_anywhere_is_refused_and_never_panics() {
             "cut at {place}"
         );
     }
-    let read = |bytes| blockflow::engine::read_npz(&folder.path("sound.npz"), bytes);
+    let read = |bytes| blockflow::engine::read_npz(&files.at("sound.npz"), bytes);
     assert_eq!(read(1 << 20).expect("sound").len(), 2);
     assert!(read(200).is_err_and(|error| error.to_string().contains("more than 200 bytes")));
 }

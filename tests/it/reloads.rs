@@ -1,59 +1,41 @@
 //! Reloads while requests flow: each is applied, does nothing, or is rejected with its reasons; no request is lost or sees two
 //! configurations.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
+use crate::support::files::{Files, apart, chain_text};
 use crate::support::server::Server;
-use crate::support::until;
+use crate::support::{Finally, from_environment, until};
 
 /// Swaps of the run under load. `SOAK_SWAPS=1000` makes it the long one.
 const SWAPS: usize = 12;
 const CLIENTS: usize = 4;
 
 /// A configuration file: a chain of blocks, each of which adds one to every byte.
-pub(crate) struct Chain {
-    directory: tempfile::TempDir,
-}
+pub(crate) struct Chain(Files);
 
 impl Chain {
     pub(crate) fn new(length: usize) -> Self {
-        let chain = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        chain.write(length, "");
-        chain
+        Self(Files::new(&text(length, "")))
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("blocks.toml")
+        self.0.path()
     }
 
     pub(crate) fn write(&self, length: usize, rest: &str) {
-        fs::write(self.path(), text(length, rest)).unwrap();
+        self.0.write(&text(length, rest));
     }
 
     fn serve(&self) -> Server {
-        Server::start_with(&self.path(), &["--no-watch"])
+        self.0.serve()
     }
 }
 
 pub(crate) fn text(length: usize, rest: &str) -> String {
-    let blocks = (0..length).map(|index| {
-        format!(
-            "[blocks.b{index}]\nmock = {{ inputs = [{{ name = \"t{index}\", datatype = \"UINT8\", shape = [1, 4] }}], \
-             outputs = [{{ name = \"t{next}\", datatype = \"UINT8\", shape = [1, 4] }}] }}\n",
-            next = index + 1
-        )
-    });
-    let flow: Vec<_> = (0..length).map(|index| format!("\"b{index}\"")).collect();
-    format!(
-        "{}[pipelines.p]\nflow = [{}]\ndeadline_ms = 20000\n{rest}",
-        blocks.collect::<String>(),
-        flow.join(", ")
-    )
+    chain_text(length, &format!("t{length}"), |_| Default::default(), rest)
 }
 
 /// Asks once; returns how many blocks the request went through, or the status if it has no result.
@@ -122,7 +104,7 @@ fn pipelines_come_and_go() {
 #[test]
 fn what_cannot_be_served_is_rejected_with_its_reasons_and_changes_nothing() {
     let chain = Chain::new(2);
-    let mut server = chain.serve();
+    let server = chain.serve();
     let good = text(2, "");
     let bad = [
         ("[blocks", "blocks.toml"),
@@ -152,7 +134,7 @@ fn what_cannot_be_served_is_rejected_with_its_reasons_and_changes_nothing() {
         ),
     ];
     for (index, (text, reason)) in bad.iter().enumerate() {
-        fs::write(chain.path(), text).unwrap();
+        chain.0.write(text);
         let response = server.load("p");
         assert_eq!(response.status, 400, "{text}");
         let told = response.text();
@@ -165,11 +147,9 @@ fn what_cannot_be_served_is_rejected_with_its_reasons_and_changes_nothing() {
         );
         assert!(page.contains(&count), "{page}");
     }
-    fs::write(chain.path(), good).unwrap();
+    chain.0.write(&good);
     assert_eq!(server.load("p").status, 200);
-    server.signal("TERM");
-    let (status, log) = server.wait();
-    assert!(status.success());
+    let log = server.stop();
     assert!(log.contains("what was served before still is"), "{log}");
 }
 
@@ -210,15 +190,17 @@ fn a_hangup_is_a_reload_and_many_are_no_more_than_that() {
     assert_eq!(steps(&server, 1), Ok(2));
 }
 
+/// A chain each of whose blocks takes so long.
+fn slowed(length: usize, ms: u32) -> String {
+    let keys = |_| [format!("latency_ms = {ms}"), String::new()];
+    chain_text(length, &format!("t{length}"), keys, "")
+}
+
 #[test]
 fn requests_in_flight_end_in_the_configuration_they_began_in() {
-    let slow = |length: usize| {
-        let text = text(length, "");
-        text.replace("mock = { inputs", "mock = { latency_ms = 400, inputs")
-    };
-    let chain = Chain::new(2);
-    fs::write(chain.path(), slow(2)).unwrap();
-    let server = chain.serve();
+    let slow = |length: usize| slowed(length, 400);
+    let files = Files::new(&slow(2));
+    let server = files.serve();
     thread::scope(|scope| {
         let early: Vec<_> = (0..3)
             .map(|value| {
@@ -232,7 +214,7 @@ fn requests_in_flight_end_in_the_configuration_they_began_in() {
             let page = server.get("/metrics").text();
             page.contains("blockflow_requests_in_flight{pipeline=\"p\"} 3")
         });
-        fs::write(chain.path(), slow(3)).unwrap();
+        files.write(&slow(3));
         assert_eq!(server.load("p").status, 200);
         assert_eq!(steps(&server, 9), Ok(3));
         for one in early {
@@ -243,15 +225,11 @@ fn requests_in_flight_end_in_the_configuration_they_began_in() {
 
 #[test]
 fn processes_are_replaced_too() {
-    let apart = |length: usize| {
-        text(length, "").replace("[blocks.b0]\n", "[blocks.b0]\nisolation = \"process\"\n")
-    };
-    let chain = Chain::new(2);
-    fs::write(chain.path(), apart(2)).unwrap();
-    let server = chain.serve();
+    let files = Files::new(&apart(&text(2, "")));
+    let server = files.serve();
     let before = crate::processes::workers(server.id());
     assert_eq!((steps(&server, 1), before.len()), (Ok(2), 1));
-    fs::write(chain.path(), apart(3)).unwrap();
+    files.write(&apart(&text(3, "")));
     let response = server.load("p");
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(steps(&server, 1), Ok(3));
@@ -266,41 +244,28 @@ fn processes_are_replaced_too() {
     assert_eq!(steps(&server, 1), Ok(3));
 }
 
-/// Sets a flag however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 #[test]
 fn a_stop_waits_for_requests_of_a_configuration_that_was_replaced() {
-    let chain = Chain::new(1);
-    let slow = text(1, "").replace("mock = { inputs", "mock = { latency_ms = 3000, inputs");
-    fs::write(chain.path(), slow).unwrap();
-    let server = chain.serve();
+    let files = Files::new(&slowed(1, 3000));
+    let mut server = files.serve();
     thread::scope(|scope| {
         let early = scope.spawn(|| steps(&server, 1));
         until("a request is in flight", || {
             let page = server.get("/metrics").text();
             page.contains("blockflow_requests_in_flight{pipeline=\"p\"} 1")
         });
-        chain.write(2, "");
+        files.write(&text(2, ""));
         assert_eq!(server.load("p").status, 200);
         server.signal("TERM");
         assert_eq!(early.join().unwrap(), Ok(1));
     });
-    let mut server = server;
     let (status, log) = server.wait();
     assert!(status.success(), "{log}");
 }
 
 #[test]
 fn no_request_is_lost_or_mixed_while_configurations_are_swapped() {
-    let swaps = std::env::var("SOAK_SWAPS");
-    let swaps = swaps.map_or(SWAPS, |count| count.parse().expect("a number"));
+    let swaps = from_environment("SOAK_SWAPS").unwrap_or(SWAPS);
     let chain = Chain::new(2);
     let server = chain.serve();
     let resident = server.resident_kib();
@@ -361,22 +326,21 @@ fn growth(swaps: usize, leaky: bool) -> f64 {
     const ELEMENTS: usize = 1 << 16;
     const REQUESTS: usize = 8;
     let configured = |length: usize| {
-        let text = text(length, "").replace("[1, 4]", &format!("[1, {ELEMENTS}]"));
-        match leaky {
-            true => text.replace(
-                "mock = { inputs",
-                "mock = { failure = { leak_every = 1 }, inputs",
-            ),
-            false => text,
-        }
+        let failure = if leaky {
+            "failure = { leak_every = 1 }"
+        } else {
+            ""
+        };
+        let keys = |_| [failure.to_owned(), String::new()];
+        let text = chain_text(length, &format!("t{length}"), keys, "");
+        text.replace("[1, 4]", &format!("[1, {ELEMENTS}]"))
     };
-    let chain = Chain::new(1);
-    fs::write(chain.path(), configured(1)).unwrap();
-    let server = chain.serve();
+    let files = Files::new(&configured(1));
+    let server = files.serve();
     let input = vec![7; ELEMENTS];
     let mut resident = Vec::new();
     for swap in 0..swaps {
-        fs::write(chain.path(), configured(1 + (swap + 1) % 3)).unwrap();
+        files.write(&configured(1 + (swap + 1) % 3));
         assert_eq!(server.load("p").status, 200);
         for _ in 0..REQUESTS {
             let answer = server.infer("p", "t0", "UINT8", &[1, ELEMENTS], &input);
@@ -396,8 +360,7 @@ fn growth(swaps: usize, leaky: bool) -> f64 {
 
 #[test]
 fn memory_does_not_grow_with_swaps_and_a_leak_would_show() {
-    let swaps = std::env::var("SOAK_SWAPS");
-    let swaps = swaps.map_or(3 * SWAPS, |count| count.parse().expect("a number"));
+    let swaps = from_environment("SOAK_SWAPS").unwrap_or(3 * SWAPS);
     let [sound, leaky] =
         [false, true].map(|leaky| growth(swaps.min(if leaky { 36 } else { swaps }), leaky));
     println!("{swaps} swaps add {sound:.1} KiB each, with a leak {leaky:.1} KiB each");

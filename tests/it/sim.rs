@@ -1,62 +1,18 @@
 //! Simulated devices around the real binary: the same results as on the CPU, copies counted, memory bounded, and each fault as it
 //! is declared.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use blockflow::types::{Device, DeviceFault, Due, FaultPoint};
 
 use crate::config_places::{refused, sound};
-use crate::support::server::{BINARY, Server};
+use crate::support::files::{Files, mock_text};
+use crate::support::server::Server;
 use crate::support::until;
 
-/// A mock that adds one to each of 4 bytes.
-pub(crate) fn mock(name: &str, [input, output]: [&str; 2], rest: &str) -> String {
-    mock_with(name, [input, output], "", rest)
-}
-
-/// Likewise, with more keys of the mock.
-pub(crate) fn mock_with(name: &str, [input, output]: [&str; 2], more: &str, rest: &str) -> String {
-    format!(
-        "[blocks.{name}]\nmock = {{ inputs = [{{ name = \"{input}\", datatype = \"UINT8\", shape = [1, 4] }}], \
-         outputs = [{{ name = \"{output}\", datatype = \"UINT8\", shape = [1, 4] }}]{more} }}\n{rest}\n"
-    )
-}
-
 const QUICK: &str = "restart = { budget = 1000, backoff_min_ms = 1, backoff_max_ms = 2 }";
-
-/// A directory with a configuration.
-pub(crate) struct Files(tempfile::TempDir);
-
-impl Files {
-    pub(crate) fn new(text: &str) -> Self {
-        let files = Self(tempfile::tempdir().unwrap());
-        files.write(text);
-        files
-    }
-
-    pub(crate) fn write(&self, text: &str) {
-        fs::write(self.path(), text).unwrap();
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.0.path().join("blocks.toml")
-    }
-
-    pub(crate) fn serve(&self) -> Server {
-        Server::start_with(&self.path(), &["--no-watch"])
-    }
-
-    /// Tells why it is not served.
-    pub(crate) fn refusal(&self) -> String {
-        let command = std::process::Command::new(BINARY);
-        match Server::try_start(command, &self.path(), &["--no-watch"]) {
-            Err(told) => told,
-            Ok(_) => panic!("it is served"),
-        }
-    }
-}
 
 /// Asks a pipeline of 4-byte mocks; returns how many blocks added one, or the status and what it says.
 pub(crate) fn ask(server: &Server, pipeline: &str, input: &str) -> Result<u8, (u16, String)> {
@@ -70,17 +26,9 @@ pub(crate) fn ask(server: &Server, pipeline: &str, input: &str) -> Result<u8, (u
     Ok(added)
 }
 
-/// Returns one sample of the metrics page.
-pub(crate) fn metric(server: &Server, name: &str) -> Option<i64> {
-    let page = server.get("/metrics").text();
-    let mut lines = page.lines();
-    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    value.map(|value| value.parse().unwrap())
-}
-
 pub(crate) fn held(server: &Server, device: &str, kind: &str) -> i64 {
     let name = format!("blockflow_device_memory_bytes{{device=\"{device}\",kind=\"{kind}\"}}");
-    metric(server, &name).unwrap_or_else(|| panic!("no {name}"))
+    server.metric(&name)
 }
 
 #[test]
@@ -106,7 +54,7 @@ fn what_is_said_of_devices_is_understood() {
          [devices.cpu]\nmemory_mb = 0.5\n[devices.\"sim:1\"]\nmemory_mb = 64\ncopy_mb_s = 2.5\n\
          faults = [{{ at = \"load\", kind = \"hang\", hang_ms = 3, after = 0, block = \"a\" }}, \
          {{ at = \"run\", kind = \"out_of_memory\", every = 7 }}]\n",
-        mock("a", ["x", "y"], "device = \"sim:1\"")
+        mock_text("a", ["x", "y"], "", "device = \"sim:1\"")
     );
     let spec = sound(&text);
     assert_eq!(spec.blocks[0].device, Device::Sim(1));
@@ -190,7 +138,7 @@ fn a_fault_of_a_block_that_is_none_is_refused() {
     let files = Files::new(&format!(
         "{}[pipelines.p]\nflow = [\"alpha\"]\n[devices.\"sim:0\"]\n\
          faults = [{{ at = \"run\", kind = \"error\", every = 1, block = \"alpa\" }}]\n",
-        mock("alpha", ["x", "y"], "device = \"sim:0\"")
+        mock_text("alpha", ["x", "y"], "", "device = \"sim:0\"")
     ));
     let told = files.refusal();
     assert!(told.contains("faults[0].block: is \"alpa\""), "{told}");
@@ -231,7 +179,7 @@ fn results_are_those_of_the_cpu_to_the_last_bit() {
     assert_eq!(answer("back"), whole);
     let copied = |block: &str| {
         let name = format!("blockflow_block_bytes_copied_total{{block=\"{block}\"}}");
-        metric(&server, &name).unwrap()
+        server.metric(&name)
     };
     // An image to each run of c, features to d and e, and from d its answer to the gateway; warming has inputs of the host too.
     let [image, features, logits] = [4 * 64, 4 * 64, 4 * 10];
@@ -251,7 +199,7 @@ fn results_are_those_of_the_cpu_to_the_last_bit() {
 #[test]
 fn memory_is_bounded_when_blocks_are_loaded() {
     let block = |name: &str, ends: [&str; 2]| {
-        mock_with(name, ends, ", weights_mb = 40", "device = \"sim:0\"")
+        mock_text(name, ends, "weights_mb = 40", "device = \"sim:0\"")
     };
     let text = |memory: u32| {
         format!(
@@ -269,11 +217,8 @@ fn memory_is_bounded_when_blocks_are_loaded() {
     assert_eq!(ask(&server, "p", "x"), Ok(2));
     assert_eq!(held(&server, "sim:0", "weights"), 80_000_000);
     assert_eq!(held(&server, "sim:0", "workspace"), 2 * 8);
-    let limit = metric(
-        &server,
-        "blockflow_device_memory_limit_bytes{device=\"sim:0\"}",
-    );
-    assert_eq!(limit, Some(81_000_000));
+    let limit = server.metric("blockflow_device_memory_limit_bytes{device=\"sim:0\"}");
+    assert_eq!(limit, 81_000_000);
     // They are on the device, so they are not on the host.
     assert_eq!(held(&server, "cpu", "weights"), 0);
 }
@@ -304,8 +249,8 @@ fn memory_is_bounded_when_blocks_run_and_free_again_afterwards() {
     }
     // It is the request's own fault, if anybody's: the block was not rebuilt.
     assert_eq!(
-        metric(&server, "blockflow_block_restarts_total{block=\"a\"}"),
-        Some(0)
+        server.metric("blockflow_block_restarts_total{block=\"a\"}"),
+        0
     );
 }
 
@@ -314,12 +259,13 @@ fn faulty(fault: &str, rest: &str) -> String {
     format!(
         "{}{}[pipelines.p]\nflow = [\"a\"]\ndeadline_ms = 20000\n[pipelines.q]\nflow = [\"b\"]\n\
          [devices.\"sim:0\"]\nfaults = [{{ {fault} }}]\n",
-        mock(
+        mock_text(
             "a",
             ["x", "y"],
+            "",
             &format!("device = \"sim:0\"\n{QUICK}\n{rest}")
         ),
-        mock("b", ["x", "y"], "")
+        mock_text("b", ["x", "y"], "", "")
     )
 }
 
@@ -340,8 +286,8 @@ fn a_run_finds_too_little_memory_as_declared() {
         }
     }
     assert_eq!(
-        metric(&server, "blockflow_block_restarts_total{block=\"a\"}"),
-        Some(0)
+        server.metric("blockflow_block_restarts_total{block=\"a\"}"),
+        0
     );
 }
 
@@ -360,7 +306,7 @@ fn a_run_fails_as_declared_and_the_block_is_rebuilt() {
         assert_eq!(ask(&server, "p", "x"), Ok(1));
     }
     until("it is rebuilt", || {
-        metric(&server, "blockflow_block_restarts_total{block=\"a\"}") == Some(1)
+        server.metric("blockflow_block_restarts_total{block=\"a\"}") == 1
     });
 }
 
@@ -381,38 +327,55 @@ fn a_sticky_error_loses_the_device_and_nothing_else() {
     assert_eq!(ask(&server, "p", "x"), Ok(1));
 }
 
+const HANG: Duration = Duration::from_secs(5);
+
+fn hang(at: &str, after: u32) -> String {
+    let time = HANG.as_millis();
+    format!("at = \"{at}\", kind = \"hang\", hang_ms = {time}, after = {after}")
+}
+
 #[test]
 fn a_hang_lasts_as_declared_and_holds_up_nobody_else() {
-    let fault = "at = \"run\", kind = \"hang\", hang_ms = 5000, after = 0";
-    let server = Files::new(&faulty(fault, "")).serve();
+    let fault = hang("run", 0);
+    let server = Files::new(&faulty(&fault, "")).serve();
     thread::scope(|scope| {
-        let late = scope.spawn(|| ask(&server, "p", "x"));
-        until("it runs", || {
-            metric(&server, "blockflow_requests_in_flight{pipeline=\"p\"}") == Some(1)
+        let late = scope.spawn(|| {
+            let began = Instant::now();
+            (ask(&server, "p", "x"), began.elapsed() >= HANG)
         });
-        for _ in 0..10 {
+        until("it runs", || {
+            server.metric("blockflow_requests_in_flight{pipeline=\"p\"}") == 1
+        });
+        let mut meanwhile = 0;
+        while !late.is_finished() {
             assert_eq!(ask(&server, "q", "x"), Ok(1));
+            meanwhile += 1;
         }
-        assert!(!late.is_finished(), "it did not hang");
-        assert_eq!(late.join().unwrap(), Ok(1));
+        assert!(meanwhile > 3, "{meanwhile} were answered meanwhile");
+        assert_eq!(late.join().unwrap(), (Ok(1), true), "it did not hang");
     });
     assert_eq!(ask(&server, "p", "x"), Ok(1));
 }
 
 #[test]
 fn a_load_that_hangs_holds_up_nobody() {
-    let fault = "at = \"load\", kind = \"hang\", hang_ms = 5000, after = 1";
-    let files = Files::new(&faulty(fault, ""));
+    let fault = hang("load", 1);
+    let files = Files::new(&faulty(&fault, ""));
     let server = files.serve();
-    files.write(&faulty(fault, "").replacen("[1, 4] }] }", "[1, 4] }], latency_ms = 1 }", 1));
+    files.write(&faulty(&fault, "").replacen("[1, 4] }] }", "[1, 4] }], latency_ms = 1 }", 1));
     thread::scope(|scope| {
-        let reload = scope.spawn(|| server.load("p").status);
-        for _ in 0..10 {
+        let reload = scope.spawn(|| {
+            let began = Instant::now();
+            (server.load("p").status, began.elapsed() >= HANG)
+        });
+        let mut meanwhile = 0;
+        while !reload.is_finished() {
             assert_eq!(ask(&server, "p", "x"), Ok(1));
             assert_eq!(ask(&server, "q", "x"), Ok(1));
+            meanwhile += 1;
         }
-        assert!(!reload.is_finished(), "it did not hang");
-        assert_eq!(reload.join().unwrap(), 200);
+        assert!(meanwhile > 3, "{meanwhile} were answered meanwhile");
+        assert_eq!(reload.join().unwrap(), (200, true), "it did not hang");
     });
     assert_eq!((ask(&server, "p", "x"), server.epoch()), (Ok(1), 2));
 }

@@ -9,19 +9,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use blockflow::types::FaultKind;
+
 use crate::processes::workers;
-use crate::support::server::{BINARY, Server};
-use crate::support::until;
+use crate::support::files::mock_text;
+use crate::support::server::{BINARY, Server, signal};
+use crate::support::{Finally, contains, from_environment, until};
 
 /// Two pipelines of one block each that adds one to every byte: `sick`, whose block has `keys`, and `sound`.
 fn config(directory: &Path, mock: &str, keys: &str) -> PathBuf {
-    let tensors = "inputs = [{ name = \"x\", datatype = \"UINT8\", shape = [1, 4] }], \
-                   outputs = [{ name = \"y\", datatype = \"UINT8\", shape = [1, 4] }]";
     let text = format!(
-        "[blocks.subject]\nmock = {{ {tensors}, {mock} }}\n{keys}\n\
-         [blocks.other]\nmock = {{ {tensors} }}\n\
-         [pipelines.sick]\nflow = [\"subject\"]\ndeadline_ms = 20000\n\
-         [pipelines.sound]\nflow = [\"other\"]\ndeadline_ms = 20000\n"
+        "{}{}[pipelines.sick]\nflow = [\"subject\"]\ndeadline_ms = 20000\n\
+         [pipelines.sound]\nflow = [\"other\"]\ndeadline_ms = 20000\n",
+        mock_text("subject", ["x", "y"], mock, keys),
+        mock_text("other", ["x", "y"], "", "")
     );
     let path = directory.join("blocks.toml");
     fs::write(&path, text).unwrap();
@@ -45,24 +46,12 @@ fn ask(server: &Server, pipeline: &str, value: u8) -> (u16, String) {
     (response.status, response.text())
 }
 
-fn count(server: &Server, line: &str) -> u64 {
-    let page = server.get("/metrics").text();
-    let found = page.lines().find_map(|one| one.strip_prefix(line));
-    found.map_or(0, |count| count.trim().parse().unwrap())
-}
-
-fn faults(server: &Server, kind: &str) -> u64 {
-    let line = format!("blockflow_block_faults_total{{block=\"subject\",kind=\"{kind}\"}}");
-    count(server, &line)
-}
-
-/// Sets a flag however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
+/// Returns how many faults of a kind are counted; `None` as long as nothing is said of them.
+fn faults(server: &Server, kind: FaultKind) -> Option<u64> {
+    let kind = kind.name();
+    server.sample(&format!(
+        "blockflow_block_faults_total{{block=\"subject\",kind=\"{kind}\"}}"
+    ))
 }
 
 /// Asks both pipelines all the time while `meanwhile` goes on. Returns how the requests to the sick one ended; those to the other
@@ -118,17 +107,20 @@ const PATIENT: &str =
 
 #[test]
 fn each_kind_of_fault_is_counted_by_itself() {
-    for (failure, kind) in [("panic_every = 3", "panic"), ("error_every = 3", "error")] {
+    for (failure, kind) in [
+        ("panic_every = 3", FaultKind::Panic),
+        ("error_every = 3", FaultKind::Error),
+    ] {
         let (_directory, server) = serving(&format!("failure = {{ {failure} }}"), PATIENT);
         let outcomes = under_load(&server, || {
-            until("faults", || faults(&server, kind) >= 5);
+            until("faults", || faults(&server, kind) >= Some(5));
         });
         assert!(
             outcomes.keys().all(|status| matches!(status, 200 | 500)),
             "{outcomes:?}"
         );
-        for other in ["panic", "error", "links", "hang", "device_lost", "killed"] {
-            assert!(other == kind || faults(&server, other) == 0, "{other}");
+        for other in FaultKind::ALL.into_iter().filter(|other| *other != kind) {
+            assert_eq!(faults(&server, other), Some(0), "{other:?}");
         }
     }
 }
@@ -143,10 +135,10 @@ fn a_killed_worker_is_no_error_of_its_blocks() {
         for times in 1..=3 {
             until("the worker runs", || workers(server.id()).len() == 1);
             until("it answers", || ask(&server, "sick", 1).0 == 200);
-            let worker = workers(server.id())[0].to_string();
-            let killed = Command::new("kill").args(["-KILL", &worker]).status();
-            assert!(killed.unwrap().success());
-            until("it is counted", || faults(&server, "killed") == times);
+            assert!(signal(workers(server.id())[0], "KILL"));
+            until("it is counted", || {
+                faults(&server, FaultKind::Killed) == Some(times)
+            });
         }
         until("it answers", || ask(&server, "sick", 1).0 == 200);
     });
@@ -154,7 +146,9 @@ fn a_killed_worker_is_no_error_of_its_blocks() {
         outcomes.keys().all(|status| matches!(status, 200 | 503)),
         "{outcomes:?}"
     );
-    assert_eq!((faults(&server, "exited"), faults(&server, "hang")), (0, 0));
+    for other in [FaultKind::Exited, FaultKind::Hang] {
+        assert_eq!(faults(&server, other), Some(0), "{other:?}");
+    }
 }
 
 /// Starts a server whose blocks' links fail on every so many looks, as builds with debug assertions can be asked to.
@@ -175,7 +169,9 @@ fn links_that_fail_are_opened_again_and_cost_no_block() {
         );
         let server = with_failing_links(&path, "links.subject=97");
         let outcomes = under_load(&server, || {
-            until("links have failed", || faults(&server, "links") >= 8);
+            until("links have failed", || {
+                faults(&server, FaultKind::Links) >= Some(8)
+            });
             until("and are open again", || ask(&server, "sick", 1).0 == 200);
         });
         assert!(
@@ -232,14 +228,14 @@ fn a_stuck_block_is_told_at_once_and_serves_again_when_it_comes_back() {
             }
             ready.status == 503
         });
-        assert!(faults(&server, "hang") >= 1);
+        assert!(faults(&server, FaultKind::Hang) >= Some(1));
         until("it is back", || ask(&server, "sick", 1).0 == 200);
     });
     assert!(
         outcomes.keys().all(|status| matches!(status, 200 | 503)),
         "{outcomes:?}"
     );
-    assert_eq!(count(&server, "blockflow_replacements_total{}"), 0);
+    assert_eq!(server.metric(REPLACED), 0);
 }
 
 #[test]
@@ -277,7 +273,9 @@ fn a_worker_that_is_stuck_is_started_again() {
     let (_directory, server) = serving(hang, &keys);
     let first = workers(server.id());
     let outcomes = under_load(&server, || {
-        until("it was stuck twice", || faults(&server, "hang") >= 2);
+        until("it was stuck twice", || {
+            faults(&server, FaultKind::Hang) >= Some(2)
+        });
         until("it answers", || ask(&server, "sick", 1).0 == 200);
     });
     assert!(
@@ -285,7 +283,9 @@ fn a_worker_that_is_stuck_is_started_again() {
         "{outcomes:?}"
     );
     assert_ne!(workers(server.id()), first);
-    assert_eq!(faults(&server, "exited") + faults(&server, "killed"), 0);
+    for other in [FaultKind::Exited, FaultKind::Killed] {
+        assert_eq!(faults(&server, other), Some(0), "{other:?}");
+    }
 }
 
 #[test]
@@ -294,13 +294,13 @@ fn a_worker_that_says_nothing_is_started_again() {
     let (_directory, server) = serving("latency_ms = 1", &keys);
     assert_eq!(ask(&server, "sick", 1).0, 200);
     until("it has reported", || {
-        count(&server, "blockflow_block_runs_total{block=\"subject\"}") == 1
+        server.sample("blockflow_block_runs_total{block=\"subject\"}") == Some(1)
     });
-    let worker = workers(server.id())[0].to_string();
-    let stopped = Command::new("kill").args(["-STOP", &worker]).status();
-    assert!(stopped.unwrap().success());
+    assert!(signal(workers(server.id())[0], "STOP"));
     let outcomes = under_load(&server, || {
-        until("it is found out", || faults(&server, "hang") == 1);
+        until("it is found out", || {
+            faults(&server, FaultKind::Hang) == Some(1)
+        });
         until("another one answers", || ask(&server, "sick", 1).0 == 200);
     });
     assert!(
@@ -338,6 +338,8 @@ fn a_reload_whose_block_does_not_get_warm_is_rejected() {
     assert_eq!(ask(&server, "sound", 1).0, 200);
 }
 
+const REPLACED: &str = "blockflow_replacements_total";
+
 /// How often a program has to start itself again. `SOAK_REPLACEMENTS=50` makes it the long run.
 const REPLACEMENTS: u64 = 2;
 
@@ -357,12 +359,10 @@ const FATAL: [(&str, &str, &str); 2] = [
 
 #[test]
 fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
-    let replacements = std::env::var("SOAK_REPLACEMENTS");
-    let replacements = replacements.map_or(REPLACEMENTS, |count| count.parse().expect("a number"));
+    let replacements = from_environment("SOAK_REPLACEMENTS").unwrap_or(REPLACEMENTS);
     for (failure, keys, reason) in FATAL {
-        let (_directory, mut server) = serving(failure, &format!("{PATIENT}\n{keys}"));
+        let (_directory, server) = serving(failure, &format!("{PATIENT}\n{keys}"));
         let id = server.id();
-        let replaced = |server: &Server| count(server, "blockflow_replacements_total{}");
         let done = AtomicBool::new(false);
         let outcomes = thread::scope(|scope| {
             let guard = Finally(&done);
@@ -382,7 +382,7 @@ fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
             let clients = [client("sick"), client("sick"), client("sound")];
             for times in 1..=replacements {
                 until("the program has started itself again", || {
-                    replaced(&server) >= times
+                    server.sample(REPLACED) >= Some(times)
                 });
             }
             drop(guard);
@@ -397,13 +397,9 @@ fn the_program_starts_itself_again_and_nobody_is_refused_a_connection() {
             assert!(outcomes[&200] > 0);
         }
         assert_eq!(server.id(), id);
-        server.signal("TERM");
-        let (status, log) = server.wait();
-        assert!(status.success(), "{status}: {log}");
+        let log = server.stop();
         assert!(!log.contains("panicked"), "{log}");
-        for line in [reason, "starts itself again"] {
-            assert!(log.contains(line), "{line} is not in {log}");
-        }
+        contains(&log, &[reason, "starts itself again"]);
     }
 }
 
@@ -421,7 +417,7 @@ fn what_a_reload_has_replaced_does_not_end_the_program() {
     while Instant::now() < end {
         assert_eq!(ask(&server, "sick", 1).0, 200);
     }
-    assert_eq!(count(&server, "blockflow_replacements_total{}"), 0);
+    assert_eq!(server.metric(REPLACED), 0);
 }
 
 #[test]
@@ -450,14 +446,16 @@ fn a_worker_that_loses_its_device_is_started_again() {
     let lost = "latency_ms = 1, failure = { lost_device_every = 50 }";
     let (_directory, server) = serving(lost, &format!("isolation = \"process\"\n{PATIENT}"));
     let outcomes = under_load(&server, || {
-        until("it was lost twice", || faults(&server, "device_lost") >= 2);
+        until("it was lost twice", || {
+            faults(&server, FaultKind::DeviceLost) >= Some(2)
+        });
         until("it answers", || ask(&server, "sick", 1).0 == 200);
     });
     assert!(
         outcomes.keys().all(|status| matches!(status, 200 | 503)),
         "{outcomes:?}"
     );
-    assert_eq!(count(&server, "blockflow_replacements_total{}"), 0);
+    assert_eq!(server.metric(REPLACED), 0);
 }
 
 #[test]
@@ -491,10 +489,7 @@ fn the_phases_of_the_end_are_told_and_laggards_named() {
     thread::scope(|scope| {
         let waiting = scope.spawn(move || ask(server_ref, "sick", 1));
         until("the request is in flight", || {
-            count(
-                server_ref,
-                "blockflow_requests_in_flight{pipeline=\"sick\"}",
-            ) == 1
+            server_ref.metric("blockflow_requests_in_flight{pipeline=\"sick\"}") == 1
         });
         server_ref.signal("TERM");
         until("it drains", || {
@@ -519,7 +514,7 @@ fn the_phases_of_the_end_are_told_and_laggards_named() {
 fn the_third_signal_ends_the_process_at_once() {
     let (_directory, mut server) = serving("failure = { hang_every = 1, hang_ms = 600000 }", "");
     let server_ref = &server;
-    let status = thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(move || {
             // It may have no answer any more.
             let stream = server_ref.connect();
@@ -530,21 +525,19 @@ fn the_third_signal_ends_the_process_at_once() {
             let _ = crate::support::server::read_response(stream);
         });
         until("the request is in flight", || {
-            count(
-                server_ref,
-                "blockflow_requests_in_flight{pipeline=\"sick\"}",
-            ) == 1
+            server_ref.metric("blockflow_requests_in_flight{pipeline=\"sick\"}") == 1
         });
-        for _ in 0..3 {
-            server_ref.signal("INT");
-            // Signals of one kind that come together count once.
-            thread::sleep(Duration::from_millis(100));
-        }
-        server_ref.id()
+        server_ref.signal("INT");
+        until("it drains", || {
+            server_ref.get("/v2/health/ready").status == 503
+        });
+        // Of one kind, those that come together would count once.
+        server_ref.signal("INT");
+        server_ref.signal("TERM");
     });
-    assert_eq!(status, server.id());
     let (status, log) = server.wait();
     assert_eq!(status.code(), Some(5), "{log}");
+    assert!(log.contains("third signal"), "{log}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use blockflow::telemetry::metrics::{Registry, block, render};
-use blockflow::telemetry::{BlockFailed, BlockGivenUp, Event, LogError, init};
+use blockflow::telemetry::{BlockFailed, Event, LogError, init};
 use blockflow::types::{FailureKind, FaultKind, LogFormat, LogSpec};
 
 #[test]
@@ -86,22 +86,22 @@ fn every_line_is_a_remark_or_a_sample() {
 #[test]
 fn an_event_counts_what_it_logs() {
     let name = "telemetry-test-block";
-    let backoff = Duration::ZERO;
     BlockFailed {
         block: name,
         instance: 0,
         kind: FaultKind::Panic,
         cause: "panic",
         attempt: 1,
-        backoff,
+        backoff: Some(Duration::ZERO),
     }
     .emit();
-    BlockGivenUp {
+    BlockFailed {
         block: name,
         instance: 0,
         kind: FaultKind::Links,
         cause: "links",
         attempt: 2,
+        backoff: None,
     }
     .emit();
     assert_eq!(block(name).failures.get(), 2);

@@ -1,44 +1,26 @@
 //! New configurations tried on live requests: what is wrong, slow or failing does not take over, what is good does, and no
 //! request is lost, mixed or answered by a shadow.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use crate::reloads::{Chain, steps};
+use crate::reloads::steps;
+use crate::support::files::{Files, chain_text};
 use crate::support::server::{Response, Server};
-use crate::support::until;
+use crate::support::{Finally, contains, until};
 
 const CLIENTS: usize = 3;
 const SHADOW: &str = "shadow = { share = 1.0, requests = 20, time_max_ms = 20000 }";
 const ENDLESS: &str = "canary = { share = 0.5, requests = 1000000000, time_max_ms = 86400000 }";
 
-/// A chain of mocks, each of which adds one to every byte, so that the answer of a pipeline tells how many there are; its
-/// signature does not. `mock` goes into each of them, `block` beside it.
+/// A chain of mocks whose signature does not tell how many there are. `mock` goes into each of them, `block` beside it.
 fn text(length: usize, [mock, block, reload]: [&str; 3]) -> String {
-    let name = |index: usize| match index {
-        _ if index == length => "out".to_owned(),
-        _ => format!("t{index}"),
-    };
-    let tensor =
-        |name: &str| format!("[{{ name = \"{name}\", datatype = \"UINT8\", shape = [1, 4] }}]");
-    let blocks = (0..length).map(|index| {
-        format!(
-            "[blocks.b{index}]\n{block}\nmock = {{ inputs = {}, outputs = {}, {mock} }}\n",
-            tensor(&name(index)),
-            tensor(&name(index + 1))
-        )
-    });
-    let flow: Vec<_> = (0..length).map(|index| format!("\"b{index}\"")).collect();
-    format!(
-        "{}[pipelines.p]\nflow = [{}]\ndeadline_ms = 20000\n[reload]\n{reload}\n",
-        blocks.collect::<String>(),
-        flow.join(", ")
-    )
+    let keys = |_| [mock.to_owned(), block.to_owned()];
+    chain_text(length, "out", keys, &format!("[reload]\n{reload}\n"))
 }
 
 struct Trial {
-    chain: Chain,
+    files: Files,
     server: Server,
 }
 
@@ -68,26 +50,16 @@ impl Answers {
     }
 }
 
-/// Sets a flag however a scope ends.
-struct Finally<'a>(&'a AtomicBool);
-
-impl Drop for Finally<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 impl Trial {
     fn new(length: usize, parts: [&str; 3]) -> Self {
-        let chain = Chain::new(1);
-        fs::write(chain.path(), text(length, parts)).unwrap();
-        let server = Server::start_with(&chain.path(), &["--no-watch"]);
+        let files = Files::new(&text(length, parts));
+        let server = files.serve();
         assert_eq!(steps(&server, 1), Ok(length));
-        Self { chain, server }
+        Self { files, server }
     }
 
     fn write(&self, length: usize, parts: [&str; 3]) {
-        fs::write(self.chain.path(), text(length, parts)).unwrap();
+        self.files.write(&text(length, parts));
     }
 
     /// Does something while clients ask without a pause.
@@ -124,16 +96,11 @@ impl Trial {
         self.under_load(|_| self.server.load("p"))
     }
 
-    /// Returns the value of one sample of the metrics.
-    fn metric(&self, sample: &str) -> u64 {
-        let page = self.server.get("/metrics").text();
-        let mut lines = page.lines();
-        let line = lines.find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        let value = line.unwrap_or_else(|| panic!("{sample} not in {page}"));
-        value.parse().unwrap_or_else(|_| panic!("{sample} {value}"))
+    fn metric(&self, name: &str) -> i64 {
+        self.server.metric(name)
     }
 
-    fn reloads(&self, outcome: &str) -> u64 {
+    fn reloads(&self, outcome: &str) -> i64 {
         self.metric(&format!("blockflow_reloads_total{{outcome=\"{outcome}\"}}"))
     }
 
@@ -145,13 +112,6 @@ impl Trial {
     }
 }
 
-fn contains(response: &Response, words: &[&str]) {
-    let told = response.text();
-    for word in words {
-        assert!(told.contains(word), "{word:?} not in {told}");
-    }
-}
-
 #[test]
 fn a_shadow_that_answers_otherwise_is_rejected_and_nobody_gets_its_answers() {
     let trial = Trial::new(1, ["latency_ms = 0", "", ""]);
@@ -159,7 +119,7 @@ fn a_shadow_that_answers_otherwise_is_rejected_and_nobody_gets_its_answers() {
     let (response, answers) = trial.load();
     assert_eq!(response.status, 400, "{}", response.text());
     contains(
-        &response,
+        &response.text(),
         &[
             "got another answer",
             "for example pipeline",
@@ -176,7 +136,7 @@ fn a_shadow_that_answers_otherwise_is_rejected_and_nobody_gets_its_answers() {
     trial.settled();
     // Shadows are counted apart; the first request was that of the start.
     let counted = trial.metric("blockflow_requests_total{pipeline=\"p\",outcome=\"ok\"}");
-    assert_eq!(counted, answers.all() as u64 + 1);
+    assert_eq!(counted, answers.all() as i64 + 1);
     assert_eq!(
         trial.metric("blockflow_requests_in_flight{pipeline=\"p\"}"),
         0
@@ -190,7 +150,7 @@ fn a_shadow_that_fails_is_rejected_and_costs_nobody_an_answer() {
     trial.write(1, ["failure = { error_every = 3 }", "", SHADOW]);
     let (response, answers) = trial.load();
     assert_eq!(response.status, 400, "{}", response.text());
-    contains(&response, &["as declared"]);
+    contains(&response.text(), &["as declared"]);
     assert_eq!((answers.of(1), answers.failed()), (answers.all(), 0));
     assert!(trial.metric("blockflow_shadow_comparisons_total{outcome=\"failed\"}") > 0);
 }
@@ -231,7 +191,10 @@ fn a_slow_canary_is_rolled_back() {
         trial.write(1, ["latency_ms = 60", isolation, canary]);
         let (response, answers) = trial.load();
         assert_eq!(response.status, 400, "{}", response.text());
-        contains(&response, &["median of the latency", "latency_ratio_max"]);
+        contains(
+            &response.text(),
+            &["median of the latency", "latency_ratio_max"],
+        );
         assert_eq!(answers.of(1), answers.all(), "every request has its answer");
         assert_eq!((trial.reloads("rolled_back"), trial.server.epoch()), (1, 1));
         trial.settled();
@@ -262,7 +225,7 @@ fn a_canary_that_fails_is_rolled_back_before_many_have_failed() {
     let (response, answers) = trial.load();
     assert_eq!(response.status, 400, "{}", response.text());
     contains(
-        &response,
+        &response.text(),
         &["requests failed, of the old one 0 of", "error_ratio_max"],
     );
     assert!(
@@ -315,25 +278,23 @@ fn both_trials_come_one_after_the_other() {
 
 #[test]
 fn without_requests_a_trial_ends_by_its_time() {
-    let mut trial = Trial::new(1, ["latency_ms = 0", "", ""]);
+    let trial = Trial::new(1, ["latency_ms = 0", "", ""]);
     let times = "shadow = { time_max_ms = 100 }\ncanary = { time_max_ms = 100 }";
     trial.write(2, ["latency_ms = 0", "", times]);
     let response = trial.server.load("p");
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(steps(&trial.server, 1), Ok(2));
-    trial.server.signal("TERM");
-    let (status, log) = trial.server.wait();
-    assert!(status.success(), "{log}");
-    for words in ["shadowing is over", "compared=0", "the canary is over"] {
-        assert!(log.contains(words), "{words:?} not in {log}");
-    }
+    contains(
+        &trial.server.stop(),
+        &["shadowing is over", "compared=0", "the canary is over"],
+    );
 }
 
 #[test]
 fn what_is_another_pipeline_now_is_not_tried() {
     let trial = Trial::new(1, ["latency_ms = 0", "", ""]);
     let other = text(1, ["latency_ms = 0", "", ENDLESS]).replace("\"out\"", "\"result\"");
-    fs::write(trial.chain.path(), other).unwrap();
+    trial.files.write(&other);
     let response = trial.server.load("p");
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(steps(&trial.server, 1), Ok(1));
@@ -345,7 +306,7 @@ fn a_stop_ends_a_trial_and_no_request_is_lost_for_it() {
         ENDLESS,
         "shadow = { share = 1.0, requests = 1000000000, time_max_ms = 86400000 }",
     ] {
-        let mut trial = Trial::new(2, ["latency_ms = 5", "", ""]);
+        let trial = Trial::new(2, ["latency_ms = 5", "", ""]);
         trial.write(2, ["latency_ms = 6", "", reload]);
         trial.server.signal("HUP");
         let kind = reload.split(' ').next().unwrap();
@@ -372,9 +333,7 @@ fn a_stop_ends_a_trial_and_no_request_is_lost_for_it() {
                 assert_eq!(one.join().unwrap(), Ok(2));
             }
         });
-        trial.server.signal("TERM");
-        let (status, log) = trial.server.wait();
-        assert!(status.success(), "{log}");
+        let log = trial.server.stop();
         let over = log.contains("shadowing is over") || log.contains("the canary is over");
         assert!(over, "{log}");
     }
@@ -422,7 +381,7 @@ fn another_reload_ends_a_trial_and_takes_its_place() {
         assert_eq!(second.status, 200, "{}", second.text());
         let first = first.join().unwrap();
         assert_eq!(first.status, 400);
-        contains(&first, &["another reload"]);
+        contains(&first.text(), &["another reload"]);
     });
     assert_eq!(steps(&trial.server, 1), Ok(3));
     assert_eq!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::history::Site;
 use crate::reloads::steps;
+use crate::support::files::apart;
 use crate::support::server::Server;
 use crate::support::{chain, graph, mock, spec, until};
 
@@ -164,8 +165,7 @@ fn one_that_cannot_be_loaded_stays_unloaded() {
 fn a_pipeline_that_uses_a_process_takes_it_along() {
     let site = Site::new(1);
     let text = crate::reloads::text(2, "[pipelines.q]\nflow = [\"b1\"]\n");
-    let apart = text.replace("[blocks.b0]\n", "[blocks.b0]\nisolation = \"process\"\n");
-    std::fs::write(site.chain.path(), apart).unwrap();
+    std::fs::write(site.chain.path(), apart(&text)).unwrap();
     let server = site.start();
     assert_eq!(crate::processes::workers(server.id()).len(), 1);
     assert_eq!(post(&server, "p", "unload"), 200);

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use blockflow::sched::{Batcher, Decision, Item, Limits, Restart, RestartPolicy};
 use blockflow::types::RestartSpec;
 
+use crate::support::from_environment;
+
 const SCHEDULES: u64 = 100_000;
 const MS: Duration = Duration::from_millis(1);
 const BLOCKS: usize = 2;
@@ -419,12 +421,11 @@ fn run(seed: u64) -> [u64; 3] {
 
 #[test]
 fn requests_are_conserved_over_random_schedules() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
-    let seeds = match number("SCHEDULE_SEED") {
+    let seeds = match from_environment("SCHEDULE_SEED") {
         Some(seed) => seed..seed + 1,
         None => {
             let first = fastrand::u64(..1 << 60);
-            first..first + number("SCHEDULES").unwrap_or(SCHEDULES)
+            first..first + from_environment("SCHEDULES").unwrap_or(SCHEDULES)
         }
     };
     let mut sums = [0; 3];

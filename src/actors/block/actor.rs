@@ -373,7 +373,7 @@ impl Handler<Reopen> for BlockActor {
     type Result = ();
 
     fn handle(&mut self, _: Reopen, ctx: &mut Self::Context) {
-        if self.links.is_some() || matches!(self.state, State::GivenUp(_)) {
+        if self.links.is_some() {
             return;
         }
         let started = Instant::now();

@@ -190,21 +190,23 @@ impl GatewayActor {
         }
     }
 
-    fn admit(&mut self, links: &mut Links, submission: Submission) -> Result<(), LinkError> {
+    fn admit(&mut self, links: &mut Links, mut submission: Submission) -> Result<(), LinkError> {
         let (id, pipeline) = (submission.id, submission.pipeline);
-        let inputs = submission.inputs.clone();
+        // What may be lost on its way is kept, to be sent again.
+        let inputs = if self.leaves_process[pipeline] {
+            submission.inputs.clone()
+        } else {
+            std::mem::take(&mut submission.inputs)
+        };
         let outputs = self.config.plan.pipelines[pipeline].signature.outputs.len();
         let metrics = match submission.purpose {
             Purpose::Answer => &self.metrics[pipeline],
             Purpose::Shadow => &metrics::trials().shadows,
         };
-        let mut open = Open::new(submission, outputs, metrics.clone());
+        let open = Open::new(submission, outputs, metrics.clone());
         if open.is_abandoned() {
             open.fail(Failure::new(FailureKind::Cancelled, "the client went away"));
             return Ok(());
-        }
-        if !self.leaves_process[pipeline] {
-            open.inputs = Vec::new();
         }
         let deadline = open.deadline;
         self.pending.insert(id, open);

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::actors::board::{BlockState, Board};
 use crate::plan::Plan;
 use crate::telemetry::{Event, RequestRefused};
-use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor};
+use crate::types::{Failure, FailureKind, RequestId, Signature, Tensor, lock};
 
 /// A pipeline as clients see it.
 #[derive(Debug, Clone)]
@@ -251,11 +251,7 @@ impl Gateway {
 
     /// Blocks the thread until nothing is in flight, `limit` at most; tells whether that was reached.
     pub fn wait_idle(&self, limit: Duration) -> bool {
-        let guard = self
-            .shared
-            .idle_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let guard = lock(&self.shared.idle_lock);
         let busy = |_: &mut ()| self.in_flight() > 0;
         let waited = self.shared.idle.wait_timeout_while(guard, limit, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
@@ -348,11 +344,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if self.0.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _guard = self
-                .0
-                .idle_lock
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let _guard = lock(&self.0.idle_lock);
             self.0.idle.notify_all();
         }
     }

@@ -15,7 +15,7 @@ use crate::actors::distress::Distress;
 use crate::actors::gateway::{GatewayActor, Unusable};
 use crate::actors::progress::Progress;
 use crate::actors::worker::{Worker, Workers};
-use crate::plan::{Placement, Plan, Site};
+use crate::plan::{Plan, Site};
 use crate::sched::{Supervision, Ward, Watch};
 use crate::telemetry::metrics::{self, BlockMetrics};
 use crate::telemetry::{BlockRestarted, BlockStarted, Event};
@@ -129,7 +129,7 @@ impl Supervisor {
 
     /// Returns how the instances of this process are looked after.
     pub(super) fn ward(&self) -> Ward {
-        if self.site.process == Placement::MAIN {
+        if self.site.is_main() {
             Ward::Main
         } else {
             Ward::Worker

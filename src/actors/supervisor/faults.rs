@@ -11,7 +11,7 @@ use crate::actors::block::{GiveUp, Rebuild, Reopen};
 use crate::actors::board::BlockState;
 use crate::actors::distress::Call;
 use crate::sched::{Remedy, Supervision, Ward};
-use crate::telemetry::{BlockFailed, BlockGivenUp, Event, ProcessFails};
+use crate::telemetry::{BlockFailed, Event, ProcessFails};
 use crate::types::FaultKind;
 
 use super::actor::{Instance, Supervisor};
@@ -46,17 +46,21 @@ pub(in crate::actors) struct Reconnect {
 }
 
 impl Supervisor {
+    fn supervision(&mut self, place: (usize, usize)) -> &mut Supervision {
+        let (ward, spec) = (self.ward(), self.plan.blocks[place.0].spec.restart);
+        let supervision = self.supervisions.entry(place);
+        supervision.or_insert_with(|| Supervision::new(ward, spec))
+    }
+
     /// Decides about a fault; `None` where nothing is done any more.
     pub(super) fn decide(
         &mut self,
-        (block, instance): (usize, usize),
+        place: (usize, usize),
         kind: FaultKind,
     ) -> Option<(Remedy, usize)> {
-        let spec = self.plan.blocks[block].spec.restart;
-        let (ward, now) = (self.ward(), Instant::now());
+        let now = Instant::now();
         let jitter = self.jitter(now);
-        let supervision = self.supervisions.entry((block, instance));
-        let supervision = supervision.or_insert_with(|| Supervision::new(ward, spec));
+        let supervision = self.supervision(place);
         let remedy = supervision.on_fault(kind, now, jitter)?;
         Some((remedy, supervision.attempts()))
     }
@@ -88,78 +92,48 @@ impl Supervisor {
         ctx: &mut Context<Self>,
         order: impl FnOnce(&Instance) + 'static,
     ) {
-        let Fault {
-            block,
-            instance,
-            kind,
-            cause,
-        } = fault;
-        BlockFailed {
-            block: self.name(block),
-            instance,
-            kind,
-            cause: &cause,
-            attempt,
-            backoff: wait,
-        }
-        .emit();
+        self.tell_failed(&fault, attempt, Some(wait));
+        let place = (fault.block, fault.instance);
         let state = BlockState::Restarting {
-            cause: cause.clone(),
+            cause: fault.cause.clone(),
         };
-        self.note(block, instance, state);
+        self.note(fault.block, fault.instance, state);
         ctx.run_later(wait, move |supervisor, _| {
-            let actor = supervisor.blocks.get(&(block, instance));
-            match actor.filter(|instance| instance.actor.connected()) {
+            let found = supervisor.blocks.get(&place);
+            match found.filter(|instance| instance.actor.connected()) {
                 Some(instance) => order(instance),
                 // The actor itself is gone, with its queue: nobody is there to be mended.
-                None => supervisor.give_up(
-                    &Fault {
-                        block,
-                        instance,
-                        kind,
-                        cause,
-                    },
-                    attempt,
-                ),
+                None => supervisor.give_up(&fault, attempt),
             }
         });
     }
 
-    fn give_up(&mut self, fault: &Fault, attempt: usize) {
-        let Fault {
-            block,
-            instance,
-            kind,
-            cause,
-        } = fault;
-        BlockGivenUp {
-            block: self.name(*block),
-            instance: *instance,
-            kind: *kind,
-            cause,
+    fn tell_failed(&self, fault: &Fault, attempt: usize, backoff: Option<Duration>) {
+        BlockFailed {
+            block: self.name(fault.block),
+            instance: fault.instance,
+            kind: fault.kind,
+            cause: &fault.cause,
             attempt,
+            backoff,
         }
         .emit();
-        let budget = self.plan.blocks[*block].spec.restart.budget;
-        self.bar(
-            *block,
-            *instance,
-            format!("given up after {budget} rebuilds: {cause}"),
-        );
-        if *kind == FaultKind::Links {
+    }
+
+    fn give_up(&mut self, fault: &Fault, attempt: usize) {
+        self.tell_failed(fault, attempt, None);
+        let budget = self.plan.blocks[fault.block].spec.restart.budget;
+        let cause = format!("given up after {budget} rebuilds: {}", fault.cause);
+        self.bar(fault.block, fault.instance, cause.clone());
+        if fault.kind == FaultKind::Links {
             // Without sockets it cannot refuse what waits.
-            let cause = format!("given up after {budget} rebuilds: {cause}");
-            self.refuse(vec![*block], cause);
+            self.refuse(vec![fault.block], cause);
         }
     }
 
     /// Has an instance refuse everything from now on.
     fn bar(&mut self, block: usize, instance: usize, cause: String) {
-        let (ward, restart) = (self.ward(), self.plan.blocks[block].spec.restart);
-        let supervision = self.supervisions.entry((block, instance));
-        supervision
-            .or_insert_with(|| Supervision::new(ward, restart))
-            .end();
+        self.supervision((block, instance)).end();
         let state = BlockState::GivenUp {
             cause: cause.clone(),
         };

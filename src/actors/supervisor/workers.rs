@@ -1,6 +1,6 @@
 //! Worker processes: started, told, looked at, started again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -9,8 +9,8 @@ use crate::actors::NodeError;
 use crate::actors::board::BlockState;
 use crate::actors::worker::{Assignment, End, Worker};
 use crate::sched::{Remedy, Supervision, Ward};
-use crate::telemetry::{Event, ProcessEnded, ProcessGivenUp};
-use crate::types::{FaultKind, RestartSpec, StuckSpec};
+use crate::telemetry::{Event, ProcessEnded};
+use crate::types::{FaultKind, RestartSpec, lock};
 
 use super::actor::Supervisor;
 
@@ -30,14 +30,11 @@ pub(in crate::actors) struct Laggards(Arc<Mutex<Vec<String>>>);
 
 impl Laggards {
     pub(in crate::actors) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *lock(&self.0))
     }
 
     fn add(&self, name: String) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(name);
+        lock(&self.0).push(name);
     }
 }
 
@@ -82,17 +79,15 @@ impl Supervisor {
             let Some(assignment) = self.workers.assignments.get(index) else {
                 continue;
             };
-            let bounds = |bound: fn(&StuckSpec) -> Option<Duration>| {
-                let blocks = assignment.blocks.iter();
-                let bounds = blocks.map(|&block| bound(&plan.blocks[block].spec.stuck));
-                // One that may take as long as it likes speaks for all of them.
-                bounds.collect::<Option<Vec<_>>>()?.into_iter().max()
-            };
-            let bound = if worker.has_spoken() {
-                bounds(|stuck| stuck.run)
-            } else {
-                bounds(|stuck| stuck.warm)
-            };
+            if !worker.has_spoken() {
+                // It loads, which has no bound in any process, and watches its own warming.
+                continue;
+            }
+            let blocks = assignment.blocks.iter();
+            let bounds = blocks.map(|&block| plan.blocks[block].spec.stuck.run);
+            // One that may take as long as it likes speaks for all of them.
+            let bounds = bounds.collect::<Option<Vec<_>>>();
+            let bound = bounds.and_then(|bounds| bounds.into_iter().max());
             if let Some(bound) = bound.map(|bound| bound.max(SILENCE_MIN))
                 && worker.silence(now) > bound
             {
@@ -171,28 +166,25 @@ impl Handler<Ended> for Supervisor {
         for &block in &assignment.blocks {
             self.metrics[block].fault(kind);
         }
-        if let Remedy::Restart(backoff) = remedy {
-            ProcessEnded {
-                process,
-                kind,
-                cause: &cause,
-                attempt,
-                backoff,
-            }
-            .emit();
+        let backoff = match remedy {
+            Remedy::Restart(backoff) => Some(backoff),
+            _ => None,
+        };
+        ProcessEnded {
+            process,
+            kind,
+            cause: &cause,
+            attempt,
+            backoff,
+        }
+        .emit();
+        if let Some(backoff) = backoff {
             self.note_worker(&assignment, &BlockState::Restarting { cause });
             ctx.run_later(backoff, move |supervisor, ctx| {
                 supervisor.start_worker(worker, ctx);
             });
             return;
         }
-        ProcessGivenUp {
-            process,
-            kind,
-            cause: &cause,
-            attempt,
-        }
-        .emit();
         let cause = format!("given up after {} restarts: {cause}", restart.budget);
         let state = BlockState::GivenUp {
             cause: cause.clone(),

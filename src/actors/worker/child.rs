@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tracing::warn;
 
 use super::relay::{relay, take_line};
 use crate::telemetry::metrics::{self, Share, Snapshot};
-use crate::types::{FaultKind, LogFormat};
+use crate::types::{FaultKind, LogFormat, lock};
 
 /// What is written to a worker that is to end; one whose input ends without it has lost its parent.
 pub const FAREWELL: &str = "end\n";
@@ -249,10 +249,6 @@ fn wait(child: &Mutex<Child>) -> io::Result<ExitStatus> {
         }
         thread::sleep(END_POLL);
     }
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says why a process ended: its status, and what it said last if it ended by itself.

@@ -9,6 +9,8 @@ use reqwest::{Client, Method};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::types::with_causes;
+
 use super::server::socket_in;
 use super::{Answer, Planned, Rollback, Status, Swapped, Unpinned};
 
@@ -55,7 +57,7 @@ impl Control {
             .unix_socket(socket_in(&directory))
             .timeout(ANSWER)
             .build()
-            .map_err(|error| failed(chain(&error)))?;
+            .map_err(|error| failed(with_causes(&error)))?;
         Ok(Self {
             client,
             state: state.to_owned(),
@@ -124,13 +126,13 @@ impl Control {
                     state: self.state.clone(),
                 };
             }
-            failed(chain(&error))
+            failed(with_causes(&error))
         })?;
         let mut text = Vec::new();
         while let Some(piece) = response
             .chunk()
             .await
-            .map_err(|error| failed(chain(&error)))?
+            .map_err(|error| failed(with_causes(&error)))?
         {
             text.extend_from_slice(&piece);
             if text.len() > ANSWER_BYTES_MAX {
@@ -148,15 +150,4 @@ impl Control {
             Ok(_) | Err(_) => failed(error.to_string()),
         })
     }
-}
-
-/// Renders an error with all its causes; reqwest's own message leaves out what happened.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }

@@ -82,6 +82,9 @@ impl From<Outcome> for Answer {
                 epoch: planned.epoch,
             },
             Outcome::Rejected { reasons } => Self::Rejected { reasons },
+            Outcome::Full => Self::Rejected {
+                reasons: vec![Outcome::FULL.to_owned()],
+            },
             Outcome::RolledBack { reasons } => Self::RolledBack { reasons },
             Outcome::Stopping => Self::Stopping,
         }

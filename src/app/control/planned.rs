@@ -8,6 +8,7 @@ use crate::app::Overrides;
 use crate::app::begin::restore;
 use crate::app::history::{Journal, Record};
 use crate::app::load::Weights as ByDevice;
+use crate::app::memory::check_room;
 use crate::app::reload::{Source, Standing};
 use crate::graph::Digest;
 use crate::plan::{Change, Diff, Plan};
@@ -130,6 +131,12 @@ pub fn plan_against(
     // A start can change them.
     let fixed = diff.fixed.iter().map(ToString::to_string);
     planned.settings.extend(fixed);
+    match check_room(&new) {
+        Ok(fits) => planned.devices = fits.iter().map(ToString::to_string).collect(),
+        Err(misfits) => planned
+            .refused
+            .extend(misfits.iter().map(ToString::to_string)),
+    }
     Ok(planned)
 }
 

@@ -12,7 +12,7 @@ use crate::graph::Digest;
 const KNOWN_MAX: usize = 4096;
 
 /// What tells a file from what was at its path before.
-pub(super) type Stamp = (u64, u64, u64, i64, i64);
+pub(in crate::app) type Stamp = (u64, u64, u64, i64, i64);
 
 /// Digests of files by path.
 #[derive(Debug, Default)]
@@ -57,4 +57,27 @@ fn stamp(data: &Metadata) -> Stamp {
         data.mtime(),
         data.mtime_nsec(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_a_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a", "b"] {
+            fs::write(path(name), name).expect("a file");
+        }
+        let link = path("link");
+        std::os::unix::fs::symlink(path("a"), &link).expect("a link");
+        let before = stamp_of(&link);
+        assert!(before.is_some());
+        std::os::unix::fs::symlink(path("b"), path("next")).expect("a link");
+        fs::rename(path("next"), &link).expect("renamed");
+        assert_ne!(stamp_of(&link), before);
+        fs::remove_file(&link).expect("removed");
+        assert_eq!(stamp_of(&link), None);
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use tracing::{debug, warn};
 
@@ -40,8 +41,11 @@ pub struct Recorded {
 }
 
 /// What was at the paths of files at some moment.
-#[derive(Debug, Default)]
-pub(in crate::app) struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+#[derive(Debug, Clone)]
+pub(in crate::app) struct Seen {
+    pub stamps: BTreeMap<PathBuf, Option<Stamp>>,
+    pub at: SystemTime,
+}
 
 impl Journal {
     /// Takes a state directory to write to; where that cannot be done, nothing is read or written.
@@ -229,7 +233,10 @@ impl Journal {
         // Where nothing is kept, nobody is going to ask.
         let kept = self.place.is_ok();
         let digest = kept.then(|| self.files.digest(path).ok()).flatten();
-        let same = seen.0.get(path).is_none_or(|seen| *seen == stamp_of(path));
+        let same = seen
+            .stamps
+            .get(path)
+            .is_none_or(|seen| *seen == stamp_of(path));
         let digest = digest.filter(|_| same);
         RecordedFile {
             path: path.to_owned(),
@@ -266,7 +273,9 @@ impl Seen {
             let stamp = stamp_of(&path);
             (path, stamp)
         };
-        Self(files.into_iter().map(look).collect())
+        let at = SystemTime::now();
+        let stamps = files.into_iter().map(look).collect();
+        Self { stamps, at }
     }
 }
 

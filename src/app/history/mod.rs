@@ -23,6 +23,7 @@ mod place;
 mod record;
 
 pub use error::HistoryError;
+pub(super) use files::Stamp;
 pub(super) use folder::CONTROL;
 pub(super) use journal::Seen;
 pub use journal::{Journal, Recorded};

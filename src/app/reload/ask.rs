@@ -54,6 +54,8 @@ pub(in crate::app) enum Outcome {
     },
     /// What a reload would do.
     Planned(Box<Planned>),
+    /// Nothing: too many wait already.
+    Full,
     Stopping,
 }
 
@@ -93,6 +95,8 @@ impl Ask {
 }
 
 impl Outcome {
+    pub(in crate::app) const FULL: &str = "too many reloads wait already; try again later";
+
     pub(super) fn rejected(reason: impl Into<String>) -> Self {
         Self::Rejected {
             reasons: vec![reason.into()],
@@ -125,9 +129,7 @@ impl Reloads {
         match self.0.try_send(order) {
             Ok(()) => outcome.await.unwrap_or(Outcome::Stopping),
             Err(TrySendError::Disconnected(_)) => Outcome::Stopping,
-            Err(TrySendError::Full(_)) => {
-                Outcome::rejected("too many reloads wait already; try again later")
-            }
+            Err(TrySendError::Full(_)) => Outcome::Full,
         }
     }
 }

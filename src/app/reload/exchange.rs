@@ -17,20 +17,19 @@ use tracing::{error, warn};
 use crate::actors::Gateway;
 use crate::app::hold::Held;
 use crate::app::load::Loaded;
-use crate::app::prepared::Known;
+use crate::app::prepared::{Known, seat};
 use crate::app::steps::Step;
-use crate::app::{Runtime, memory};
-use crate::engine::{Prepared, Seat, Staged, set_devices, stage};
+use crate::app::{Runtime, StartError, memory};
+use crate::engine::{Prepared, Staged, set_devices, stage};
 use crate::graph::Digest;
-use crate::plan::{Fit, Misfit, Need, Placement, Strategy, fit, overall};
+use crate::plan::{Fit, Misfit, Need, Strategy, fit, overall};
 use crate::telemetry::{EpochExchanged, EpochRolledBack, Event};
-use crate::types::{Device, Epoch, Failure, FailureKind};
+use crate::types::{Device, Epoch, Failure, FailureKind, lock};
 
 use super::ask::Outcome;
-use super::lifecycle::lock;
 use super::source::Source;
 use super::switch::Replaced;
-use super::transaction::{Reloader, fenced};
+use super::transaction::{Reloader, preparing};
 
 /// How long the requests of the old epoch may go on past the longest deadline.
 const DRAIN_MARGIN: Duration = Duration::from_secs(1);
@@ -72,13 +71,13 @@ impl Passage {
 
     fn stays(&self, identity: Digest) -> bool {
         let mut new = self.new.iter();
-        new.any(|need| need.identity == identity && need.process == Placement::MAIN)
+        new.any(|need| need.identity == identity && need.is_in_main())
     }
 
     /// Tells whether a block of the old epoch has to be read again to come back.
     fn is_lost(&self, need: &Need) -> bool {
         let evicted = self.strategy(need.device) == Strategy::EvictFirst;
-        need.process != Placement::MAIN || (evicted && !self.stays(need.identity))
+        !need.is_in_main() || (evicted && !self.stays(need.identity))
     }
 
     /// Parts what the old epoch knows. What is to wait on the host is brought there.
@@ -150,35 +149,27 @@ impl<S: Source> Reloader<S> {
         passage: &Passage,
         drain: Duration,
     ) -> Result<Replaced, Outcome> {
-        let rejected = |reason: String| Outcome::Rejected {
-            reasons: vec![reason],
-        };
         let back = self
             .way_back(passage)
             .map_err(|reasons| Outcome::Rejected { reasons })?;
-        let staged = fenced(|| staged(&loaded, &known, passage));
-        let staged = staged.unwrap_or_else(|panic| {
-            Err(format!("a block panicked while it was prepared: {panic}"))
-        });
-        let staged = staged.map_err(rejected)?;
+        let staged = preparing(|| staged(&loaded, &known, passage)).map_err(Outcome::rejected)?;
         let gateway = match lock(&self.running).as_ref() {
             None => return Err(Outcome::Stopping),
             Some(runtime) => runtime.gateway().cloned(),
         };
         let gateway = gateway
-            .ok_or_else(|| rejected("requests come in elsewhere, and cannot wait".to_owned()))?;
+            .ok_or_else(|| Outcome::rejected("requests come in elsewhere, and cannot wait"))?;
         let epoch = loaded.plan.epoch;
         let held = self.hold.begin(loaded.plan.limits.in_flight_max);
+        if let Some(front) = &self.front {
+            front.borrow().leave();
+        }
         if self.end(&gateway, drain).is_none() {
             return Err(stopping(held));
         }
         let parted = passage.part(known);
         set_devices(&loaded.plan.devices);
-        let came = fenced(|| self.come(loaded, &parted.kept, staged));
-        let came = came.unwrap_or_else(|panic| {
-            Err(format!("a block panicked while it was prepared: {panic}"))
-        });
-        let runtime = match came {
+        let runtime = match preparing(|| self.come(loaded, &parted.kept, staged)) {
             Ok(runtime) => runtime,
             Err(reason) => return Err(self.go_back((epoch, back), parted, passage, held, reason)),
         };
@@ -239,14 +230,14 @@ impl<S: Source> Reloader<S> {
 
     /// Makes sure that the old epoch can come again: what does not wait must be read as what it was.
     fn way_back(&self, passage: &Passage) -> Result<Loaded, Vec<String>> {
-        let (configured, contents, weights) = match lock(&self.running).as_ref() {
+        let (configured, before) = match lock(&self.running).as_ref() {
             None => return Err(vec!["the server is shutting down".to_owned()]),
             Some(runtime) => runtime.configuration(),
         };
         let lost = passage.old.iter().enumerate();
         let lost: Vec<_> = lost.filter(|(_, need)| passage.is_lost(need)).collect();
         if lost.is_empty() {
-            return Ok(Loaded::known(configured, &contents, weights, None));
+            return Ok(Loaded::known(configured, before, None));
         }
         let why = |block: &str, what: String| {
             format!(
@@ -263,7 +254,7 @@ impl<S: Source> Reloader<S> {
         })?;
         let replaced = lost
             .iter()
-            .filter(|(block, _)| again.content(*block) != contents[*block]);
+            .filter(|(block, _)| again.content(*block) != before.contents[*block]);
         let replaced: Vec<_> = replaced
             .map(|(_, need)| {
                 why(
@@ -273,7 +264,7 @@ impl<S: Source> Reloader<S> {
             })
             .collect();
         if replaced.is_empty() {
-            Ok(Loaded::known(configured, &contents, weights, Some(again)))
+            Ok(Loaded::known(configured, before, Some(again)))
         } else {
             Err(replaced)
         }
@@ -289,12 +280,11 @@ impl<S: Source> Reloader<S> {
         reason: String,
     ) -> Outcome {
         set_devices(&back.plan.devices);
-        let came = fenced(|| {
+        let came = preparing(|| {
             let known = passage.unpart(parted);
             let came = Runtime::start_knowing(back, self.part.clone(), Some(&known));
             came.map_err(|error| error.to_string())
         });
-        let came = came.unwrap_or_else(Err);
         let switched = match came {
             Ok(runtime) => self.switch(runtime),
             Err(error) => {
@@ -302,10 +292,9 @@ impl<S: Source> Reloader<S> {
                     "the new configuration failed ({reason}), and the old one could not be loaded again ({error})"
                 );
                 error!(cause, "nothing is served any more");
-                held.give_up(Failure::new(FailureKind::Unavailable, cause.clone()));
-                return Outcome::Rejected {
-                    reasons: vec![cause],
-                };
+                // Which ends the server.
+                held.give_up(Failure::new(FailureKind::Unavailable, cause));
+                return Outcome::Stopping;
             }
         };
         if switched.is_none() {
@@ -332,27 +321,21 @@ fn staged(
 ) -> Result<Vec<(Digest, Staged)>, String> {
     let mut all = Vec::new();
     for (block, need) in passage.new.iter().enumerate() {
-        let waits = need.process == Placement::MAIN
+        let waits = need.is_in_main()
             && passage.strategy(need.device) != Strategy::EvictFirst
             && !known.contains_key(&need.identity);
         if !waits {
             continue;
         }
         let spec = &loaded.plan.blocks[block].spec;
-        let seat = Seat {
-            block: &spec.name,
-            device: spec.device,
-            rows_max: spec.batch.rows_max,
-        };
-        let staged = stage(loaded.source(block), spec.threads, seat)
-            .map_err(|cause| format!("block {:?} could not be prepared: {cause}", spec.name))?;
+        let staged = stage(loaded.source(block), spec.threads, seat(spec));
+        let staged = staged.map_err(|cause| StartError::of(spec, cause).to_string())?;
         all.push((need.identity, staged));
     }
     Ok(all)
 }
 
 fn stopping(held: Held) -> Outcome {
-    let cause = "the server is shutting down";
-    held.give_up(Failure::new(FailureKind::ShuttingDown, cause));
+    held.give_up(Failure::shutting_down());
     Outcome::Stopping
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::app::epoch::Serving;
 use crate::app::hold::Hold;
 use crate::app::{Part, Runtime, StopReport};
 use crate::telemetry;
-use crate::types::{Failure, FailureKind};
+use crate::types::{Failure, lock};
 
 use super::ask::Reloads;
 use super::candidate::Tried;
@@ -46,6 +46,7 @@ impl Lifecycle {
             served,
             record,
             previous,
+            seen: _,
         } = first;
         let (reloads, ordered) = Reloads::channel();
         runtime.set_served(true);
@@ -59,7 +60,7 @@ impl Lifecycle {
         if let Some(front) = &receiver {
             hold.attend(front.clone());
         }
-        let files = Arc::new(Mutex::new(files_of(&source, &runtime)));
+        let files = Arc::new(Mutex::new(files_of(source.files(), &runtime)));
         let running = Arc::new(Mutex::new(Some(runtime)));
         let retiring = LastEpoch::default();
         let candidate = Tried::default();
@@ -120,9 +121,7 @@ impl Lifecycle {
     pub(in crate::app) fn take(&self) -> Option<Runtime> {
         let mut running = lock(&self.running);
         let served = running.take();
-        let cause = "the server is shutting down";
-        self.hold
-            .end(Failure::new(FailureKind::ShuttingDown, cause));
+        self.hold.end(Failure::shutting_down());
         if let Some(candidate) = lock(&self.candidate).take() {
             candidate.end(&self.retiring, || ());
         }
@@ -139,8 +138,4 @@ impl Lifecycle {
         self.retiring.hurry();
         self.retiring.join()
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,8 +9,8 @@
 //!
 //! An epoch is a whole runtime: its own actors, links and worker processes. So no request can see blocks of two
 //! (`REQ-2`), and whatever goes wrong before the switch leaves what is served untouched (`SWAP-2`). What a block is prepared
-//! into, weights above all, depends on its contents alone and is shared between epochs: a block that stays as it was is
-//! not loaded again, it only gets new sessions. The switch replaces one reference. One reload runs at a time, and at most two
+//! into, weights above all, depends on its contents and on how and where it runs, and is shared between epochs: a block that
+//! stays as it was is not loaded again, it only gets new sessions. The switch replaces one reference. One reload runs at a time, and at most two
 //! epochs exist: the next waits for the one before the last to be gone.
 //!
 //! Where devices have limits and both epochs do not fit, which is decided before anything is loaded (`plan/fit.rs`), the old
@@ -28,12 +28,14 @@
 mod ask;
 mod candidate;
 mod exchange;
+mod leaving;
 mod lifecycle;
 mod recording;
 mod retired;
 mod source;
 mod standing;
 mod switch;
+mod sync;
 mod transaction;
 mod wanted;
 

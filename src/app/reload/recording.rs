@@ -2,9 +2,8 @@
 
 use crate::app::history::{Record, Seen, Trigger};
 use crate::telemetry::{self, EpochUnrecorded, Event};
-use crate::types::{Epoch, Spec};
+use crate::types::{Epoch, Spec, lock};
 
-use super::lifecycle::lock;
 use super::source::Source;
 use super::standing::{Models, Standing};
 use super::transaction::Reloader;

@@ -15,7 +15,9 @@ use crate::engine::torch::give_back_memory;
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochRetired, Event};
 
-use super::lifecycle::lock;
+use crate::types::lock;
+
+use super::leaving::Leaving;
 
 /// How long the requests of an old epoch may go on past the longest deadline.
 const RETIRE_MARGIN: Duration = Duration::from_secs(10);
@@ -83,13 +85,13 @@ impl LastEpoch {
         let retire = move || {
             let started = Instant::now();
             let limit = started + drain + RETIRE_MARGIN;
-            let busy = |serving: &Arc<Serving>| {
-                Arc::strong_count(serving) > 1 || serving.gateway.in_flight() > 0
+            let mut serving = serving.map(Leaving::new);
+            let mut busy = || {
+                let idle = |serving: &mut Serving| serving.gateway.in_flight() == 0;
+                let over = |serving: &mut Leaving<Serving>| serving.alone().is_some_and(idle);
+                !serving.as_mut().is_none_or(over)
             };
-            while serving.as_ref().is_some_and(busy)
-                && Instant::now() < limit
-                && !stop.load(Ordering::Acquire)
-            {
+            while busy() && Instant::now() < limit && !stop.load(Ordering::Acquire) {
                 thread::sleep(RETIRE_POLL);
             }
             let report = old.stop(Duration::ZERO);

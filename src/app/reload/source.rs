@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::app::{Loaded, Overrides, Runtime};
-use crate::types::{HostSpec, LogSpec, Spec};
+use crate::types::{LogSpec, Spec};
 
 /// Where a configuration is read from.
 pub trait Source: Send + 'static {
@@ -15,9 +15,6 @@ pub trait Source: Send + 'static {
 
     /// Returns how to log where a configuration says `configured`.
     fn log(&self, configured: &LogSpec) -> LogSpec;
-
-    /// Reads its hosts alone.
-    fn hosts(&self) -> Result<Vec<HostSpec>, String>;
 
     /// Returns the file that it is in.
     fn path(&self) -> &Path;
@@ -34,9 +31,9 @@ pub struct Read {
     pub spec: Spec,
 }
 
-/// Returns the files of what is configured and of what runs.
-pub(super) fn files_of(source: &impl Source, runtime: &Runtime) -> Vec<PathBuf> {
-    let mut files = source.files();
+/// Returns the files of what is `configured` and of what runs.
+pub(super) fn files_of(configured: Vec<PathBuf>, runtime: &Runtime) -> Vec<PathBuf> {
+    let mut files = configured;
     files.extend(runtime.files().iter().cloned());
     files
 }

@@ -10,18 +10,23 @@ use crate::app::epoch::Serving;
 use crate::app::trial::try_out;
 use crate::sched::{Phase, Swap};
 use crate::telemetry::{EpochRolledBack, Event};
-use crate::types::{Epoch, ReloadSpec};
+use crate::types::{Epoch, ReloadSpec, lock};
 
 use super::ask::{Ask, ORDERS_MAX, Order, Outcome};
 use super::candidate::Candidate;
-use super::lifecycle::lock;
 use super::source::{Source, files_of};
 use super::transaction::{Reloader, check_leaks, fenced, names};
 
 const STOPPING: &str = "the server is stopping";
 
-/// What was served before, and where its requests find it.
-pub(super) type Replaced = (Runtime, Option<Arc<Serving>>);
+/// What was served before.
+pub(super) struct Replaced {
+    pub runtime: Runtime,
+    /// Where its requests find it, if they come in here.
+    pub serving: Option<Arc<Serving>>,
+    /// How long the switch took.
+    pub took: Duration,
+}
 
 impl<S: Source> Reloader<S> {
     /// Tries an epoch that is prepared, as far as it is to be tried. From now on a stop finds it.
@@ -153,21 +158,26 @@ impl<S: Source> Reloader<S> {
         runtime: Runtime,
         serving: Option<Arc<Serving>>,
     ) -> Replaced {
+        let started = Instant::now();
         runtime.set_served(true);
         let old = std::mem::replace(current, runtime);
         old.set_served(false);
         let now = serving.zip(self.front.as_ref());
         let replaced = now.map(|(serving, front)| front.send_replace(serving));
-        *lock(&self.files) = files_of(&self.source, current);
-        (old, replaced)
+        let took = started.elapsed();
+        *lock(&self.files) = files_of(self.source.files(), current);
+        Replaced {
+            runtime: old,
+            serving: replaced,
+            took,
+        }
     }
 }
 
 /// Says what keeps a pipeline of an epoch from being served.
 fn obstacle(serving: &Serving) -> Option<String> {
     let gateway = &serving.gateway;
-    let states = (0..gateway.pipelines().len()).map(|pipeline| gateway.state(pipeline));
-    states.into_iter().find_map(|state| match state {
+    (0..gateway.pipelines().len()).find_map(|pipeline| match gateway.state(pipeline) {
         PipelineState::Ready => None,
         PipelineState::NotReady { reason } => Some(reason),
     })

@@ -25,11 +25,11 @@ use crate::plan::{Diff, Plan};
 use crate::sched::{Phase, Swap};
 use crate::telemetry::metrics::Names;
 use crate::telemetry::{self, EpochApplied, EpochRejected, Event};
-use crate::types::{Epoch, LogSpec, Spec, panic_message};
+use crate::types::{Epoch, LogSpec, Spec, lock, panic_message};
 
 use super::ask::{Applied, Ask, Order, Outcome};
 use super::candidate::Tried;
-use super::lifecycle::{Running, lock};
+use super::lifecycle::Running;
 use super::retired::LastEpoch;
 use super::source::{Read, Source, files_of};
 use super::standing::{Models, Standing};
@@ -124,30 +124,26 @@ impl<S: Source> Reloader<S> {
             pipelines,
         };
         let outcome = match present.wanted(ask) {
-            Ok(standing) if *ask == Ask::Plan => return self.plan(standing),
+            Ok(standing) if *ask == Ask::Plan => return self.plan(&known, standing),
             Ok(standing) => self.apply(known, standing, ask.trigger(), ordered),
             Err(reason) => Outcome::rejected(reason),
         };
-        match outcome {
-            Outcome::Unchanged { .. } => debug!("what is wanted is what is served"),
-            Outcome::Rejected { reasons } => {
-                self.watch_also();
-                self.settle();
-                return rejected(reasons, started.elapsed());
-            }
-            Outcome::RolledBack { .. } => {
-                self.watch_also();
-                self.settle();
-            }
-            Outcome::Applied(_) | Outcome::Planned(_) | Outcome::Stopping => {}
+        let took = started.elapsed();
+        if let Outcome::Rejected { .. } | Outcome::RolledBack { .. } = &outcome {
+            self.watch_also();
+            self.settle();
         }
-        outcome
+        match outcome {
+            Outcome::Rejected { reasons } => rejected(reasons, took),
+            other => other,
+        }
     }
 
-    /// What was rejected may be served once another of its files is there, or whole.
+    /// What was rejected may be served once another of the files that it names is there, or whole.
     fn watch_also(&self) {
+        let files = self.source.files();
         if let Some(runtime) = lock(&self.running).as_ref() {
-            *lock(&self.files) = files_of(&self.source, runtime);
+            *lock(&self.files) = files_of(files, runtime);
         }
     }
 
@@ -174,9 +170,12 @@ impl<S: Source> Reloader<S> {
             }
             return rejected(vec![cause.to_owned()], Duration::ZERO);
         }
-        match self.source.hosts() {
-            Ok(hosts) => renew(keys, &hosts),
-            Err(problems) => error!(problems, "keys stay as they were"),
+        match self.source.spec() {
+            Ok(spec) => renew(keys, &spec.hosts),
+            Err(problems) => {
+                let problems = problems.join("; ");
+                error!(problems, "keys stay as they were");
+            }
         }
         Outcome::Unchanged { epoch: self.epoch }
     }
@@ -199,7 +198,7 @@ impl<S: Source> Reloader<S> {
         }
     }
 
-    fn plan(&mut self, standing: Standing) -> Outcome {
+    fn plan(&mut self, known: &Known, standing: Standing) -> Outcome {
         let overrides = standing.overrides.clone();
         let next = match self.read(standing) {
             Ok(next) => next,
@@ -211,11 +210,7 @@ impl<S: Source> Reloader<S> {
         };
         let contents = next.read.loaded.contents();
         let new = next.read.loaded.side(&contents);
-        let known = match lock(&self.running).as_ref() {
-            None => return Outcome::Stopping,
-            Some(runtime) => runtime.known().clone(),
-        };
-        let passage = self.passage(&next.read.loaded, &known);
+        let passage = self.passage(&next.read.loaded, known);
         let running = lock(&self.running);
         let Some(runtime) = running.as_ref() else {
             return Outcome::Stopping;
@@ -297,19 +292,25 @@ impl<S: Source> Reloader<S> {
                 );
             }
             return match self.exchange(loaded, known, &passage, drain) {
-                // Its requests are over.
-                Ok((old, _)) => self.applied(new, (old, None), Duration::ZERO, started.elapsed()),
+                Ok(replaced) => {
+                    // Its requests are over.
+                    let replaced = Replaced {
+                        serving: None,
+                        ..replaced
+                    };
+                    self.applied(new, replaced, Duration::ZERO, started.elapsed())
+                }
                 Err(outcome) => outcome,
             };
         }
         let mut swap = Swap::new(reload.clone());
-        let runtime = match fenced(|| Runtime::start_beside(loaded, self.part.clone(), &known)) {
-            Ok(Ok(runtime)) => runtime,
-            Ok(Err(error)) => return Outcome::rejected(error.to_string()),
-            Err(panic) => {
-                let cause = format!("a block panicked while it was prepared: {panic}");
-                return Outcome::rejected(cause);
-            }
+        let started_beside = preparing(|| {
+            let started = Runtime::start_beside(loaded, self.part.clone(), &known);
+            started.map_err(|error| error.to_string())
+        });
+        let runtime = match started_beside {
+            Ok(runtime) => runtime,
+            Err(reason) => return Outcome::rejected(reason),
         };
         Step::Prepared.reached();
         let took = started.elapsed();
@@ -331,7 +332,7 @@ impl<S: Source> Reloader<S> {
     fn applied(
         &mut self,
         new: New,
-        (old, serving): Replaced,
+        replaced: Replaced,
         drain: Duration,
         took: Duration,
     ) -> Outcome {
@@ -349,8 +350,13 @@ impl<S: Source> Reloader<S> {
         } = new;
         // At once: a stop waits for what it finds there.
         let running = self.running.clone();
-        self.retiring
-            .retire(old, serving, drain, names, move || check_leaks(&running));
+        self.retiring.retire(
+            replaced.runtime,
+            replaced.serving,
+            drain,
+            names,
+            move || check_leaks(&running),
+        );
         (self.epoch, self.last) = (epoch, epoch);
         self.stands_on(standing, &spec);
         if let Err(error) = telemetry::set_filter(&log.filter) {
@@ -360,6 +366,7 @@ impl<S: Source> Reloader<S> {
             epoch,
             changes: &diff.to_string(),
             prepared: took,
+            switched: replaced.took,
         }
         .emit();
         let record = self.record((trigger, &spec, models), &seen);
@@ -413,6 +420,12 @@ fn fixed(diff: &Diff) -> Option<String> {
     let all = values.join(", ");
     (!values.is_empty())
         .then(|| format!("cannot be changed while running: {all}; start again for that"))
+}
+
+/// Makes blocks, which may panic.
+pub(super) fn preparing<T>(make: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    let made = fenced(make);
+    made.unwrap_or_else(|panic| Err(format!("a block panicked while it was prepared: {panic}")))
 }
 
 /// Runs something that may panic; returns what it said then.

@@ -1,13 +1,12 @@
 //! One shadowed request: asked of the new epoch too, and both answers compared.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use crate::actors::{Gateway, InferRequest, PipelineInfo, Purpose};
 use crate::engine::compare;
-use crate::types::{AlignedBytes, Failure, FailureKind, Tensor, TensorError, Tolerance};
+use crate::types::{Failure, FailureKind, Tensor, Tolerance};
 
 use super::tally::is_fault;
 
@@ -75,7 +74,8 @@ pub(super) async fn follow(
     let kept = async {
         let outputs = answer.await.ok().flatten()?;
         let took = began.elapsed();
-        Some((keep(&outputs).ok()?, took))
+        let outputs: Vec<_> = outputs.iter().map(Tensor::copied).collect();
+        Some((outputs, took))
     };
     let (expected, (seen, took)) = tokio::join!(kept, asked);
     let info = &new.pipelines()[pipeline];
@@ -100,15 +100,6 @@ fn failed(info: &PipelineInfo, failure: &Failure) -> Shadowing {
     Shadowing::Failed {
         example: format!("pipeline {:?} failed: {failure}", info.name),
     }
-}
-
-/// Copies outputs into memory that nobody else waits for.
-fn keep(outputs: &[Tensor]) -> Result<Vec<Tensor>, TensorError> {
-    let copy = |tensor: &Tensor| {
-        let memory = Arc::new(AlignedBytes::copy_of(tensor.bytes()));
-        Tensor::new(tensor.dtype(), tensor.shape().to_vec(), memory)
-    };
-    outputs.iter().map(copy).collect()
 }
 
 fn compared(

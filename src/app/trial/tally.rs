@@ -1,12 +1,12 @@
 //! How the two sides of a canary do.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::actors::InferReply;
 use crate::sched::{Canaried, Side};
 use crate::telemetry::metrics;
-use crate::types::{Failure, FailureKind};
+use crate::types::{Failure, FailureKind, lock};
 
 /// Latencies that are remembered of a side, the latest.
 const LATENCIES_MAX: usize = 4096;
@@ -54,7 +54,7 @@ impl Tally {
             Began::Old => &self.old,
             Began::New => &self.new,
         };
-        count.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(count)
     }
 
     /// Counts a request that begins.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::error::CliError;
 use crate::cli::request;
-use crate::types::{DType, Dim, ShapeSpec, Signature, Tensor, TensorSpec};
+use crate::types::{DType, Dim, ShapeSpec, Signature, Tensor, TensorSpec, with_causes};
 
 use super::target::Fault;
 
@@ -70,7 +70,7 @@ impl Server {
         let client = Client::builder()
             .timeout(timeout)
             .build()
-            .map_err(|cause| error(chain(&cause)))?;
+            .map_err(|cause| error(with_causes(&cause)))?;
         Ok(Self { client, base: url })
     }
 
@@ -138,12 +138,15 @@ impl Server {
             url: url.to_string(),
             cause,
         };
-        let response = request.send().await.map_err(|cause| error(chain(&cause)))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|cause| error(with_causes(&cause)))?;
         let status = response.status();
         let body = response
             .bytes()
             .await
-            .map_err(|cause| error(chain(&cause)))?;
+            .map_err(|cause| error(with_causes(&cause)))?;
         if !status.is_success() {
             return Err(error(format!("{status}: {}", excerpt(&body))));
         }
@@ -226,19 +229,8 @@ fn fault(error: &reqwest::Error) -> Fault {
     };
     Fault {
         kind: kind.to_owned(),
-        cause: chain(error),
+        cause: with_causes(error),
     }
-}
-
-/// Renders an error with all its causes; reqwest's own message leaves out what happened.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn excerpt(body: &[u8]) -> String {

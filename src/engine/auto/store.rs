@@ -6,16 +6,17 @@
 use std::env::var_os;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::choices::{Choice, Choices};
 use super::key::Key;
+use crate::types::lock;
 
 static CHOICES: Mutex<Choices> = Mutex::new(Choices::new());
 
 /// Returns the engine that was chosen for a block before; empty if none was.
 pub(super) fn recall(key: &Key) -> String {
-    let choices = CHOICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let choices = lock(&CHOICES);
     if let Some(engine) = choices.get(key) {
         return engine.to_owned();
     }
@@ -26,7 +27,7 @@ pub(super) fn recall(key: &Key) -> String {
 
 /// Remembers the engine of a block. Where the file cannot be written, this process does.
 pub(super) fn remember(key: Key, engine: &str) {
-    let mut choices = CHOICES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut choices = lock(&CHOICES);
     let engine = engine.to_owned();
     let choice = Choice { key, engine };
     choices.add(choice.clone());

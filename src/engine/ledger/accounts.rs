@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::engine::sim::SimDevice;
 use crate::telemetry::metrics::{self, DeviceMetrics};
-use crate::types::{Device, DeviceSpec};
+use crate::types::{Device, DeviceSpec, lock};
 
 use super::charge::{Charge, Lease};
 
@@ -71,8 +71,7 @@ pub fn set_devices(specs: &[DeviceSpec]) {
         Ledger::of(spec.device);
     }
     for ledger in Ledger::all() {
-        let said = specs.iter().find(|spec| spec.device == ledger.device);
-        ledger.set_limit(said.and_then(|spec| spec.memory_bytes));
+        ledger.set_limit(DeviceSpec::of(specs, ledger.device).memory_bytes);
     }
     SimDevice::set_all(specs);
 }
@@ -234,10 +233,6 @@ impl Memory {
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Display for OutOfMemory {

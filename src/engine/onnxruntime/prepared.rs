@@ -1,11 +1,11 @@
 //! A model made ready: the bytes that each session is made from, and the first session.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::engine::{EngineError, Held, Prepared, Session};
 use crate::graph::{Graph, ValueOrigin};
-use crate::types::{Device, Signature};
+use crate::types::{Device, Signature, lock};
 
 use super::library::environment;
 use super::session::OnnxRuntimeSession;
@@ -109,10 +109,6 @@ impl Prepared for OnnxRuntimePrepared {
         };
         Ok(Box::new(session))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for OnnxRuntimePrepared {

@@ -1,13 +1,13 @@
 //! One simulated device of this process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::engine::ledger::Ledger;
 use crate::engine::{EngineError, OutOfMemory};
-use crate::types::{Device, DeviceFault, DeviceSpec, FaultPoint};
+use crate::types::{Device, DeviceFault, DeviceSpec, FaultPoint, lock};
 
 use super::script::Script;
 
@@ -48,12 +48,10 @@ impl SimDevice {
         }
         let devices: Vec<_> = lock(&DEVICES).values().cloned().collect();
         for device in devices {
-            let said = specs.iter().find(|spec| spec.device == device.device);
+            let said = DeviceSpec::of(specs, device.device);
             let mut state = lock(&device.state);
-            state.copy_bytes_per_s = said.and_then(|spec| spec.copy_bytes_per_s);
-            state
-                .script
-                .set(said.map_or(&[], |spec| spec.faults.as_slice()));
+            state.copy_bytes_per_s = said.copy_bytes_per_s;
+            state.script.set(&said.faults);
         }
     }
 
@@ -122,8 +120,4 @@ impl SimDevice {
             cause,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

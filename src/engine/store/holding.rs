@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::ledger::OutOfMemory;
 use crate::graph::Digest;
-use crate::types::Device;
+use crate::types::{Device, lock};
 
 use super::entry::{Entry, Key};
 use super::{Held, Store};
@@ -100,13 +100,16 @@ impl Holding {
         entries.known.values().map(|entry| entry.bytes).sum()
     }
 
-    /// Returns the bytes of all entries, by content where they have one.
+    /// Returns the bytes of all entries, by content and form where they have one.
     pub(in crate::engine) fn held(&self) -> Held {
-        let (mut by_content, mut own) = (BTreeMap::<Digest, u64>::new(), 0);
+        let (mut by_content, mut own) = (BTreeMap::<Digest, BTreeMap<String, u64>>::new(), 0);
         for entry in self.lock().known.values() {
             let bytes = entry.bytes as u64;
             match &entry.key {
-                Key::Shared { content, .. } => *by_content.entry(*content).or_default() += bytes,
+                Key::Shared { content, form, .. } => {
+                    let forms = by_content.entry(*content).or_default();
+                    *forms.entry(form.clone()).or_default() += bytes;
+                }
                 Key::Own(_) => own += bytes,
             }
         }
@@ -138,6 +141,6 @@ impl Holding {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use crate::engine::ledger::{Charge, Ledger, MemoryKind, OutOfMemory};
-use crate::types::Device;
+use crate::types::{Device, lock};
 
 use super::entry::{Entry, Key};
 
@@ -46,7 +46,7 @@ static STORES: Mutex<BTreeMap<Device, Arc<Store>>> = Mutex::new(BTreeMap::new())
 impl Store {
     /// Returns the store of a device.
     pub fn of(device: Device) -> Arc<Self> {
-        let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stores = lock(&STORES);
         let make = || {
             Arc::new(Self {
                 device,
@@ -152,7 +152,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.entries)
     }
 }
 

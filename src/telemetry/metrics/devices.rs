@@ -1,10 +1,11 @@
 //! Memory of devices.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Gauge;
 use super::text::Page;
+use crate::types::lock;
 
 /// Counts of one device.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl DeviceMetrics {
 
     /// Takes down what a block leaks; 0: nothing any more.
     pub fn set_leaked(&self, block: &str, bytes: u64) {
-        let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leaked = lock(&self.leaked);
         if bytes == 0 {
             leaked.remove(block);
         } else {
@@ -39,18 +40,12 @@ impl DeviceMetrics {
 
     /// Returns what each block leaks.
     pub fn leaked(&self) -> BTreeMap<String, u64> {
-        let leaked = self.leaked.lock();
-        leaked.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.leaked).clone()
     }
 }
 
 pub(super) fn render(page: &mut Page, devices: &BTreeMap<String, Arc<DeviceMetrics>>) {
-    let help = "Bytes of weights held, shared ones counted once.";
-    page.family("blockflow_device_weight_bytes", "gauge", help);
-    for (device, metrics) in devices {
-        page.sample(&[("device", device)], metrics.weight_bytes.get());
-    }
-    let help = "Bytes held, by what for.";
+    let help = "Bytes held, by what for; weights that several blocks use are counted once.";
     page.family("blockflow_device_memory_bytes", "gauge", help);
     for (device, metrics) in devices {
         let kinds = ["weights", "workspace"];

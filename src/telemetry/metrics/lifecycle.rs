@@ -1,9 +1,7 @@
 //! Counts of what becomes of configurations.
 
-use std::time::Duration;
-
 use super::text::Page;
-use super::{Counter, Gauge};
+use super::{Counter, Gauge, Number};
 
 /// Counts of configurations.
 #[derive(Debug, Default)]
@@ -18,8 +16,10 @@ pub struct LifecycleMetrics {
     pub rolled_back: Counter,
     /// Requests that waited while configurations changed places.
     pub held: Counter,
-    /// Microseconds of the last such wait.
-    pause_us: Gauge,
+    /// Of the last such wait.
+    pub pause_seconds: Number,
+    /// How long the last switch took, from the lock that a stop takes to the reference that requests take.
+    pub switch_seconds: Number,
     /// How often the program has taken its own place.
     pub replaced: Counter,
     /// 1 while a recorded epoch is served because what is configured could not be when the server was started.
@@ -31,12 +31,6 @@ pub struct LifecycleMetrics {
 }
 
 impl LifecycleMetrics {
-    /// Takes down how long requests had to wait.
-    pub fn paused(&self, pause: Duration) {
-        self.pause_us
-            .set(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
-    }
-
     pub(super) fn render(&self, page: &mut Page) {
         let Self {
             epoch,
@@ -44,18 +38,15 @@ impl LifecycleMetrics {
             rejected,
             rolled_back,
             held,
-            pause_us,
+            pause_seconds,
+            switch_seconds,
             replaced,
             previous,
             history,
             unrecorded,
         } = self;
-        page.family(
-            "blockflow_epoch",
-            "gauge",
-            "Number of the configuration that is served.",
-        );
-        page.sample(&[], epoch.get());
+        let help = "Number of the configuration that is served.";
+        page.single("blockflow_epoch", "gauge", help, epoch.get());
         page.family(
             "blockflow_reloads_total",
             "counter",
@@ -65,23 +56,35 @@ impl LifecycleMetrics {
         page.sample(&[("outcome", "rejected")], rejected.get());
         page.sample(&[("outcome", "rolled_back")], rolled_back.get());
         let help = "How long requests waited in the last reload that had them wait.";
-        page.family("blockflow_reload_pause_seconds", "gauge", help);
-        let pause = u64::try_from(pause_us.get()).unwrap_or_default();
-        page.sample(&[], Duration::from_micros(pause).as_secs_f64());
+        let pause = pause_seconds.get();
+        page.single("blockflow_reload_pause_seconds", "gauge", help, pause);
+        let help = "How long the last switch from one configuration to the next took.";
+        let switch = switch_seconds.get();
+        page.single("blockflow_reload_switch_seconds", "gauge", help, switch);
         let help = "Requests that waited in reloads.";
-        page.family("blockflow_requests_held_total", "counter", help);
-        page.sample(&[], held.get());
+        page.single("blockflow_requests_held_total", "counter", help, held.get());
         let help = "Times that the program has started itself again.";
-        page.family("blockflow_replacements_total", "counter", help);
-        page.sample(&[], replaced.get());
+        page.single(
+            "blockflow_replacements_total",
+            "counter",
+            help,
+            replaced.get(),
+        );
         let help = "1 while an epoch of before is served in place of a bad configuration.";
-        page.family("blockflow_previous_epoch_served", "gauge", help);
-        page.sample(&[], previous.get());
+        page.single(
+            "blockflow_previous_epoch_served",
+            "gauge",
+            help,
+            previous.get(),
+        );
         let help = "1 where applied epochs are recorded.";
-        page.family("blockflow_history_kept", "gauge", help);
-        page.sample(&[], history.get());
+        page.single("blockflow_history_kept", "gauge", help, history.get());
         let help = "Applied epochs that could not be recorded.";
-        page.family("blockflow_epochs_unrecorded_total", "counter", help);
-        page.sample(&[], unrecorded.get());
+        page.single(
+            "blockflow_epochs_unrecorded_total",
+            "counter",
+            help,
+            unrecorded.get(),
+        );
     }
 }

@@ -88,7 +88,30 @@ pub struct Registry {
 }
 
 type Named<T> = BTreeMap<String, Arc<T>>;
-type Cell = fn(&BlockMetrics) -> &Counter;
+
+/// Of a block, by the end of its name, in the order of [`BlockMetrics::counters`].
+const COUNTERS: [(&str, &str); PLAIN_COUNTERS] = [
+    ("envelopes_received", "Envelopes received."),
+    ("envelopes_sent", "Envelopes sent."),
+    ("envelopes_dropped", "Envelopes dropped or lost."),
+    ("runs", "Runs, each of one batch."),
+    ("batch_rows", "Rows of all runs."),
+    ("failures", "Sessions and sockets that failed."),
+    ("restarts", "Instances that were rebuilt."),
+    ("bytes_copied", "Payload bytes copied on the way."),
+    ("bytes_sent", "Payload bytes that went to other processes."),
+    (
+        "bytes_framed",
+        "Bytes that payloads took in messages, as encoded.",
+    ),
+];
+
+/// Likewise, in the order of [`BlockMetrics::gauges`].
+const GAUGES: [(&str, &str); BLOCK_GAUGES] = [
+    ("instances_up", "Instances that run."),
+    ("queued", "Envelopes that wait for a run."),
+    ("weight_bytes", "Bytes of the weights that a block uses."),
+];
 
 static PROCESS: LazyLock<Registry> = LazyLock::new(Registry::default);
 
@@ -140,9 +163,7 @@ pub fn render() -> String {
 impl BlockMetrics {
     /// Counts a fault of the block, or of the process that it lives in.
     pub fn fault(&self, kind: FaultKind) {
-        if let Some(place) = FaultKind::ALL.iter().position(|known| *known == kind) {
-            self.faults[place].add(1);
-        }
+        self.faults[kind as usize].add(1);
     }
 
     /// Returns the faults by kind.
@@ -188,9 +209,7 @@ impl PipelineMetrics {
 
     /// Counts an admitted request that got an error.
     pub fn failed(&self, kind: FailureKind) {
-        if let Some(place) = FailureKind::ALL.iter().position(|known| *known == kind) {
-            self.failed[place].add(1);
-        }
+        self.failed[kind as usize].add(1);
     }
 
     /// Returns the requests by outcome.
@@ -288,44 +307,10 @@ impl Registry {
 
     fn render_blocks(&self, page: &mut Page) {
         let blocks = self.blocks.read().unwrap_or_else(PoisonError::into_inner);
-        let counters: [(&str, &str, Cell); PLAIN_COUNTERS] = [
-            ("envelopes_received", "Envelopes received.", |block| {
-                &block.envelopes_received
-            }),
-            ("envelopes_sent", "Envelopes sent.", |block| {
-                &block.envelopes_sent
-            }),
-            ("envelopes_dropped", "Envelopes dropped or lost.", |block| {
-                &block.envelopes_dropped
-            }),
-            ("runs", "Runs, each of one batch.", |block| &block.runs),
-            ("batch_rows", "Rows of all runs.", |block| &block.batch_rows),
-            ("failures", "Runs that panicked or failed.", |block| {
-                &block.failures
-            }),
-            ("restarts", "Instances that were rebuilt.", |block| {
-                &block.restarts
-            }),
-            (
-                "bytes_copied",
-                "Payload bytes copied on the way.",
-                |block| &block.bytes_copied,
-            ),
-            (
-                "bytes_sent",
-                "Payload bytes that went to other processes.",
-                |block| &block.bytes_sent,
-            ),
-            (
-                "bytes_framed",
-                "Bytes that payloads took in messages, as encoded.",
-                |block| &block.bytes_framed,
-            ),
-        ];
-        for (name, help, cell) in counters {
+        for (place, (name, help)) in COUNTERS.into_iter().enumerate() {
             page.family(&format!("blockflow_block_{name}_total"), "counter", help);
             for (block, metrics) in blocks.iter() {
-                page.sample(&[("block", block)], cell(metrics).get());
+                page.sample(&[("block", block)], metrics.counters()[place].get());
             }
         }
         let help = "Faults of blocks and of the processes they live in, by kind.";
@@ -335,29 +320,11 @@ impl Registry {
                 page.sample(&[("block", block), ("kind", kind)], count);
             }
         }
-        page.family(
-            "blockflow_block_instances_up",
-            "gauge",
-            "Instances that run.",
-        );
-        for (block, metrics) in blocks.iter() {
-            page.sample(&[("block", block)], metrics.instances_up.get());
-        }
-        page.family(
-            "blockflow_block_queued",
-            "gauge",
-            "Envelopes that wait for a run.",
-        );
-        for (block, metrics) in blocks.iter() {
-            page.sample(&[("block", block)], metrics.queued.get());
-        }
-        page.family(
-            "blockflow_block_weight_bytes",
-            "gauge",
-            "Bytes of the weights that a block uses.",
-        );
-        for (block, metrics) in blocks.iter() {
-            page.sample(&[("block", block)], metrics.weight_bytes.get());
+        for (place, (name, help)) in GAUGES.into_iter().enumerate() {
+            page.family(&format!("blockflow_block_{name}"), "gauge", help);
+            for (block, metrics) in blocks.iter() {
+                page.sample(&[("block", block)], metrics.gauges()[place].get());
+            }
         }
         page.family(
             "blockflow_block_run_seconds",
@@ -391,8 +358,12 @@ impl Registry {
         let strangers = self.links.strangers.get();
         if strangers > 0 {
             let help = "Connections refused for want of a known key.";
-            page.family("blockflow_strangers_refused_total", "counter", help);
-            page.sample(&[], strangers);
+            page.single(
+                "blockflow_strangers_refused_total",
+                "counter",
+                help,
+                strangers,
+            );
         }
     }
 

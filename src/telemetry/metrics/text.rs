@@ -20,6 +20,12 @@ impl Page {
         name.clone_into(&mut self.family);
     }
 
+    /// Writes a family of one sample.
+    pub(super) fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(&[], value);
+    }
+
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.named("", labels, value);
     }

@@ -47,11 +47,19 @@ impl TrialMetrics {
             page.sample(&[("outcome", outcome)], counter.get());
         }
         let help = "Shadows that are not over.";
-        page.family("blockflow_shadow_requests_in_flight", "gauge", help);
-        page.sample(&[], self.shadows.in_flight.get());
+        page.single(
+            "blockflow_shadow_requests_in_flight",
+            "gauge",
+            help,
+            self.shadows.in_flight.get(),
+        );
         let help = "Largest difference in the last trial, as a share.";
-        page.family("blockflow_shadow_relative_difference_max", "gauge", help);
-        page.sample(&[], self.relative_max.get());
+        page.single(
+            "blockflow_shadow_relative_difference_max",
+            "gauge",
+            help,
+            self.relative_max.get(),
+        );
         let sides = [
             ("shadow", &*self.shadows),
             ("new", &self.canary),

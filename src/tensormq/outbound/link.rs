@@ -104,6 +104,7 @@ pub struct Outbound {
     /// Why the consumer did not let this producer in last, until it does.
     refusal: Option<String>,
     moved: Moved,
+    /// Messages without tensors that were dropped, as too many waited.
     dropped: u64,
 }
 
@@ -182,6 +183,10 @@ impl Outbound {
                 if self.urgent.len() >= URGENT_MAX {
                     self.urgent.pop_front();
                     self.dropped += 1;
+                    if self.dropped.is_power_of_two() {
+                        let (link, producer, dropped) = (&self.endpoint, &self.name, self.dropped);
+                        warn!(%link, producer, dropped, "too many messages wait, the oldest are dropped");
+                    }
                 }
                 self.urgent.push_back(envelope);
             }
@@ -345,11 +350,6 @@ impl Outbound {
         self.lending.refused()
     }
 
-    /// Returns how many messages without tensors were dropped, as too many waited.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
     /// Begins anew on a connection that has just been made.
     pub(super) fn greet(&mut self) -> Result<(), LinkError> {
         self.connection = self.connection.checked_add(1).unwrap_or(1);
@@ -432,20 +432,26 @@ impl Outbound {
         format!("the connection to {} broke", self.endpoint)
     }
 
+    /// Returns the requests of envelopes that may not have arrived: transit keeps the order, and holds only what no credit has
+    /// come back for.
+    pub(super) fn in_transit(&self) -> impl Iterator<Item = RequestId> {
+        let max = self.window.saturating_sub(self.credits) as usize;
+        let skipped = self.sent.len().saturating_sub(max);
+        self.sent.iter().skip(skipped).map(|(_, request)| *request)
+    }
+
     /// Ends being up, if the link is; returns what that costs.
     fn lose(&mut self, next: LinkState, cause: String) -> Option<LostPeer> {
         let state = std::mem::replace(&mut self.state, next);
-        let in_transit_max = self.window.saturating_sub(self.credits) as usize;
+        let in_transit: Vec<_> = self.in_transit().collect();
         self.credits = 0;
         let LinkState::Up { incarnation } = state else {
             return None;
         };
-        // Transit keeps the order and holds only what no credit has come back for.
-        let skipped = self.sent.len().saturating_sub(in_transit_max);
-        let sent = self.sent.drain(..).skip(skipped);
-        let sent = sent.map(|(_, request)| request);
+        self.sent.clear();
         let mut seen = BTreeSet::new();
-        let at_risk = sent
+        let at_risk = in_transit
+            .into_iter()
             .chain(self.failed.drain(..))
             .filter(|&request| seen.insert(request))
             .collect();

@@ -10,7 +10,7 @@ use crate::tensormq::socket::Context;
 use crate::tensormq::{Envelope, LinkError};
 use crate::types::RequestId;
 
-use super::link::{HIGH_WATER_MARK, LinkState, Outbound};
+use super::link::{HIGH_WATER_MARK, Outbound};
 
 impl Outbound {
     /// Connects anew to a consumer of this process that has opened its socket anew, after it had `read` all envelopes with
@@ -32,7 +32,6 @@ impl Outbound {
             .map(|(_, request)| request)
             .chain(self.failed.drain(..))
             .collect();
-        self.state = LinkState::Connecting;
         self.credits = 0;
         self.greet()?;
         Ok(unread.into_iter().collect())
@@ -40,9 +39,6 @@ impl Outbound {
 
     /// Returns the requests that lose something when this end is dropped: what waits here, and what may not have arrived.
     pub fn unsettled(&self) -> Vec<RequestId> {
-        let in_transit_max = self.window.saturating_sub(self.credits) as usize;
-        let skipped = self.sent.len().saturating_sub(in_transit_max);
-        let sent = self.sent.iter().skip(skipped).map(|(_, request)| *request);
         let depends = |envelope: &&Envelope| {
             matches!(
                 envelope.body,
@@ -50,7 +46,8 @@ impl Outbound {
             )
         };
         let waiting = self.waiting.iter().chain(&self.urgent).filter(depends);
-        let all: BTreeSet<_> = sent
+        let all: BTreeSet<_> = self
+            .in_transit()
             .chain(self.failed.iter().copied())
             .chain(waiting.map(|envelope| envelope.address.request))
             .collect();

@@ -8,10 +8,10 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use crate::tensormq::LinkError;
-use crate::types::{DType, HostMemory, Order, Room, Shape, Tensor, byte_count};
+use crate::types::{DType, HostMemory, Order, Room, Shape, Tensor, byte_count, lock};
 
 use super::extents::Extents;
 use super::region::{ARENA_BYTES_MAX, Announcement, Region, draw};
@@ -235,7 +235,7 @@ impl SlotBuffer {
 impl Shared {
     /// Whoever panics does so between changes, not within one.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use crate::types::HostMemory;
+use crate::types::{HostMemory, lock};
 
 use super::bell::Bell;
 use super::region::{Announcement, MapError, View};
@@ -57,7 +57,7 @@ impl Ledgers {
         origin: Origin,
         bell: &Arc<Bell>,
     ) -> Result<Arc<Ledger>, MapError> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if let Some(known) = all.get(&origin).and_then(Weak::upgrade) {
             known.state().bell = bell.clone();
             return Ok(known);
@@ -170,7 +170,7 @@ impl Ledger {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

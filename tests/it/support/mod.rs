@@ -1,10 +1,13 @@
 //! What several test modules need: specifications made of mock blocks, and waiting under a watchdog.
 
 pub(crate) mod cuda;
+pub(crate) mod files;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferReply, InferRequest, Ticket};
@@ -229,6 +232,28 @@ pub(crate) fn ask(
     inputs: Vec<Tensor>,
 ) -> Result<Vec<Tensor>, Failure> {
     wait(submit(gateway, pipeline, inputs)?).map(|reply| reply.outputs)
+}
+
+/// Sets a flag however a scope ends.
+pub(crate) struct Finally<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Finally<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Returns the number that a variable of the environment holds, where it is set.
+pub(crate) fn from_environment<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    let number = text.parse().ok();
+    Some(number.unwrap_or_else(|| panic!("{name} is {text:?}, expected a number")))
+}
+
+pub(crate) fn contains(told: &str, words: &[&str]) {
+    for word in words {
+        assert!(told.contains(word), "{word:?} not in {told}");
+    }
 }
 
 /// Waits until `reached` holds; panics with `what` if it does not in time.

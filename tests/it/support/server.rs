@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
@@ -102,11 +103,7 @@ impl Server {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args(["-s", name, &self.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+        assert!(signal(self.id(), name));
     }
 
     /// Waits for the end; returns the status and what was logged.
@@ -137,18 +134,25 @@ impl Server {
         log
     }
 
-    /// Returns the value of a metric without labels, or with those in the name.
-    pub(crate) fn metric(&self, name: &str) -> i64 {
+    /// Returns one sample of the metrics page, by a name without labels or with all of them.
+    pub(crate) fn sample<T: FromStr>(&self, name: &str) -> Option<T> {
         let page = self.get("/metrics").text();
-        let name = if name.contains('{') {
-            format!("{name} ")
-        } else {
-            format!("{name}{{}} ")
-        };
-        let line = page.lines().find_map(|line| line.strip_prefix(&name));
-        line.unwrap_or_else(|| panic!("no {name} in {page}"))
-            .parse()
-            .unwrap()
+        let labels = if name.contains('{') { "" } else { "{}" };
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(labels)?
+                .strip_prefix(' ')
+        });
+        value.map(|value| {
+            let read = value.parse();
+            read.unwrap_or_else(|_| panic!("{name} is {value}"))
+        })
+    }
+
+    /// Likewise of one that must be there.
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        self.sample(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     pub(crate) fn get(&self, path: &str) -> Response {
@@ -195,10 +199,7 @@ impl Server {
 
     /// Returns the number of the configuration that is served.
     pub(crate) fn epoch(&self) -> u32 {
-        let page = self.get("/metrics").text();
-        let mut lines = page.lines();
-        let line = lines.find_map(|line| line.strip_prefix("blockflow_epoch{} "));
-        line.unwrap().parse().unwrap()
+        self.sample("blockflow_epoch").expect("an epoch is served")
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -244,6 +245,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal; tells whether there was such a process.
+pub(crate) fn signal(process: u32, name: &str) -> bool {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name, &process.to_string()]);
+    kill.stderr(Stdio::null()).status().unwrap().success()
 }
 
 pub(crate) fn infer_request(

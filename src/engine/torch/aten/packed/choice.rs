@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use tch::Tensor;
 
 use super::super::super::cause::Cause;
 use super::super::super::ffi::boxed::Call;
 use super::super::super::ffi::{InferenceMode, set_threads, threads};
+use crate::types::lock;
 
 /// Choices by what they were made for.
 pub(super) struct Choices<Key, Choice>(Mutex<Option<HashMap<Key, Choice>>>);
@@ -27,7 +28,7 @@ impl<Key: Debug + Eq + Hash, Choice: Copy + Debug> Choices<Key, Choice> {
         count: usize,
         choose: impl FnOnce() -> Result<Choice, Cause>,
     ) -> Result<Choice, Cause> {
-        let mut choices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut choices = lock(&self.0);
         let choices = choices.get_or_insert_default();
         if let Some(choice) = choices.get(&key) {
             return Ok(*choice);
