@@ -66,7 +66,7 @@ pub(super) fn block(
 
 /// Reads the name of a device, or that it is left open.
 fn device(section: &mut Section<'_>) -> Option<(Device, DeviceChoice)> {
-    let expected = "expected \"cpu\", or \"sim:0\" and so on, or \"auto\"";
+    let expected = "expected \"cpu\", \"cuda:0\" or \"sim:0\" and so on, or \"auto\"";
     match section.parsed("device", expected)? {
         Wanted::Auto => Some((Device::Cpu, DeviceChoice::Open)),
         Wanted::One(device) => Some((device, DeviceChoice::Named)),

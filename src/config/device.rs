@@ -19,7 +19,7 @@ pub(super) fn device(name: &str, mut section: Section<'_>) -> Option<DeviceSpec>
     let known = name.parse::<Device>().ok();
     let Some(device) = known.filter(|device| device.to_string() == name) else {
         let seen = format!("is named {}", quoted(name));
-        let expected = "expected \"cpu\", or \"sim:0\" and so on";
+        let expected = "expected \"cpu\", \"cuda:0\" or \"sim:0\" and so on";
         section.problems().add(section.path(), seen, expected);
         return None;
     };

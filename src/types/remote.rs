@@ -89,7 +89,7 @@ mod tests {
 
     fn far(shape: Shape) -> Tensor {
         let bytes = shape.iter().product::<usize>() * 4;
-        Tensor::remote(DType::F32, shape, Arc::new(Far(bytes))).unwrap()
+        Tensor::remote(DType::F32, shape, Arc::new(Far(bytes))).expect("as many bytes")
     }
 
     #[test]
@@ -97,11 +97,11 @@ mod tests {
         let tensor = far(vec![6, 5]);
         assert_eq!(tensor.device(), Device::Cuda(3));
         assert!(!tensor.is_readable());
-        let rows = tensor.slice_rows(2..4).unwrap();
+        let rows = tensor.slice_rows(2..4).expect("there are six");
         assert_eq!(rows.shape(), [2, 5]);
-        let remote = rows.as_remote().unwrap();
+        let remote = rows.as_remote().expect("it is remote");
         assert_eq!(remote.range, 40..80);
-        assert_eq!(remote.downcast::<Far>().unwrap().0, 120);
+        assert_eq!(remote.downcast::<Far>().expect("its own").0, 120);
         assert!(remote.downcast::<Parts>().is_none());
     }
 
@@ -115,19 +115,25 @@ mod tests {
 
     #[test]
     fn a_batch_of_which_a_part_is_remote_is_left_to_be_put_together_there() {
-        let here = Tensor::copy_of(DType::F32, vec![1, 2], &[0; 8]).unwrap();
+        let here = Tensor::copy_of(DType::F32, vec![1, 2], &[0; 8]).expect("as many bytes");
         let there = far(vec![3, 2]);
-        let joined = Tensor::join_rows(&[&here, &there]).unwrap();
+        let joined = Tensor::join_rows(&[&here, &there]).expect("they fit");
         assert_eq!(joined.shape(), [4, 2]);
         assert_eq!(joined.device(), Device::Cuda(3));
-        let remote = joined.as_remote().unwrap();
-        let parts = remote.downcast::<Parts>().unwrap().tensors();
+        let remote = joined.as_remote().expect("it is remote");
+        let parts = remote.downcast::<Parts>().expect("parts").tensors();
         assert_eq!(parts.len(), 2);
         assert!(parts[0].is_readable() && !parts[1].is_readable());
         let odd = far(vec![1, 3]);
         assert!(Tensor::join_rows(&[&here, &odd]).is_err());
-        let alone = Tensor::join_rows(&[&there]).unwrap();
-        assert!(alone.as_remote().unwrap().downcast::<Far>().is_some());
+        let alone = Tensor::join_rows(&[&there]).expect("it is one");
+        assert!(
+            alone
+                .as_remote()
+                .expect("it is remote")
+                .downcast::<Far>()
+                .is_some()
+        );
     }
 
     #[test]

@@ -70,6 +70,11 @@ fn order_is_kept(context: &Arc<Context>) {
     let mut buffer = DeviceBuffer::new(context, LENGTH).unwrap();
     let pattern = |round: usize| (0..LENGTH).map(move |place| (place * 7 + round) as u8);
     for round in 0..8 {
+        // So much to do before that nothing but the event tells when it is done.
+        for _ in 0..8 {
+            let block = context.pinned().take(LENGTH).unwrap();
+            buffer.fill(0, block, &first).unwrap();
+        }
         let mut block = context.pinned().take(LENGTH).unwrap();
         block
             .as_mut_slice()
@@ -90,7 +95,7 @@ fn order_is_kept(context: &Arc<Context>) {
         assert!(filled.is_done().unwrap());
     }
     // Few blocks have gone round.
-    assert!(context.pinned().bytes() <= 4 * LENGTH.next_power_of_two());
+    assert!(context.pinned().bytes() <= 24 * LENGTH.next_power_of_two());
     assert!(context.pinned().take(usize::MAX).is_none());
 
     let block = context.pinned().take(10).unwrap();
@@ -235,6 +240,26 @@ fn network_runs_whole_and_split() {
         let [at_once, logits] = [host(&at_once), host(&logits)];
         assert_close(&at_once[0], &expected[0], "whole");
         assert_eq!(logits[0].bytes(), at_once[0].bytes());
+    }
+}
+
+/// libtorch asks once whether it has a CUDA half, as in the first convolution.
+#[test]
+fn what_computes_on_the_cpu_first_leaves_the_device_to_those_after_it() {
+    rehearse("cuda_rehearsal::inside_what_computes_on_the_cpu_first");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_what_computes_on_the_cpu_first() {
+    let graph = network();
+    let mut on_host = prepared(&graph, Device::Cpu).unwrap().session().unwrap();
+    let expected = run(&mut on_host, &[images(1, 1)]);
+    cuda_available().unwrap();
+    let mut on_device = prepared(&graph, GPU).unwrap().session().unwrap();
+    let seen = host(&run(&mut on_device, &[images(1, 1)]));
+    for (seen, expected) in seen.iter().zip(&expected) {
+        assert_close(seen, expected, "after the CPU");
     }
 }
 

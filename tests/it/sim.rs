@@ -81,7 +81,7 @@ fn what_makes_no_sense_of_devices_is_refused_with_what_would() {
     for (text, told) in [
         (
             "[devices.gpu]\n".to_owned(),
-            "devices.gpu: is named \"gpu\"; expected \"cpu\", or \"sim:0\"",
+            "devices.gpu: is named \"gpu\"; expected \"cpu\", \"cuda:0\" or \"sim:0\"",
         ),
         ("[devices.\"sim:00\"]\n".to_owned(), "is named \"sim:00\""),
         (

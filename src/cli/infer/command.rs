@@ -53,7 +53,7 @@ pub(in crate::cli) struct InferArguments {
     /// Run a TorchScript file, which is code, because you trust where it comes from.
     #[arg(long, conflicts_with = "pipeline")]
     pub(super) trust: bool,
-    /// Device of the model; cpu, or sim:0 and so on.
+    /// Device of the model; cpu, cuda:0 or sim:0 and so on.
     #[arg(long, default_value = "cpu", conflicts_with = "pipeline")]
     pub(super) device: Device,
     /// Intra-op threads of the model.

@@ -115,7 +115,7 @@ fn rows(whole: tch::Tensor, tensor: &Tensor, start: usize) -> Result<tch::Tensor
 
 pub(super) fn shape_of(tensor: &tch::Tensor) -> Result<Shape, Cause> {
     let sizes = tensor.size().into_iter();
-    let sizes = sizes.map(|size| usize::try_from(size));
+    let sizes = sizes.map(usize::try_from);
     let sizes = sizes.collect::<Result<_, _>>();
     sizes.map_err(|_| Cause::new("result has a negative size"))
 }
