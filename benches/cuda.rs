@@ -423,7 +423,8 @@ fn hop(options: &Options) -> Result<Value, Failed> {
     let mut before = 0;
     for round in 0..options.rounds * 10 + WARM_UP {
         if round == WARM_UP {
-            (split.clear(), rows.clear());
+            split.clear();
+            rows.clear();
             before = copied();
         }
         rows.push(timed(|| sessions.run(&network.input))?.0);

@@ -42,7 +42,8 @@ fn examined(text: &str) -> (i32, Vec<Value>) {
     let directory = tempfile::tempdir().unwrap();
     written(directory.path(), text);
     let output = doctor(directory.path(), &["--json", "blocks.toml"]);
-    let report: Value = serde_json::from_str(&stdout(&output)).expect(&stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output))
+        .unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
     let findings = report["findings"].as_array().unwrap().clone();
     (output.status.code().unwrap(), findings)
 }

@@ -87,7 +87,7 @@ fn shm(mounts: &str) -> Option<Option<u64>> {
     let options = lines
         .filter(|fields| fields.get(1) == Some(&"/dev/shm"))
         .filter_map(|fields| fields.get(3).map(|options| (*options).to_owned()))
-        .last()?;
+        .next_back()?;
     let size = options.split(',').find_map(|one| one.strip_prefix("size="));
     Some(size.and_then(bytes))
 }
