@@ -2,11 +2,11 @@
 //!
 //! A session has a stream of its own, which is the thread's current one during a run ([`InStream`]): its kernels are in that
 //! order and in no other, and memory it takes is its stream's. A tensor that leaves ([`leave`]) takes along the event after
-//! which it is computed ([`CudaMemory`]). Whoever takes it in ([`take_in`]) has its own stream wait for that event, and tells
+//! which it is computed ([`CudaMemory`](memory::CudaMemory)). Whoever takes it in ([`take_in`]) has its own stream wait for that event, and tells
 //! the allocator that the memory is used there: the allocator knows the stream that the memory was taken for and would
 //! otherwise give it to that stream's next tensor as soon as the last handle is dropped, while the reader's kernels still run.
 //!
-//! Between the host and a device ([`upload`], [`download`]) bytes go through pinned memory in a stream of their own, so that
+//! Between the host and a device ([`upload`](copies::upload), [`download`]) bytes go through pinned memory in a stream of their own, so that
 //! a copy and the kernels of another run overlap.
 //!
 //! Invariants:
