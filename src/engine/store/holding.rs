@@ -39,24 +39,10 @@ impl Holding {
         form: String,
         make: impl FnOnce() -> Result<(V, usize), E>,
     ) -> Result<Arc<V>, E> {
-        let kind = TypeId::of::<V>();
-        let key = Key::Shared {
-            content,
-            form,
-            kind,
-        };
-        let entries = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let known = entries.known.get(&key).cloned();
-        let entry = match known.or_else(|| entries.store.find(&key)) {
-            Some(entry) => entry,
-            None => {
-                let (value, bytes) = make()?;
-                entries.store.keep(key.clone(), Arc::new(value), bytes)
-            }
-        };
-        let value = entry.value.clone().downcast();
-        entries.known.insert(key, entry);
-        Ok(value.expect("the key has the type of the value"))
+        self.find_or(content, form, |store, key| {
+            let (value, bytes) = make()?;
+            Ok(store.keep(key, Arc::new(value), bytes))
+        })
     }
 
     /// As [`Holding::get`], within the limit of the device.
@@ -65,6 +51,18 @@ impl Holding {
         content: Digest,
         form: String,
         make: impl FnOnce() -> Result<(V, usize), E>,
+    ) -> Result<Arc<V>, E> {
+        self.find_or(content, form, |store, key| {
+            let (value, bytes) = make()?;
+            Ok(store.keep_within(key, Arc::new(value), bytes)?)
+        })
+    }
+
+    fn find_or<V: Send + Sync + 'static, E>(
+        &mut self,
+        content: Digest,
+        form: String,
+        keep: impl FnOnce(&Arc<Store>, Key) -> Result<Arc<Entry>, E>,
     ) -> Result<Arc<V>, E> {
         let kind = TypeId::of::<V>();
         let key = Key::Shared {
@@ -76,11 +74,7 @@ impl Holding {
         let known = entries.known.get(&key).cloned();
         let entry = match known.or_else(|| entries.store.find(&key)) {
             Some(entry) => entry,
-            None => {
-                let (value, bytes) = make()?;
-                let store = &entries.store;
-                store.keep_within(key.clone(), Arc::new(value), bytes)?
-            }
+            None => keep(&entries.store, key.clone())?,
         };
         let value = entry.value.clone().downcast();
         entries.known.insert(key, entry);

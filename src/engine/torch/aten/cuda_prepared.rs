@@ -14,8 +14,8 @@ use crate::types::{self, Device, Passes, Signature};
 use super::super::ffi::cuda::{InStream, download, leave, take_in};
 use super::super::ffi::{InferenceMode, set_threads};
 use super::cuda_session::{CudaSession, Failed};
-use super::evaluate::evaluate;
 use super::plan::Plan;
+use super::prepared::ready;
 use super::sites::Sites;
 use super::weights::Weights;
 
@@ -50,21 +50,7 @@ impl AtenCudaPrepared {
         passes: Passes,
         ordinal: u16,
     ) -> Result<Self, EngineError> {
-        let declared = (signature.inputs.len(), signature.outputs.len());
-        let actual = (graph.inputs.len(), graph.outputs.len());
-        if declared != actual {
-            return Err(EngineError::Load {
-                path: graph.path.clone(),
-                cause: format!(
-                    "the graph has {} inputs and {} outputs, its signature {} and {}",
-                    actual.0, actual.1, declared.0, declared.1
-                ),
-            });
-        }
-        set_threads(threads.max(1));
-        let graph = &graph
-            .optimise(passes, &evaluate)
-            .map_err(|error| EngineError::Fault(error.to_string()))?;
+        let graph = &ready(graph, &signature, threads, passes)?;
         let sites = Sites::of(graph).map_err(|misplaced| refusal(ordinal, &misplaced))?;
         let weights = Weights::new(threads.max(1));
         let (plan, sited) = Plan::on_device(graph, &weights, &sites)?;

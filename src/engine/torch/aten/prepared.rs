@@ -23,6 +23,31 @@ pub struct AtenPrepared {
     threads: usize,
 }
 
+/// Returns a graph as passes leave it, if it has the inputs and outputs of a signature.
+pub(super) fn ready(
+    graph: &Graph,
+    signature: &Signature,
+    threads: usize,
+    passes: Passes,
+) -> Result<Graph, EngineError> {
+    let declared = (signature.inputs.len(), signature.outputs.len());
+    let actual = (graph.inputs.len(), graph.outputs.len());
+    if declared != actual {
+        return Err(EngineError::Load {
+            path: graph.path.clone(),
+            cause: format!(
+                "the graph has {} inputs and {} outputs, its signature {} and {}",
+                actual.0, actual.1, declared.0, declared.1
+            ),
+        });
+    }
+    // Weights are computed with as in a run: the number of threads decides how sums are rounded.
+    set_threads(threads.max(1));
+    graph
+        .optimise(passes, &evaluate)
+        .map_err(|error| EngineError::Fault(error.to_string()))
+}
+
 impl AtenPrepared {
     /// Makes a graph ready for the CPU. Weights that the device does not hold yet are copied, so that the memory of the
     /// graph can go.
@@ -35,22 +60,7 @@ impl AtenPrepared {
         threads: usize,
         passes: Passes,
     ) -> Result<Self, EngineError> {
-        let declared = (signature.inputs.len(), signature.outputs.len());
-        let actual = (graph.inputs.len(), graph.outputs.len());
-        if declared != actual {
-            return Err(EngineError::Load {
-                path: graph.path.clone(),
-                cause: format!(
-                    "the graph has {} inputs and {} outputs, its signature {} and {}",
-                    actual.0, actual.1, declared.0, declared.1
-                ),
-            });
-        }
-        // Weights are computed with as in a run: the number of threads decides how sums are rounded.
-        set_threads(threads.max(1));
-        let graph = &graph
-            .optimise(passes, &evaluate)
-            .map_err(|error| EngineError::Fault(error.to_string()))?;
+        let graph = &ready(graph, &signature, threads, passes)?;
         let weights = Weights::new(threads.max(1));
         let plan = Plan::of(graph, &weights)?;
         Ok(Self {
