@@ -1,6 +1,7 @@
 //! Devices for the blocks of which the configuration leaves it open: what there is, what each block asks for, and the choice.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use crate::engine::cuda;
 use crate::engine::{EngineError, Held, check_device, check_place, workspace_bytes};
@@ -83,8 +84,13 @@ impl Loaded {
             } else {
                 block.spec.device
             };
+            let mut need = need(block, device, held);
+            if matches!(devices, [only] if only.device == Device::Cpu) {
+                // What a run on the host takes is in no ledger.
+                need.workspace = 0;
+            }
             Candidate {
-                need: need(block, device, held),
+                need,
                 fixed,
                 present: present.get(&block.spec.name).copied(),
                 work: work(&block.spec.source, graph.as_ref()),
@@ -126,12 +132,11 @@ fn devices(spec: &Spec) -> Vec<DeviceSpec> {
             .find(|spec| spec.device == device)
             .cloned()
     };
-    let cuda = cuda::devices().unwrap_or_default().into_iter();
-    let cuda = cuda.map(|found| {
-        let device = Device::Cuda(found.ordinal);
+    let cuda = present_cuda().iter().map(|&(ordinal, memory_bytes)| {
+        let device = Device::Cuda(ordinal);
         let spec = said(device).unwrap_or_else(|| DeviceSpec::unbounded(device));
         DeviceSpec {
-            memory_bytes: spec.memory_bytes.or(Some(found.memory_bytes)),
+            memory_bytes: spec.memory_bytes.or(Some(memory_bytes)),
             ..spec
         }
     });
@@ -142,6 +147,16 @@ fn devices(spec: &Spec) -> Vec<DeviceSpec> {
         return cuda;
     }
     vec![said(Device::Cpu).unwrap_or_else(|| DeviceSpec::unbounded(Device::Cpu))]
+}
+
+/// Returns the CUDA devices of this machine with their memory, which is asked for once.
+fn present_cuda() -> &'static [(u16, u64)] {
+    static FOUND: OnceLock<Vec<(u16, u64)>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let all = cuda::devices().unwrap_or_default().into_iter();
+        all.map(|found| (found.ordinal, found.memory_bytes))
+            .collect()
+    })
 }
 
 fn need(block: &PlannedBlock, device: Device, held: Held) -> Need {

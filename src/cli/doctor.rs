@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::output;
 use crate::app::Loaded;
 use crate::app::doctor::{Finding, Report, Status, Subject, examine};
+use crate::engine::check_device;
 use crate::types::Problem;
 
 #[derive(Debug, Args)]
@@ -53,9 +54,16 @@ fn subject(path: &Path) -> Result<Subject, CliError> {
         Err(error) => return Err(error),
     };
     let found = Loaded::from_sound(&read.spec, &read.unsound).err();
-    let told =
-        |problem: &Problem| problem.key.ends_with(".device") || problem.key.ends_with(".engine");
+    let lacks_device = |problem: &Problem| {
+        let mut blocks = read.spec.blocks.iter();
+        blocks.any(|block| {
+            problem.key == format!("blocks.{}.device", block.name)
+                && check_device(block.device).is_err()
+        })
+    };
+    let told = |problem: &Problem| problem.key.ends_with(".engine") || lacks_device(problem);
     let found = found.into_iter().flatten().filter(|problem| !told(problem));
+    let found: Vec<_> = found.collect();
     let problems = read.problems.into_iter().chain(found).collect();
     let located = read.locator.locate(problems);
     Ok(Subject {

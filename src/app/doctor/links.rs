@@ -35,9 +35,8 @@ pub(super) struct Tried {
     pub(super) outcome: Outcome,
 }
 
-/// Tries the address of the HTTP server, and the first port of every host.
+/// Tries the first port of every host or, where there is one host alone, the address of its HTTP server.
 pub(super) fn look(spec: &Spec) -> Vec<Tried> {
-    let http = ("server.http".to_owned(), spec.server.http);
     let several: &[HostSpec] = if spec.hosts.len() > 1 {
         &spec.hosts
     } else {
@@ -47,7 +46,9 @@ pub(super) fn look(spec: &Spec) -> Vec<Tried> {
         let address = SocketAddr::new(host.address, host.port);
         (format!("hosts.{}.address", host.name), address)
     };
-    let all = std::iter::once(http).chain(several.iter().map(host));
+    let http = several.is_empty().then_some(spec.server.http);
+    let http = http.map(|address| ("server.http".to_owned(), address));
+    let all = http.into_iter().chain(several.iter().map(host));
     all.map(|(key, address)| Tried {
         outcome: attempt(address),
         key,

@@ -34,7 +34,10 @@ impl Needs {
         };
         for block in &spec.blocks {
             let key = |field: &str| format!("blocks.{}.{field}", block.name);
-            if let Device::Cuda(ordinal) = block.device {
+            // Other hosts have devices of their own, and which of them this machine is nobody says.
+            if let Device::Cuda(ordinal) = block.device
+                && spec.hosts.len() <= 1
+            {
                 needs.cuda.entry(ordinal).or_default().push(key("device"));
             }
             if asks_for_onnxruntime(&block.source) {
