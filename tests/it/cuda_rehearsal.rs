@@ -1,34 +1,38 @@
 //! CUDA on a machine without any: what waits for what, who has which memory, and what is told when it goes wrong, over a device
 //! that does everything as late as it may.
 
-use std::path::Path;
+use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
 use blockflow::engine::cuda::{
     Context, CudaError, DeviceBuffer, Event, EventKind, IpcEvent, IpcMemory, Presence, Priority,
-    Stream, devices, driver_version, keep_until, presence,
+    Stream, devices, driver_version, keep_until, presence, sweep,
 };
 use blockflow::engine::torch::{allocator_memory, cuda_available};
 use blockflow::engine::{
     BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place, prepare,
     to_host,
 };
-use blockflow::graph::Graph;
+use blockflow::graph::{Binary, Graph, Op, Unary};
 use blockflow::types::{
     DType, Device, GraphEngine, MockSpec, Passes, Shape, ShapeSpec, Signature, Tensor, TensorSpec,
 };
 
-use crate::engine_support::{data, values_f32};
+use crate::engine_support::{Builder, bools, f32s, fixed, i64s, signature, values_f32};
 use crate::sim::held;
-use crate::support::cuda::{device_or_skip, on_stage, rehearse};
+use crate::support::cuda::{device_or_skip, on_stage, rehearse, rehearse_with};
 use crate::support::files::Files;
-use crate::support::server::{BINARY, Server};
+use crate::support::server::{BINARY, Response, Server};
+use crate::support::until;
 
 const GPU: Device = Device::Cuda(0);
 
+/// What the tests of devices need of the checkout.
+const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");
+
 /// The bytes at which the rehearsed driver loses its device.
-const LOSES: usize = 0x105e;
+const LOSES: usize = 0x105e << 21;
 
 #[test]
 fn streams_events_and_memory_keep_their_order() {
@@ -39,6 +43,7 @@ fn streams_events_and_memory_keep_their_order() {
 #[ignore = "runs in a child process, over the rehearsed device"]
 fn inside_streams_events_and_memory_keep_their_order() {
     order_is_kept(&Context::of(0).unwrap());
+    handles_go_with_what_they_name(&Context::of(0).unwrap());
     let [only] = devices().unwrap().try_into().unwrap();
     assert_eq!((only.name.as_str(), only.capability), ("Rehearsal", (9, 0)));
     assert!(only.can_ipc && only.peers.is_empty());
@@ -116,6 +121,11 @@ fn order_is_kept(context: &Arc<Context>) {
     keep_until(first.record().unwrap(), Box::new(()));
     assert_eq!(Arc::strong_count(&kept), 1);
 
+    keep_until(first.record().unwrap(), Box::new(kept.clone()));
+    first.record().unwrap().wait().unwrap();
+    sweep();
+    assert_eq!(Arc::strong_count(&kept), 1);
+
     // A stream goes to the next who wants one of its priority.
     let address = first.address();
     drop(first);
@@ -139,8 +149,25 @@ fn order_is_kept(context: &Arc<Context>) {
     assert!(info.free < info.total);
 }
 
+fn handles_go_with_what_they_name(context: &Arc<Context>) {
+    let buffer = DeviceBuffer::new(context, 1).unwrap();
+    let event = Event::new(context, EventKind::Interprocess).unwrap();
+    let [memory, other] = [(); 2].map(|()| buffer.ipc_handle().unwrap());
+    assert_eq!(memory, other);
+    let raised = event.ipc_handle().unwrap();
+    drop((buffer, event));
+    // The rehearsed driver opens none, but they are asked for.
+    let told = IpcMemory::open(context, memory, 1).unwrap_err();
+    assert!(matches!(told, CudaError::Driver { .. }), "{told}");
+    let told = IpcEvent::open(context, raised).unwrap_err();
+    assert!(matches!(told, CudaError::Driver { .. }), "{told}");
+}
+
 fn network() -> Graph {
-    Graph::read(&data("digits/digits.onnx")).unwrap()
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("digits.onnx");
+    fs::write(&path, DIGITS).unwrap();
+    Graph::read(&path).unwrap()
 }
 
 fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
@@ -261,6 +288,148 @@ fn inside_what_computes_on_the_cpu_first() {
     for (seen, expected) in seen.iter().zip(&expected) {
         assert_close(seen, expected, "after the CPU");
     }
+}
+
+#[test]
+fn what_asks_libtorch_past_this_program_is_told_that_it_is_too_late() {
+    rehearse("cuda_rehearsal::inside_what_asks_libtorch_past_this_program");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_what_asks_libtorch_past_this_program() {
+    assert!(!tch::Cuda::is_available());
+    let told = check_device(GPU).unwrap_err().to_string();
+    assert!(told.contains("start the process again"), "{told}");
+}
+
+#[test]
+fn a_driver_that_is_too_old_is_to_be_replaced() {
+    let older = [("REHEARSAL_VERSION", "12080")];
+    rehearse_with("cuda_rehearsal::inside_a_driver_that_is_too_old", &older);
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_a_driver_that_is_too_old() {
+    for told in [
+        cuda_available().unwrap_err().to_string(),
+        check_device(GPU).unwrap_err().to_string(),
+        Context::of(0).unwrap_err().to_string(),
+    ] {
+        assert!(
+            told.contains("CUDA 12.8") && told.contains("install a newer driver"),
+            "{told}"
+        );
+    }
+}
+
+/// Runs a graph of one input twice, on the host and on the device; both give the same.
+fn same_on_both(graph: &Graph, of: &Signature, input: &Tensor) {
+    let source = || BlockSource::Graph {
+        graph,
+        signature: of.clone(),
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let [on_host, on_device] = [Device::Cpu, GPU].map(|device| {
+        let prepared = prepare(source(), 1, device).unwrap();
+        let mut session = prepared.session().unwrap();
+        [(); 2].map(|()| host(&run(&mut session, std::slice::from_ref(input))))
+    });
+    for (seen, expected) in on_device.iter().zip(&on_host) {
+        assert_eq!(seen.len(), expected.len());
+        for (seen, expected) in seen.iter().zip(expected) {
+            assert_eq!(seen.shape(), expected.shape());
+            assert_eq!(seen.bytes(), expected.bytes());
+        }
+    }
+}
+
+#[test]
+fn what_lies_on_both_sides_is_where_it_is_needed_in_every_run() {
+    rehearse("cuda_rehearsal::inside_what_lies_on_both_sides");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_what_lies_on_both_sides() {
+    let row = fixed(&[1, 3]);
+    let x = f32s(&[1, 3], &[5.0, -6.0, 7.0]);
+    let one = |value| f32s(&[1, 3], &[value; 3]);
+
+    // A weight that is computed with and given out.
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let weight = builder.constant(one(2.0));
+    let sum = builder.node(Op::Binary(Binary::Add), &[input, weight]);
+    let graph = builder.finish(&[sum, weight]);
+    let both = [(DType::F32, &row[..]), (DType::F32, &row[..])];
+    same_on_both(&graph, &signature(&both[..1], &both), &x);
+
+    // Indices that are a weight, of what is computed on the device.
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let indices = builder.constant(i64s(&[3], &[2, -3, 0]));
+    let twice = builder.node(Op::Binary(Binary::Add), &[input, input]);
+    let picked = builder.node(Op::Gather { axis: 1 }, &[twice, indices]);
+    let graph = builder.finish(&[picked]);
+    same_on_both(&graph, &signature(&both[..1], &both[..1]), &x);
+
+    // Indices that come from the device, into a weight.
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let table = builder.constant(f32s(&[3, 3], &[0., 1., 2., 3., 4., 5., 6., 7., 8.]));
+    let picked = builder.node(Op::Gather { axis: 0 }, &[table, input]);
+    let graph = builder.finish(&[picked]);
+    let index = fixed(&[1]);
+    let of = signature(&[(DType::I64, &index)], &both[..1]);
+    same_on_both(&graph, &of, &i64s(&[1], &[-1]));
+
+    // A mask that is drawn on the host.
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let ratio = builder.constant(f32s(&[], &[0.5]));
+    let training = builder.constant(bools(&[], &[1]));
+    let inputs = [input, ratio, training].map(Some);
+    let outputs = builder.node_of(Op::Dropout { seed: Some(7) }, &inputs, 2);
+    let graph = builder.finish(&outputs);
+    let masked = [(DType::F32, &row[..]), (DType::Bool, &row[..])];
+    same_on_both(&graph, &signature(&both[..1], &masked), &x);
+}
+
+#[test]
+fn memory_that_a_session_has_yet_to_read_goes_to_nobody_else() {
+    rehearse("cuda_rehearsal::inside_memory_that_a_session_has_yet_to_read");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_memory_that_a_session_has_yet_to_read() {
+    let row = fixed(&[1, 3]);
+    let of = signature(&[(DType::F32, &row)], &[(DType::F32, &row)]);
+    let [mut producer, mut consumer] = [(); 2].map(|()| {
+        let mut builder = Builder::new();
+        let input = builder.input();
+        let output = builder.node(Op::Unary(Unary::Neg), &[input]);
+        let graph = builder.finish(&[output]);
+        let source = BlockSource::Graph {
+            graph: &graph,
+            signature: of.clone(),
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        };
+        prepare(source, 1, GPU).unwrap().session().unwrap()
+    });
+    let x = f32s(&[1, 3], &[1.0, -2.0, 3.0]);
+    let between = run(&mut producer, std::slice::from_ref(&x));
+    let after = run(&mut consumer, &between);
+    drop(between);
+    // The producer's stream goes on; the consumer's kernel has not begun.
+    for _ in 0..3 {
+        host(&run(&mut producer, std::slice::from_ref(&x)));
+    }
+    assert_eq!(values_f32(&host(&after)[0]), [1.0, -2.0, 3.0]);
 }
 
 #[test]
@@ -467,9 +636,8 @@ fn without_a_driver_everything_says_so() {
 /// The program itself: two pipelines over a backbone, all on the device.
 #[test]
 fn blocks_of_one_device_exchange_tensors_without_the_host() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/digits/digits.onnx");
     let block = |name: &str, cut: &str, device: &str| {
-        format!("[blocks.{name}]\nmodel = {model:?}\n{cut}\ndevice = \"{device}\"\n")
+        format!("[blocks.{name}]\nmodel = \"digits.onnx\"\n{cut}\ndevice = \"{device}\"\n")
     };
     let (first, last) = (
         "outputs = [\"features\"]",
@@ -482,6 +650,7 @@ fn blocks_of_one_device_exchange_tensors_without_the_host() {
         block("c", first, "cuda:0"),
         block("d", last, "cuda:0"),
     ));
+    files.put("digits.onnx", DIGITS);
     let mut command = Command::new(BINARY);
     on_stage(&mut command);
     let server = Server::try_start(command, &files.path(), &["--no-watch"]).unwrap();
@@ -505,4 +674,53 @@ fn blocks_of_one_device_exchange_tensors_without_the_host() {
     assert_eq!(copied("c") - before[0], REQUESTS * 4 * 64);
     assert_eq!(copied("d") - before[1], REQUESTS * 4 * 10);
     assert!(held(&server, "cuda:0", "weights") > 0);
+}
+
+/// A server of one block on the rehearsed device, which gets into the trouble that the file `trouble` names.
+fn troubled(keys: &str) -> (Files, Server) {
+    let files = Files::new(&format!(
+        "[blocks.head]\nmodel = \"digits.onnx\"\noutputs = [\"digit_logits\"]\ndevice = \"cuda:0\"\n{keys}\n\
+         [pipelines.digits]\nflow = [\"head\"]\ndeadline_ms = 20000\n"
+    ));
+    files.put("digits.onnx", DIGITS);
+    let mut command = Command::new(BINARY);
+    on_stage(&mut command).env("REHEARSAL_TROUBLE", files.at("trouble"));
+    let server = Server::try_start(command, &files.path(), &["--no-watch"]).unwrap();
+    assert_eq!(ask(&server).status, 200);
+    (files, server)
+}
+
+fn ask(server: &Server) -> Response {
+    let image = images(1, 3);
+    server.infer("digits", "image", "FP32", &[1, 1, 8, 8], image.bytes())
+}
+
+#[test]
+fn a_device_that_hangs_is_seen_as_a_run_that_is_stuck() {
+    let (files, server) = troubled("stuck.run_ms = 1000");
+    files.put("trouble", b"hang");
+    let response = ask(&server);
+    let told = response.text();
+    assert_eq!(response.status, 503, "{told}");
+    assert!(
+        told.contains("head") && told.contains("stuck.run_ms"),
+        "{told}"
+    );
+    fs::remove_file(files.at("trouble")).unwrap();
+    until("it is back", || ask(&server).status == 200);
+}
+
+#[test]
+fn a_device_that_is_lost_while_outputs_come_to_the_host_has_the_process_replaced() {
+    let (files, server) = troubled("");
+    files.put("trouble", b"lose");
+    let response = ask(&server);
+    let told = response.text();
+    assert_eq!(response.status, 503, "{told}");
+    assert!(told.contains("cuda:0 is lost"), "{told}");
+    // Nothing is asked of the block meanwhile.
+    until("it is another process", || {
+        server.sample("blockflow_replacements_total") >= Some(1)
+    });
+    until("it is back", || ask(&server).status == 200);
 }

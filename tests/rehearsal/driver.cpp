@@ -4,15 +4,20 @@
 //
 // Only what the program calls is here. Built by the tests, as libcuda.so.1.
 
+#include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -21,7 +26,7 @@ constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE 
               INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700;
 constexpr size_t TOTAL = size_t{1} << 30;
 // Whoever asks for just as many bytes loses the device.
-constexpr size_t LOSES = 0x105e;
+constexpr size_t LOSES = size_t{0x105e} << 21;
 
 struct Event;
 struct Stream;
@@ -139,6 +144,20 @@ void rehearsal_publish(Stream *stream, void *data, const void *bytes, size_t len
   stream->tasks.push_back({[=] { std::memcpy(data, kept->data(), length); }, {}, 0, {}});
 }
 
+// Memory is still what it was now when the stream comes to the kernel that reads it.
+void rehearsal_expect(Stream *stream, const void *data, size_t length) {
+  Guard guard(lock);
+  auto *first = static_cast<const char *>(data);
+  auto kept = std::make_shared<std::vector<char>>(first, first + length);
+  auto compare = [=] {
+    if (std::memcmp(data, kept->data(), length) != 0) {
+      std::fputs("rehearsal: memory was given to others while a kernel was to read it\n", stderr);
+      std::abort();
+    }
+  };
+  stream->tasks.push_back({compare, {}, 0, {}});
+}
+
 // Memory of `stream` is given back: overwritten once that comes to it, after what the others were given until now.
 void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, size_t count) {
   Guard guard(lock);
@@ -153,7 +172,10 @@ void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, 
 }
 
 int cuInit(unsigned) { return SUCCESS; }
-int cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS; }
+int cuDriverGetVersion(int *version) {
+  const char *other = std::getenv("REHEARSAL_VERSION");
+  return *version = other != nullptr ? std::atoi(other) : 13000, SUCCESS;
+}
 int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { return *device = 0, ordinal == 0 ? SUCCESS : INVALID_DEVICE; }
 int cuDeviceGetName(char *name, int length, int) { return std::strncpy(name, "Rehearsal", length), SUCCESS; }
@@ -259,7 +281,21 @@ int cuEventQuery(void *handle) {
   }
   return done ? SUCCESS : NOT_READY;
 }
+// Whoever waits finds what a file says: a device that hangs for as long as it says so, or one that is lost, once.
+static void trouble() {
+  const char *path = std::getenv("REHEARSAL_TROUBLE");
+  std::string told;
+  while (path != nullptr && std::ifstream(path) >> told && told == "hang") {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    told.clear();
+  }
+  if (told == "lose" && std::remove(path) == 0) {
+    Guard guard(lock);
+    lost = true;
+  }
+}
 int cuEventSynchronize(void *handle) {
+  trouble();
   Guard guard(lock);
   auto event = events.find(handle);
   if (event == events.end()) {

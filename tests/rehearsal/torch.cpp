@@ -151,6 +151,16 @@ void publish(const at::Tensor &tensor) {
   publish(stream_of(current), const_cast<void *>(storage.data()), bytes.data(), bytes.size());
 }
 
+// A kernel reads a tensor when its stream comes to it, unless it is one of memory that it writes to.
+void expect(const at::Tensor &tensor, const std::set<const void *> &written = {}) {
+  if (!tensor.defined() || !tensor.is_cuda() || tensor.storage().nbytes() == 0 ||
+      written.count(tensor.storage().data()) != 0) {
+    return;
+  }
+  static auto *expect = call<void(Stream *, const void *, size_t)>("rehearsal_expect");
+  expect(stream_of(current), tensor.storage().data(), tensor.storage().nbytes());
+}
+
 at::Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
                  std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
   return at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::CUDA),
@@ -165,6 +175,7 @@ at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, std::op
 
 at::Tensor &copy(at::Tensor &self, const at::Tensor &source, bool) {
   finish();
+  expect(source, {self.storage().data()});
   host(self).copy_(host(source));
   if (self.is_cuda()) {
     publish(self);
@@ -184,6 +195,14 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const size_t first = stack->size() - schema.arguments().size();
   finish();
   std::vector<at::Tensor> before(schema.arguments().size());
+  std::set<const void *> written;
+  for (size_t i = 0; i < schema.arguments().size(); ++i) {
+    const auto *alias = schema.arguments()[i].alias_info();
+    const c10::IValue &value = (*stack)[first + i];
+    if (alias != nullptr && alias->isWrite() && value.isTensor() && value.toTensor().defined()) {
+      written.insert(value.toTensor().storage().data());
+    }
+  }
   bool there = false, here = false;
   auto seen = [&](const at::Tensor &tensor) {
     there |= tensor.defined() && tensor.is_cuda();
@@ -194,10 +213,12 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
     c10::IValue &value = (*stack)[first + i];
     if (value.isTensor()) {
       before[i] = value.toTensor();
+      expect(before[i], written);
       value = seen(before[i]);
     } else if (value.isTensorList()) {
       c10::List<at::Tensor> list;
       for (const at::Tensor &tensor : value.toTensorVector()) {
+        expect(tensor, written);
         list.push_back(seen(tensor));
       }
       value = list;

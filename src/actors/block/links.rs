@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::actors::board::BlockState;
-use crate::actors::links::{Instances, Looked, Sends, SharedRooms, arena, endpoints, ported};
+use crate::actors::links::{
+    Instances, Looked, Sends, SharedRooms, arena, endpoints, ported, time_left,
+};
 use crate::actors::supervisor::Reconnect;
 use crate::engine::{EngineError, to_host};
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
@@ -39,6 +41,8 @@ pub(super) struct Links {
     told: Option<u64>,
     /// Bytes that were copied to the host because they go where no device is.
     brought: u64,
+    /// Why a device gave no more of its outputs, until somebody takes it.
+    lost: Option<String>,
 }
 
 impl Links {
@@ -93,6 +97,7 @@ impl Links {
             announced: None,
             told: None,
             brought: 0,
+            lost: None,
         })
     }
 
@@ -278,28 +283,36 @@ impl Links {
         }
     }
 
-    /// Sends the outputs of a finished step on all its edges; returns the number of envelopes.
+    /// Sends the outputs of a finished step on all its edges; returns the number of envelopes. Waits for outputs of a device
+    /// that go where it is not: where that fails the request is answered, and [`Links::take_lost`] tells whether the device is
+    /// lost.
     pub(super) fn deliver(
         &mut self,
         done: Addressed,
         outputs: &[Tensor],
-        time_left: Duration,
+        deadline: Instant,
     ) -> Result<u64, LinkError> {
         let wiring = self.wiring.clone();
         let deliveries = deliveries(&wiring, done);
-        for delivery in deliveries {
+        for (sent, delivery) in deliveries.iter().enumerate() {
             let mut tensors = ported(delivery, outputs);
             if let Err(error) = self.bring(delivery.to, &mut tensors) {
+                let cause = error.to_string();
+                let kind = match error.loses_device() {
+                    true => FailureKind::Unavailable,
+                    false => FailureKind::BlockFailed,
+                };
+                if error.loses_device() {
+                    self.lost = Some(cause.clone());
+                }
                 // Whoever gets none of it hears of it from the gateway.
-                let kind = FailureKind::BlockFailed;
-                let failure = Failure::in_block(kind, &self.name, error.to_string());
-                self.fail(done, failure)?;
-                return Ok(deliveries.len() as u64);
+                self.fail(done, Failure::in_block(kind, &self.name, cause))?;
+                return Ok(sent as u64);
             }
             let envelope = Envelope {
                 address: Addressed {
                     step: delivery.step,
-                    time_left,
+                    time_left: time_left(deadline, Instant::now()),
                     ..done
                 },
                 body: Body::Tensors(tensors),
@@ -309,6 +322,11 @@ impl Links {
             }
         }
         Ok(deliveries.len() as u64)
+    }
+
+    /// Returns why the device of these outputs is lost, the first time it is asked for.
+    pub(super) const fn take_lost(&mut self) -> Option<String> {
+        self.lost.take()
     }
 
     /// Brings to the host what goes where no device is, and what its link can only carry from there.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, trace, warn};
 
 use crate::actors::failpoint;
-use crate::actors::links::time_left;
 use crate::sched::{Decision, Doing};
 use crate::tensormq::{Body, Discarded, LinkError, Received};
 use crate::types::{Failure, FailureKind, FaultKind, Tensor};
@@ -166,33 +165,30 @@ impl BlockActor {
         self.config.progress.begin(Doing::Idle, now);
         let took = now - started;
         trace!(block = %self.name, requests = batch.len(), ?took, "run");
+        // Queued on a device, which is still at it.
+        let pending = matches!(&result, Ok(all) if !all.iter().flatten().all(Tensor::is_readable));
         self.metrics.runs.add(1);
         self.metrics
             .batch_rows
             .add(batch.iter().map(|item| item.rows as u64).sum());
-        self.metrics.run_time.observe(took);
-        if batch.len() > 1 {
-            // Those that the host cannot read are put together on their device.
-            let inputs = batch.iter().flat_map(|item| &item.content.inputs);
-            let inputs = inputs.filter(|tensor| tensor.is_readable());
-            self.metrics
-                .bytes_copied
-                .add(inputs.map(|tensor| tensor.byte_count() as u64).sum());
+        if !pending {
+            self.metrics.run_time.observe(took);
         }
+        self.metrics.bytes_copied.add(joined_bytes(&batch));
         match result {
+            Ok(outputs) if pending => {
+                // A device that hangs is waited for where its outputs go to the host: that is seen as a run, too.
+                self.config.progress.begin(doing, started);
+                self.answer(links, batch, outputs)?;
+                let now = Instant::now();
+                self.config.progress.begin(Doing::Idle, now);
+                let took = now - started;
+                self.metrics.run_time.observe(took);
+                self.learn(took);
+            }
             Ok(outputs) => {
                 self.learn(took);
-                for (item, outputs) in batch.into_iter().zip(outputs) {
-                    let Job {
-                        address,
-                        inputs,
-                        peer,
-                    } = item.content;
-                    drop(inputs);
-                    links.release(peer)?;
-                    let sent = links.deliver(address, &outputs, time_left(item.deadline, now))?;
-                    self.metrics.envelopes_sent.add(sent);
-                }
+                self.answer(links, batch, outputs)?;
             }
             Err(RunError::Request(cause)) => {
                 self.part(links, batch, FailureKind::Invalid, &cause)?
@@ -217,6 +213,32 @@ impl BlockActor {
         Ok(())
     }
 
+    /// Sends the outputs of each request of a batch.
+    fn answer(
+        &mut self,
+        links: &mut Links,
+        batch: Vec<Waiting>,
+        outputs: Vec<Vec<Tensor>>,
+    ) -> Result<(), LinkError> {
+        for (item, outputs) in batch.into_iter().zip(outputs) {
+            let Job {
+                address,
+                inputs,
+                peer,
+            } = item.content;
+            drop(inputs);
+            links.release(peer)?;
+            let sent = links.deliver(address, &outputs, item.deadline)?;
+            self.metrics.envelopes_sent.add(sent);
+        }
+        if let Some(cause) = links.take_lost() {
+            self.lose_session(FaultKind::DeviceLost, cause);
+        }
+        Ok(())
+    }
+
+    /// Learns how long a run takes: until its outputs are computed, or, where all of them stay on a device, until they are
+    /// queued there.
     fn learn(&mut self, took: Duration) {
         let known = if self.run_time.is_zero() {
             took
@@ -246,4 +268,21 @@ impl BlockActor {
         }
         Ok(())
     }
+}
+
+/// Returns the bytes that were copied to put a batch together: ports of which the host can read every part. Others are put
+/// together on their device, which counts what it is brought.
+fn joined_bytes(batch: &[Waiting]) -> u64 {
+    let [first, _, ..] = batch else {
+        return 0;
+    };
+    let ports = 0..first.content.inputs.len();
+    let port = |port: usize| {
+        let parts = batch
+            .iter()
+            .filter_map(|item| item.content.inputs.get(port));
+        let bytes = |tensor: &Tensor| tensor.is_readable().then(|| tensor.byte_count() as u64);
+        parts.map(bytes).sum::<Option<u64>>()
+    };
+    ports.filter_map(port).sum()
 }

@@ -2,20 +2,26 @@
 
 #![expect(unsafe_code, reason = "calls the driver")]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::result;
 
 use super::error::checked;
-use super::{Context, CudaError, Event, PinnedBlock, Stream};
+use super::ipc::forget;
+use super::{Context, CudaError, Event, IpcMemoryHandle, PinnedBlock, Stream};
 
-/// Memory of a device, in an allocation of its own: a handle for another process names a whole allocation, so memory of
-/// the caching allocator would show that process its neighbours.
+/// What the driver takes of a device at a time. It makes smaller allocations parts of one such.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// Memory of a device, in pages of its own: a handle for another process names whole pages, so memory of the caching
+/// allocator, or less than a page, would show that process its neighbours.
 #[derive(Debug)]
 pub struct DeviceBuffer {
     context: Arc<Context>,
     address: u64,
     length: usize,
+    /// By which other processes know it, if they do.
+    pub(super) shown: OnceLock<IpcMemoryHandle>,
 }
 
 impl DeviceBuffer {
@@ -23,11 +29,12 @@ impl DeviceBuffer {
     pub fn new(context: &Arc<Context>, length: usize) -> Result<Self, CudaError> {
         let _current = context.enter()?;
         // SAFETY: a context is current.
-        let address = unsafe { result::malloc_sync(length.max(1)) };
+        let address = unsafe { result::malloc_sync(pages(length)) };
         Ok(Self {
             context: context.clone(),
             address: checked("cuMemAlloc", address)?,
             length,
+            shown: OnceLock::new(),
         })
     }
 
@@ -52,11 +59,13 @@ impl DeviceBuffer {
         stream: &Stream,
     ) -> Result<Event, CudaError> {
         self.check(start, block.len())?;
+        let [done, free] = [stream.event()?, stream.event()?];
         // SAFETY: the bytes lie in this buffer, which outlives the copy: dropping it waits for the device. `&mut` denies it
         // to others, and the block is not given out again before the event.
         unsafe { stream.copy_in(self.address + start as u64, block.as_slice())? };
-        let done = stream.record()?;
-        block.hold_until(stream.record()?);
+        let recorded = free.record(stream);
+        block.hold_until(free);
+        recorded.and_then(|()| done.record(stream))?;
         Ok(done)
     }
 
@@ -68,10 +77,12 @@ impl DeviceBuffer {
         stream: &Stream,
     ) -> Result<(), CudaError> {
         self.check(start, block.len())?;
+        let done = stream.event()?;
         // SAFETY: the bytes lie in this buffer, and nobody writes to it meanwhile, as that takes `&mut`. Both sides are
         // borrowed until the copy is done.
         unsafe { stream.copy_out(block.as_mut_slice(), self.address + start as u64)? };
-        stream.record()?.wait()
+        done.record(stream)?;
+        done.wait()
     }
 
     fn check(&self, start: usize, wanted: usize) -> Result<(), CudaError> {
@@ -91,11 +102,41 @@ impl DeviceBuffer {
     }
 }
 
+/// Returns the bytes of the pages that hold so many. More than there can be are left to the driver to refuse.
+fn pages(length: usize) -> usize {
+    let length = length.max(1);
+    length
+        .checked_next_multiple_of(PAGE_BYTES)
+        .unwrap_or(length)
+}
+
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
+        if let Some(shown) = self.shown.get() {
+            // First: the next one may have the same.
+            forget(&shown.0);
+        }
         if let Ok(_current) = self.context.enter() {
             // SAFETY: freed once, by its only owner; the driver waits for copies that use it.
             let _ = unsafe { result::free_sync(self.address) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_has_part_of_a_page() {
+        for (length, taken) in [
+            (0, PAGE_BYTES),
+            (1, PAGE_BYTES),
+            (PAGE_BYTES, PAGE_BYTES),
+            (PAGE_BYTES + 1, 2 * PAGE_BYTES),
+            (usize::MAX, usize::MAX),
+        ] {
+            assert_eq!(pages(length), taken, "{length}");
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn driver_version() -> Result<CudaVersion, CudaError> {
 }
 
 /// Tells whether the driver is new enough: an older one lacks functions that are looked up when they are first called.
-pub(super) fn check_version() -> Result<(), CudaError> {
+pub(crate) fn check_version() -> Result<(), CudaError> {
     let seen = driver_version()?;
     if seen < NEEDED {
         return Err(CudaError::DriverTooOld {

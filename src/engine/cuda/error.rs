@@ -38,7 +38,7 @@ pub enum CudaError {
 
 /// After these every call of the process on the device fails: they are documented to leave the process in an inconsistent
 /// state, so that it must be ended.
-const STICKY: [CUresult; 15] = [
+const STICKY: [CUresult; 16] = [
     CUresult::CUDA_ERROR_ECC_UNCORRECTABLE,
     CUresult::CUDA_ERROR_NVLINK_UNCORRECTABLE,
     CUresult::CUDA_ERROR_CONTAINED,
@@ -52,6 +52,7 @@ const STICKY: [CUresult; 15] = [
     CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE,
     CUresult::CUDA_ERROR_INVALID_PC,
     CUresult::CUDA_ERROR_LAUNCH_FAILED,
+    CUresult::CUDA_ERROR_TENSOR_MEMORY_LEAK,
     CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED,
     CUresult::CUDA_ERROR_EXTERNAL_DEVICE,
 ];
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn what_ends_a_process_is_told_from_what_ends_a_call() {
         for sticky in [
-            214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 810, 911,
+            214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911,
         ] {
             assert!(driver(sticky).is_sticky(), "{sticky}");
         }

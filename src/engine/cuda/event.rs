@@ -3,13 +3,14 @@
 #![expect(unsafe_code, reason = "calls the driver")]
 
 use std::ffi::c_uint;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cudarc::driver::{result, sys};
 
 use super::error::checked;
-use super::{Context, CudaError, Stream};
+use super::ipc::forget;
+use super::{Context, CudaError, IpcEventHandle, Stream};
 
 /// What an event can do besides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Event {
     context: Arc<Context>,
     kind: EventKind,
     raw: sys::CUevent,
+    /// By which other processes know it, if they do.
+    pub(super) shown: OnceLock<IpcEventHandle>,
 }
 
 // SAFETY: an event is used from any thread; the driver has its own locks. It is destroyed once, by its only owner.
@@ -57,6 +60,7 @@ impl Event {
             context: context.clone(),
             kind,
             raw,
+            shown: OnceLock::new(),
         })
     }
 
@@ -118,6 +122,9 @@ impl Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
+        if let Some(shown) = self.shown.get() {
+            forget(&shown.0);
+        }
         // Does not wait for the event; fails only where every call does.
         if let Ok(_current) = self.context.enter() {
             // SAFETY: destroyed once, by its only owner. Waits that streams were given stay valid.

@@ -45,7 +45,7 @@ unsafe impl Send for IpcEvent {}
 // SAFETY: as above.
 unsafe impl Sync for IpcEvent {}
 
-/// What this process gave out and what it has open.
+/// What this process has given out and still has, and what it has open.
 #[derive(Default)]
 struct Known {
     own: BTreeSet<[u8; 64]>,
@@ -63,6 +63,9 @@ impl DeviceBuffer {
     /// Returns a handle with which another process maps this memory. It is of no use once the buffer is dropped, which is to
     /// happen after the others have let go of it.
     pub fn ipc_handle(&self) -> Result<IpcMemoryHandle, CudaError> {
+        if let Some(shown) = self.shown.get() {
+            return Ok(*shown);
+        }
         let _current = self.context().enter()?;
         let mut raw = sys::CUipcMemHandle { reserved: [0; 64] };
         // SAFETY: a place to write to and an allocation of this process.
@@ -70,7 +73,7 @@ impl DeviceBuffer {
         checked("cuIpcGetMemHandle", named.result())?;
         let handle = raw.reserved.map(|byte| byte as u8);
         lock(&KNOWN).own.insert(handle);
-        Ok(IpcMemoryHandle(handle))
+        Ok(*self.shown.get_or_init(|| IpcMemoryHandle(handle)))
     }
 }
 
@@ -78,6 +81,9 @@ impl Event {
     /// Returns a handle with which another process waits for this event, which must be [`EventKind::Interprocess`].
     pub fn ipc_handle(&self) -> Result<IpcEventHandle, CudaError> {
         debug_assert_eq!(self.kind(), EventKind::Interprocess);
+        if let Some(shown) = self.shown.get() {
+            return Ok(*shown);
+        }
         let _current = self.context().enter()?;
         let mut raw = sys::CUipcEventHandle { reserved: [0; 64] };
         // SAFETY: a place to write to and an event of this process.
@@ -85,8 +91,13 @@ impl Event {
         checked("cuIpcGetEventHandle", named.result())?;
         let handle = raw.reserved.map(|byte| byte as u8);
         lock(&KNOWN).own.insert(handle);
-        Ok(IpcEventHandle(handle))
+        Ok(*self.shown.get_or_init(|| IpcEventHandle(handle)))
     }
+}
+
+/// What this process gave out under a handle is about to go.
+pub(super) fn forget(handle: &[u8; 64]) {
+    lock(&KNOWN).own.remove(handle);
 }
 
 impl IpcMemory {
@@ -140,10 +151,12 @@ impl IpcMemory {
         stream: &Stream,
     ) -> Result<(), CudaError> {
         self.check(start, block.len())?;
+        let done = stream.event()?;
         // SAFETY: the bytes lie in what is mapped; that the owner does not write to them meanwhile is what its event is for,
         // and where it does, the bytes are wrong and nothing else. Both sides are borrowed until the copy is done.
         unsafe { stream.copy_out(block.as_mut_slice(), self.address + start as u64)? };
-        stream.record()?.wait()
+        done.record(stream)?;
+        done.wait()
     }
 
     fn check(&self, start: usize, wanted: usize) -> Result<(), CudaError> {

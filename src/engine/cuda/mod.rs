@@ -35,11 +35,12 @@ mod stream;
 
 pub use buffer::DeviceBuffer;
 pub use context::{Context, DeviceMemoryInfo};
+pub(crate) use device::check_version;
 pub use device::{CudaVersion, DeviceProperties, devices, driver_version};
 pub use error::CudaError;
 pub use event::{Event, EventKind};
 pub use ipc::{IpcEvent, IpcEventHandle, IpcMemory, IpcMemoryHandle};
-pub use keep::keep_until;
+pub use keep::{keep_until, sweep};
 pub use pinned::{PinnedBlock, PinnedPool};
 pub use presence::{Presence, presence};
 pub use stream::{Priority, Stream};

@@ -69,9 +69,15 @@ impl Stream {
 
     /// Returns an event that is done when all is that was put into this stream until now.
     pub fn record(&self) -> Result<Event, CudaError> {
-        let event = Event::new(&self.context, EventKind::Plain)?;
+        let event = self.event()?;
         event.record(self)?;
         Ok(event)
+    }
+
+    /// Returns an event to be recorded in this stream. Made before a copy is begun, so that what the copy uses is not given
+    /// back because there is nothing to wait for it with.
+    pub(in crate::engine) fn event(&self) -> Result<Event, CudaError> {
+        Event::new(&self.context, EventKind::Plain)
     }
 
     /// Tells whether all is done that was put into this stream. Where the device is lost, says so.

@@ -31,6 +31,11 @@ pub(crate) fn device_or_skip() -> Option<Device> {
 
 /// Runs an ignored test of this binary, by its path, in a process that has the rehearsed device.
 pub(crate) fn rehearse(test: &str) {
+    rehearse_with(test, &[]);
+}
+
+/// Likewise, over a driver that is as its environment says.
+pub(crate) fn rehearse_with(test: &str, environment: &[(&str, &str)]) {
     let mut child = Command::new(env::current_exe().unwrap());
     child.args([
         "--exact",
@@ -39,6 +44,7 @@ pub(crate) fn rehearse(test: &str) {
         "--nocapture",
         "--test-threads=1",
     ]);
+    child.envs(environment.iter().copied());
     let output = on_stage(&mut child).output().unwrap();
     let [told, log] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{test}:\n{told}\n{log}");

@@ -20,8 +20,13 @@ use super::datum::Datum;
 use super::frame::Frame;
 use super::plan::Plan;
 
-/// What libtorch says where its allocator finds no memory.
-const OUT_OF_MEMORY: &str = "CUDA out of memory";
+/// What is said where there is no memory: by libtorch's allocator, the runtime, and the libraries of kernels.
+const OUT_OF_MEMORY: [&str; 4] = [
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+];
 
 /// Takes tensors in, runs the plan, gives tensors out.
 #[derive(Debug)]
@@ -121,11 +126,14 @@ impl Session for CudaSession {
 }
 
 impl Failed {
-    /// Says what it means for a device, of which a stream, if it has one, is asked whether it goes on.
+    /// Says what it means for a device, which is asked whether it goes on: through a stream, where the caller has one.
     pub(in crate::engine::torch) fn on(self, ordinal: u16, stream: Option<&Stream>) -> EngineError {
         let device = Device::Cuda(ordinal);
-        let lost = stream.and_then(|stream| stream.is_idle().err());
-        if let Some(error) = lost.filter(CudaError::is_sticky) {
+        let asked = match stream {
+            Some(stream) => stream.is_idle().map(drop),
+            None => Context::of(ordinal).and_then(|context| context.memory().map(drop)),
+        };
+        if let Some(error) = asked.err().filter(CudaError::is_sticky) {
             let cause = format!("{error}; first seen as: {self}");
             return EngineError::DeviceLost { device, cause };
         }
@@ -166,10 +174,10 @@ fn out_of_memory(device: Device, wanted: u64) -> EngineError {
     })
 }
 
-/// Returns how many bytes libtorch's allocator was asked for, if that is what failed; 0 where it does not say.
+/// Returns how many bytes were asked for, if there being too few is what failed; 0 where that is not said.
 fn wanted(cause: &str) -> Option<u64> {
     const ASKED: &str = "Tried to allocate ";
-    if !cause.contains(OUT_OF_MEMORY) {
+    if !OUT_OF_MEMORY.iter().any(|told| cause.contains(told)) {
         return None;
     }
     let asked = cause.split_once(ASKED).map_or("", |(_, rest)| rest);
@@ -256,10 +264,14 @@ mod tests {
             ("CUDA out of memory. Tried to allocate 2 GiB", 2 << 30),
             ("CUDA out of memory. Tried to allocate 512 bytes.", 512),
             ("CUDA out of memory", 0),
+            ("CUDA error: out of memory", 0),
+            ("cuBLAS error: CUBLAS_STATUS_ALLOC_FAILED when calling", 0),
+            ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", 0),
         ] {
             assert_eq!(wanted(told), Some(bytes), "{told}");
         }
         assert_eq!(wanted("expected 2 numbers"), None);
+        assert_eq!(wanted("CUDA error: invalid argument"), None);
         let failed = Failed::Engine(EngineError::Operator {
             node: "n".into(),
             op: "Conv".into(),

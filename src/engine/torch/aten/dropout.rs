@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar::{self, Number};
 use super::args::{Args, Kernel, number};
 use super::mersenne::Mersenne;
@@ -33,7 +34,7 @@ pub(super) fn dropout(seed: Option<i64>) -> Kernel {
             None => fastrand::u32(..),
         });
         let mask: Vec<bool> = (0..x.numel()).map(|_| random.uniform() >= ratio).collect();
-        let mask = Tensor::f_from_slice(&mask)?.f_reshape(x.size())?;
+        let mask = beside(&Tensor::f_from_slice(&mask)?.f_reshape(x.size())?, x)?;
         let factor = if ratio < 1.0 {
             (1.0 - ratio).recip()
         } else {

@@ -34,7 +34,9 @@ impl Frame {
             slots[slot] = Some(weight);
             weights.push(slot);
         }
+        // A weight that is also an output of the graph comes from both sides.
         weights.sort_unstable();
+        weights.dedup();
         Self {
             plan,
             slots,
@@ -126,6 +128,11 @@ fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError>
 fn bring(step: &Step, slots: &mut [Option<Datum>]) -> Result<Vec<(usize, Datum)>, Cause> {
     let mut kept = Vec::new();
     let slot = |place: &usize| step.inputs.get(*place).copied().flatten();
+    let here =
+        |slot: usize| matches!(&slots[slot], Some(Datum::Tensor(tensor)) if is_on_host(tensor));
+    if !step.data.iter().filter_map(slot).any(here) {
+        return Ok(kept);
+    }
     let tensor = |slots: &[Option<Datum>], slot: usize| match &slots[slot] {
         Some(Datum::Tensor(tensor)) => Some(tensor.shallow_clone()),
         _ => None,

@@ -5,6 +5,9 @@
 //! are; one that has inputs on both sides runs on the device, and those on the host are brought there in each run. A weight
 //! is held where it is used, on both sides where that is so.
 //!
+//! Indices of `Gather` are numbers, too: those of a weight, or of the host, stay there. Only indices that are computed on the
+//! device, or come from there, are copied to the host in each run, which waits for them.
+//!
 //! Operators that compute on the host, and those that trust numbers which would be found wrong on the device only, are
 //! refused: a wrong one there ends the process rather than the request.
 
@@ -94,6 +97,10 @@ impl Sites {
             Role::Sizes => return Ok(Vec::new()),
             Role::Computes(numbers) => numbers,
         };
+        let numbers: &[usize] = match &node.op {
+            Op::Gather { .. } if self.has_here(graph, node, 1) => &[1],
+            _ => numbers,
+        };
         check(graph, node)?;
         let is_data = |place: &usize| !numbers.contains(place);
         let value = |place: usize| node.inputs[place].map(|id| id.0 as usize);
@@ -118,6 +125,15 @@ impl Sites {
         }
         let data = places.filter(|place| there && is_data(place) && value(*place).is_some());
         Ok(data.collect())
+    }
+}
+
+impl Sites {
+    /// Tells whether the host has an input of a node, or can have it at no cost.
+    fn has_here(&self, graph: &Graph, node: &Node, place: usize) -> bool {
+        let value = node.inputs.get(place).copied().flatten();
+        let value = value.map(|id| id.0 as usize);
+        value.is_some_and(|value| is_weight(graph, value) || !self.on_device[value])
     }
 }
 

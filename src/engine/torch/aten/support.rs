@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, Node};
 
+use super::super::ffi::begin;
 use super::context::NodeContext;
 use super::registry::kernel;
 use super::sites::Sites;
@@ -9,6 +10,7 @@ use super::weights::Weights;
 
 /// Tells why no kernel can be made for a node of a graph; `None` if one can.
 pub fn unsupported(graph: &Graph, node: &Node) -> Option<String> {
+    begin();
     let made = kernel(&NodeContext::new(graph, node, &Weights::new(1)));
     made.err().map(|cause| cause.to_string())
 }

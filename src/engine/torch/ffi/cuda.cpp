@@ -75,7 +75,12 @@ bool blockflow_stream_enter(int device, uintptr_t address, int *device_before, i
   return guarded<bool>(error, false, [&] {
     const c10::impl::VirtualGuardImpl guard(at::kCUDA);
     *device_before = guard.exchangeDevice(cuda(device)).index();
-    *stream_before = guard.exchangeStream(stream_of(device, address)).id();
+    try {
+      *stream_before = guard.exchangeStream(stream_of(device, address)).id();
+    } catch (...) {
+      guard.uncheckedSetDevice(cuda(*device_before));
+      throw;
+    }
     return true;
   });
 }

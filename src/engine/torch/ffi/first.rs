@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::engine::cuda::{CudaError, Presence, presence};
+use crate::engine::cuda::{CudaError, Presence, check_version, presence};
 
 use super::bindings::{
     blockflow_cuda_begin, blockflow_has_cuda, blockflow_libtorch_file, take_message,
@@ -55,7 +55,7 @@ pub(crate) fn begin() -> &'static Result<(), NoTorchCuda> {
         let begun = load();
         match &begun {
             Ok(()) => tracing::debug!("libtorch computes on CUDA devices"),
-            Err(NoTorchCuda::Driver(reason)) => {
+            Err(NoTorchCuda::Driver(reason @ CudaError::NotAvailable(_))) => {
                 tracing::debug!(%reason, "libtorch computes on the CPU only");
             }
             // There is a device, so somebody may wonder.
@@ -70,6 +70,7 @@ fn load() -> Result<(), NoTorchCuda> {
         Presence::Devices(_) => {}
         none => return Err(CudaError::NotAvailable(none).into()),
     }
+    check_version()?;
     let path = beside_libtorch();
     if !path.exists() {
         return Err(NoTorchCuda::Missing { path });
@@ -102,7 +103,9 @@ fn beside_libtorch() -> PathBuf {
         .map(|file| file.with_file_name(LIBRARY));
     let candidates: Vec<_> = candidates.collect();
     let found = candidates.iter().find(|path| path.exists());
-    found.or(candidates.first()).cloned().unwrap_or_default()
+    let path = found.or(candidates.first()).cloned().unwrap_or_default();
+    // Where it lies itself: the loader looks for what it needs beside the path that it is given.
+    path.canonicalize().unwrap_or(path)
 }
 
 /// Loads a library for the whole process, which keeps it.

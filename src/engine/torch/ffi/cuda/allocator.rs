@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "calls the C++ shim")]
 
-use crate::engine::cuda::Stream;
+use crate::engine::cuda::{Stream, sweep};
 
 use super::super::super::cause::Cause;
 use super::super::bindings::{
@@ -51,6 +51,7 @@ pub(crate) fn give_back_device_memory() {
     if !has_begun() {
         return;
     }
+    sweep();
     // SAFETY: no preconditions.
     let done = shim(|error| unsafe { blockflow_cuda_give_back(error) });
     if let Err(cause) = done {

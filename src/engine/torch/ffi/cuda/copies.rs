@@ -37,28 +37,29 @@ pub(super) fn upload(
         );
         return Err(Cause::new(cause).into());
     }
-    let pinned = tensor.memory().clone();
-    let owner: &dyn Any = pinned.as_ref();
-    if owner.is::<PinnedBlock>() {
+    let event = copies.event()?;
+    let memory = tensor.memory().clone();
+    let owner: &dyn Any = memory.as_ref();
+    let block = match owner.is::<PinnedBlock>() {
         // Brought here before, as from another device: it lies as it should.
-        // SAFETY: `made` is `length` bytes of this device, which the allocator gives to nobody else before this stream is done
-        // with them, and nobody else has it yet. `bytes` stay until the event, as their owner does.
-        unsafe { copies.copy_in(address, bytes)? };
-        let event = copies.record()?;
-        stream.wait(&event)?;
-        keep_until(event, Box::new(pinned));
-    } else if let Some(mut block) = copies.context().pinned().take(length) {
+        true => None,
+        false => copies.context().pinned().take(length),
+    };
+    let waited;
+    if let Some(mut block) = block {
         block.as_mut_slice().copy_from_slice(bytes);
-        // SAFETY: as above; the block is given to nobody else before the event.
+        // SAFETY: `made` is `length` bytes of this device, which the allocator gives to nobody else before this stream is done
+        // with them, and nobody else has it yet. The block is given to nobody else before the event.
         unsafe { copies.copy_in(address, block.as_slice())? };
-        let event = copies.record()?;
-        stream.wait(&event)?;
+        waited = event.record(copies).and_then(|()| stream.wait(&event));
         block.hold_until(event);
     } else {
-        // SAFETY: as above; what is not pinned the driver has read when the call returns.
+        // SAFETY: as above; `bytes` stay until the event, as their owner does, whatever memory they are.
         unsafe { copies.copy_in(address, bytes)? };
-        stream.wait(&copies.record()?)?;
+        waited = event.record(copies).and_then(|()| stream.wait(&event));
+        keep_until(event, Box::new(memory));
     }
+    waited?;
     record(&made, stream)?;
     Ok(made)
 }
@@ -77,13 +78,14 @@ pub(super) fn across(
     let (to, _) = elements(&made)?;
     if length > 0 {
         copies.wait(&memory.ready)?;
+        let event = copies.event()?;
         // SAFETY: both are `length` bytes of their devices, and nobody has `made` yet. The source stays until the event: the
         // allocator of its device is not told of streams of another, so its handle is kept until then.
         unsafe { copies.copy_across(to, (memory.ready.context(), from), length)? };
-        let event = copies.record()?;
-        stream.wait(&event)?;
-        record(&made, stream)?;
+        let waited = event.record(copies).and_then(|()| stream.wait(&event));
         keep_until(event, Box::new(SharedTensor::new(source)));
+        waited?;
+        record(&made, stream)?;
     }
     Ok(made)
 }
@@ -121,10 +123,12 @@ fn fetch(taken: &tch::Tensor, to: &mut [u8], copies: &Stream) -> Result<(), Tran
         return Err(Cause::new(cause).into());
     }
     if length > 0 {
+        let done = copies.event()?;
         // SAFETY: `taken` is `length` bytes of this device that nobody writes to any more. Both sides are borrowed until the
         // copy is done, which is waited for, or the device is lost.
         unsafe { copies.copy_out(to, address)? };
-        copies.record()?.wait()?;
+        done.record(copies)?;
+        done.wait()?;
     }
     Ok(())
 }
