@@ -284,8 +284,8 @@ fn why(process: &str, status: io::Result<ExitStatus>, last_words: &str, silenced
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_that_reads_nothing_blocks_nobody() {
+    /// Starts a worker that neither reads nor says anything, and tells it more than there is room for.
+    fn sleeper() -> (Worker, Receiver<End>) {
         let command = WorkerCommand {
             program: "sleep".into(),
             arguments: vec!["1000".into()],
@@ -306,9 +306,29 @@ mod tests {
         for _ in 0..2 * LINES_MAX {
             worker.tell(line.clone());
         }
-        assert!(!worker.end(Instant::now()), "it had to be killed");
+        (worker, told)
+    }
+
+    fn assert_killed(told: &Receiver<End>) {
         let End { kind, cause } = told.recv().expect("a worker's end is told");
         assert!(cause.contains("SIGKILL"), "{cause}");
         assert_eq!(kind, FaultKind::Killed);
+    }
+
+    #[test]
+    fn one_that_reads_nothing_blocks_nobody() {
+        let (worker, told) = sleeper();
+        // As if its blocks ran.
+        worker.voice.heard_ms.store(1, Ordering::Relaxed);
+        assert!(!worker.end(Instant::now()), "it had to be killed");
+        assert_killed(&told);
+    }
+
+    #[test]
+    fn one_that_loads_is_not_waited_for() {
+        let (worker, told) = sleeper();
+        let late = Instant::now() + Duration::from_secs(1000);
+        assert!(worker.end(late), "it had nothing to finish");
+        assert_killed(&told);
     }
 }
