@@ -185,7 +185,8 @@ impl Sessions {
         for session in &mut self.sessions {
             tensors = session.run(&tensors)?;
         }
-        Ok(to_host(&tensors[0])?.0)
+        let output = tensors.swap_remove(0);
+        Ok(to_host(&output)?.unwrap_or(output))
     }
 }
 

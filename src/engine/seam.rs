@@ -74,8 +74,8 @@ pub trait Session: fmt::Debug {
     /// As [`Session::run`]; outputs lie where the host can read them.
     fn run_to_host(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, EngineError> {
         let outputs = self.run(inputs)?;
-        let outputs = outputs.iter().map(to_host);
-        outputs.map(|output| Ok(output?.0)).collect()
+        let readable = |output| Ok(to_host(&output)?.unwrap_or(output));
+        outputs.into_iter().map(readable).collect()
     }
 
     /// As [`Session::run`]; outputs are written into rooms where there are any and the engine can do that.

@@ -69,13 +69,12 @@ pub(super) fn leave(
     left.collect()
 }
 
-/// Returns a tensor in memory of the host, and the bytes that were copied for that.
-pub fn to_host(tensor: &Tensor) -> Result<(Tensor, u64), EngineError> {
-    let bytes = tensor.byte_count() as u64;
+/// Returns a copy of a tensor in memory of the host; `None`: it is there.
+pub fn to_host(tensor: &Tensor) -> Result<Option<Tensor>, EngineError> {
     match tensor.device() {
-        Device::Cpu => Ok((tensor.clone(), 0)),
-        Device::Sim(_) if tensor.is_readable() => Ok((copy(tensor, Device::Cpu), bytes)),
-        Device::Sim(_) | Device::Cuda(_) => Ok((readable(tensor)?, bytes)),
+        Device::Cpu => Ok(None),
+        Device::Sim(_) if tensor.is_readable() => Ok(Some(copy(tensor, Device::Cpu))),
+        Device::Sim(_) | Device::Cuda(_) => readable(tensor).map(Some),
     }
 }
 

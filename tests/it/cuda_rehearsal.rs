@@ -195,7 +195,7 @@ fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
 fn host(tensors: &[Tensor]) -> Vec<Tensor> {
     tensors
         .iter()
-        .map(|tensor| to_host(tensor).unwrap().0)
+        .map(|tensor| to_host(tensor).unwrap().unwrap_or_else(|| tensor.clone()))
         .collect()
 }
 

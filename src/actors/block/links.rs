@@ -333,10 +333,11 @@ impl Links {
     fn bring(&mut self, to: Receiver, tensors: &mut [(u16, Tensor)]) -> Result<(), EngineError> {
         let inproc = self.inproc.contains(&to);
         for (_, tensor) in tensors {
-            if to == Receiver::Gateway || !(tensor.is_readable() || inproc) {
-                let copied;
-                (*tensor, copied) = to_host(tensor)?;
-                self.brought += copied;
+            if (to == Receiver::Gateway || !(tensor.is_readable() || inproc))
+                && let Some(host) = to_host(tensor)?
+            {
+                self.brought += host.byte_count() as u64;
+                *tensor = host;
             }
         }
         Ok(())

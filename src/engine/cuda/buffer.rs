@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use cudarc::driver::result;
 
-use super::error::checked;
+use super::error::{checked, within};
 use super::ipc::forget;
 use super::{Context, CudaError, Event, IpcMemoryHandle, PinnedBlock, Stream};
 
@@ -58,7 +58,7 @@ impl DeviceBuffer {
         block: PinnedBlock,
         stream: &Stream,
     ) -> Result<Event, CudaError> {
-        self.check(start, block.len())?;
+        within(self.length, start, block.len())?;
         let [done, free] = [stream.event()?, stream.event()?];
         // SAFETY: the bytes lie in this buffer, which outlives the copy: dropping it waits for the device. `&mut` denies it
         // to others, and the block is not given out again before the event.
@@ -76,25 +76,13 @@ impl DeviceBuffer {
         block: &mut PinnedBlock,
         stream: &Stream,
     ) -> Result<(), CudaError> {
-        self.check(start, block.len())?;
+        within(self.length, start, block.len())?;
         let done = stream.event()?;
         // SAFETY: the bytes lie in this buffer, and nobody writes to it meanwhile, as that takes `&mut`. Both sides are
         // borrowed until the copy is done.
         unsafe { stream.copy_out(block.as_mut_slice(), self.address + start as u64)? };
         done.record(stream)?;
         done.wait()
-    }
-
-    fn check(&self, start: usize, wanted: usize) -> Result<(), CudaError> {
-        let end = start.checked_add(wanted);
-        match end.is_some_and(|end| end <= self.length) {
-            true => Ok(()),
-            false => Err(CudaError::OutOfRange {
-                start,
-                wanted,
-                length: self.length,
-            }),
-        }
     }
 
     pub(super) const fn address(&self) -> u64 {

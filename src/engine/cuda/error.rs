@@ -73,6 +73,18 @@ impl CudaError {
     }
 }
 
+/// Checks that so many bytes from `start` on are among those of a memory of `length`.
+pub(super) fn within(length: usize, start: usize, wanted: usize) -> Result<(), CudaError> {
+    match start.checked_add(wanted) {
+        Some(end) if end <= length => Ok(()),
+        _ => Err(CudaError::OutOfRange {
+            start,
+            wanted,
+            length,
+        }),
+    }
+}
+
 /// Names the call that a result is of.
 pub(super) fn checked<T>(
     call: &'static str,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, Weak};
 use cudarc::driver::{result, sys};
 
 use super::context::lock;
-use super::error::checked;
+use super::error::{checked, within};
 use super::{Context, CudaError, DeviceBuffer, Event, EventKind, PinnedBlock, Stream};
 
 /// Names a [`DeviceBuffer`] of this process to others of the host.
@@ -109,7 +109,7 @@ impl IpcMemory {
     ) -> Result<Arc<Self>, CudaError> {
         let open = Self::mapped(context, handle)?;
         // Not what the other process claims, but what there is.
-        open.check(0, length)?;
+        within(open.length, 0, length)?;
         Ok(open)
     }
 
@@ -150,25 +150,13 @@ impl IpcMemory {
         block: &mut PinnedBlock,
         stream: &Stream,
     ) -> Result<(), CudaError> {
-        self.check(start, block.len())?;
+        within(self.length, start, block.len())?;
         let done = stream.event()?;
         // SAFETY: the bytes lie in what is mapped; that the owner does not write to them meanwhile is what its event is for,
         // and where it does, the bytes are wrong and nothing else. Both sides are borrowed until the copy is done.
         unsafe { stream.copy_out(block.as_mut_slice(), self.address + start as u64)? };
         done.record(stream)?;
         done.wait()
-    }
-
-    fn check(&self, start: usize, wanted: usize) -> Result<(), CudaError> {
-        let end = start.checked_add(wanted);
-        match end.is_some_and(|end| end <= self.length) {
-            true => Ok(()),
-            false => Err(CudaError::OutOfRange {
-                start,
-                wanted,
-                length: self.length,
-            }),
-        }
     }
 }
 

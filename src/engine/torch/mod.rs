@@ -15,6 +15,6 @@ pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupporte
 pub use cuda::{cuda_available, to_host};
 pub use ffi::{
     AllocatorMemory, NoTorchCuda, allocator_memory, give_back_memory, prefer_long_slices,
-    set_threads, threads, tune_allocator, tune_cuda, version,
+    set_threads, threads, tune_allocator, version,
 };
 pub use torchscript::TorchScriptPrepared;

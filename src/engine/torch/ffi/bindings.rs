@@ -82,7 +82,6 @@ unsafe extern "C" {
     pub(super) fn blockflow_libtorch_file() -> *mut c_char;
     pub(super) fn blockflow_has_cuda() -> bool;
     pub(super) fn blockflow_cuda_begin(error: *mut *mut c_char) -> bool;
-    pub(super) fn blockflow_cuda_tune(autotune: bool, tf32: bool, error: *mut *mut c_char) -> bool;
     pub(super) fn blockflow_stream_enter(
         device: c_int,
         address: usize,

@@ -57,18 +57,6 @@ bool blockflow_cuda_begin(char **error) noexcept {
   });
 }
 
-// Of the whole process.
-bool blockflow_cuda_tune(bool autotune, bool tf32, char **error) noexcept {
-  return guarded<bool>(error, false, [&] {
-    auto &context = at::globalContext();
-    context.setBenchmarkCuDNN(autotune);
-    context.setDeterministicCuDNN(!autotune);
-    context.setAllowTF32CuDNN(tf32);
-    context.setAllowTF32CuBLAS(tf32);
-    return true;
-  });
-}
-
 // Makes a device and a stream of it those of the thread. Sets what they were, to be given to `blockflow_stream_leave`.
 bool blockflow_stream_enter(int device, uintptr_t address, int *device_before, int64_t *stream_before,
                             char **error) noexcept {

@@ -6,9 +6,9 @@ use crate::engine::cuda::{Stream, sweep};
 
 use super::super::super::cause::Cause;
 use super::super::bindings::{
-    blockflow_cuda_give_back, blockflow_cuda_memory, blockflow_cuda_tune, blockflow_record_stream,
+    blockflow_cuda_give_back, blockflow_cuda_memory, blockflow_record_stream,
 };
-use super::super::{NoTorchCuda, begin, has_begun};
+use super::super::has_begun;
 use super::call::{ordinal, shim};
 
 /// What the caching allocator has of a device, in bytes.
@@ -57,13 +57,4 @@ pub(crate) fn give_back_device_memory() {
     if let Err(cause) = done {
         tracing::warn!(%cause, "device memory not given back");
     }
-}
-
-/// Has cuDNN choose its kernels by trying them, which may round differently from run to run, and products be made with the
-/// mantissas of TF32. Of the whole process; neither unless asked for.
-pub fn tune_cuda(autotune: bool, tf32: bool) -> Result<(), NoTorchCuda> {
-    begin().clone()?;
-    // SAFETY: no preconditions.
-    let done = shim(|error| unsafe { blockflow_cuda_tune(autotune, tf32, error) });
-    done.map_err(|cause| NoTorchCuda::Switch(cause.to_string()))
 }

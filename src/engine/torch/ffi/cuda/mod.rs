@@ -23,7 +23,7 @@ mod memory;
 mod place;
 
 pub(crate) use allocator::give_back_device_memory;
-pub use allocator::{AllocatorMemory, allocator_memory, tune_cuda};
+pub use allocator::{AllocatorMemory, allocator_memory};
 pub(crate) use copies::download;
 pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
