@@ -233,6 +233,8 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
     }
   }
   TORCH_CHECK(!(there && here), "Expected all tensors to be on the same device: ", op.operator_name());
+  // Results of an operator that writes to its arguments are told by reference to them, after they have left the stack.
+  const std::vector<c10::IValue> arguments(stack->begin() + static_cast<ptrdiff_t>(first), stack->end());
   op.callBoxed(*stack);
   const size_t results = stack->size() - schema.returns().size();
   for (size_t i = 0; i < schema.returns().size(); ++i) {
