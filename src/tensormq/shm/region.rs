@@ -237,6 +237,11 @@ impl View {
         Some([word(0)?, word(1)?, word(2)?])
     }
 
+    /// Returns some numbers from an aligned offset on.
+    pub(super) fn words(&self, offset: usize) -> Option<[u64; 3]> {
+        self.header(offset)
+    }
+
     /// Returns the eight bytes at an aligned offset, each time anew: somebody else may write them.
     fn word(&self, offset: usize) -> Option<u64> {
         let end = offset.checked_add(8)?;

@@ -110,7 +110,7 @@ pub(crate) fn download(tensor: &Tensor, copies: &Stream) -> Result<Tensor, Trans
 }
 
 /// Returns a row-major tensor that may be read in a stream.
-fn taken_for(tensor: &Tensor, copies: &Stream) -> Result<tch::Tensor, TransferError> {
+pub(super) fn taken_for(tensor: &Tensor, copies: &Stream) -> Result<tch::Tensor, TransferError> {
     let _current = InStream::enter(copies)?;
     Ok(take_in(tensor, copies, copies)?.f_contiguous()?)
 }
@@ -134,7 +134,11 @@ fn fetch(taken: &tch::Tensor, to: &mut [u8], copies: &Stream) -> Result<(), Tran
 }
 
 /// Returns a tensor that nobody has and whose memory is that of a stream.
-fn fresh(dtype: DType, shape: &[usize], stream: &Stream) -> Result<tch::Tensor, TransferError> {
+pub(super) fn fresh(
+    dtype: DType,
+    shape: &[usize],
+    stream: &Stream,
+) -> Result<tch::Tensor, TransferError> {
     let _current = InStream::enter(stream)?;
     let sizes = shape.iter().map(|&size| i64::try_from(size));
     let sizes = sizes.collect::<Result<Vec<_>, _>>();

@@ -21,6 +21,7 @@ mod current;
 mod error;
 mod memory;
 mod place;
+mod pool;
 
 pub(crate) use allocator::give_back_device_memory;
 pub use allocator::{AllocatorMemory, allocator_memory};
@@ -29,3 +30,4 @@ pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
 pub(crate) use memory::{leave, take_in};
 pub(crate) use place::{beside, is_on_host};
+pub use pool::{device_pool, pool_opener};
