@@ -1,6 +1,9 @@
-// A driver of CUDA for machines that have none: one device whose memory is the host's, and whose streams are queues of work
+// A driver of CUDA for machines that have none: devices whose memory is the host's, and whose streams are queues of work
 // that is done as late as the rules allow, and never sooner. Whoever forgets to wait for an event reads what was there before;
-// whoever gives memory back too early finds it overwritten. Calls that the real one refuses are refused.
+// whoever gives memory back too early finds it overwritten. Calls that the real one refuses are refused, and so is whatever
+// mixes what belongs to different devices.
+//
+// REHEARSAL_DEVICES is how many there are, 1 unless it is said; REHEARSAL_PEERS=0 has none read another's memory directly.
 //
 // Only what the program calls is here. Built by the tests, as libcuda.so.1.
 
@@ -23,7 +26,9 @@
 namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
-              INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700;
+              PEER_ACCESS_UNSUPPORTED = 217, INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700,
+              PEER_ACCESS_ALREADY_ENABLED = 704;
+constexpr int DEVICES_MAX = 8;
 constexpr size_t TOTAL = size_t{1} << 30;
 // Whoever asks for just as many bytes loses the device.
 constexpr size_t LOSES = size_t{0x105e} << 21;
@@ -38,26 +43,62 @@ struct Task {
   std::shared_ptr<Event> wait;
 };
 
+using Clock = std::chrono::steady_clock;
+
 struct Event {
+  int device = 0;
   unsigned flags = 0;
   uint64_t recorded = 0; // how often it was put into a stream
   uint64_t reached = 0;  // which of these is done
+  Clock::time_point at;  // when
   Stream *stream = nullptr;
 };
 
 struct Stream {
+  int device = 0;
   std::deque<Task> tasks;
+};
+
+struct Memory {
+  size_t bytes;
+  int device;
+  bool portable = false; // pinned for all devices
+};
+
+struct Device {
+  int context = 0; // its address is the primary context
+  size_t taken = 0;
+  bool lost = false;
+  std::set<int> peers; // whose memory it reads directly
 };
 
 std::recursive_mutex lock;
 std::map<void *, std::shared_ptr<Event>> events;
 std::set<Stream *> streams;
-std::map<uint64_t, size_t> memory; // of the device
-std::map<uint64_t, size_t> pinned;
-size_t taken = 0;
-bool lost = false;
+std::map<uint64_t, Memory> memory; // of devices
+std::map<uint64_t, Memory> pinned;
+Device devices[DEVICES_MAX];
 thread_local std::vector<void *> current;
-int context; // its address is the primary context
+
+int count() {
+  const char *said = std::getenv("REHEARSAL_DEVICES");
+  const int count = said != nullptr ? std::atoi(said) : 1;
+  return count < 0 ? 0 : count > DEVICES_MAX ? DEVICES_MAX : count;
+}
+bool has_peers() {
+  const char *said = std::getenv("REHEARSAL_PEERS");
+  return said == nullptr || std::string(said) != "0";
+}
+// The device of a context, or -1.
+int device_of(const void *context) {
+  for (int device = 0; device < count(); ++device) {
+    if (context == &devices[device].context) {
+      return device;
+    }
+  }
+  return -1;
+}
+int current_device() { return current.empty() ? -1 : device_of(current.back()); }
 
 using Guard = std::lock_guard<std::recursive_mutex>;
 
@@ -81,25 +122,38 @@ void step(Stream *stream) {
   }
   if (task.record && task.record->reached < task.version) {
     task.record->reached = task.version;
+    task.record->at = Clock::now();
   }
 }
 
-bool on_device(uint64_t address, size_t bytes) {
-  auto after = memory.upper_bound(address);
-  if (after == memory.begin()) {
-    return false;
+// The allocation that so many bytes are part of, or null.
+const Memory *around(const std::map<uint64_t, Memory> &all, uint64_t address, size_t bytes) {
+  auto after = all.upper_bound(address);
+  if (after == all.begin()) {
+    return nullptr;
   }
-  auto [start, size] = *std::prev(after);
-  return address + bytes <= start + size;
+  const auto &[start, found] = *std::prev(after);
+  return address + bytes <= start + found.bytes ? &found : nullptr;
 }
 
-int ready() { return lost ? ILLEGAL_ADDRESS : current.empty() ? INVALID_CONTEXT : SUCCESS; }
+bool on_device(uint64_t address, size_t bytes, int device) {
+  const Memory *found = around(memory, address, bytes);
+  return found != nullptr && found->device == device;
+}
+
+int ready() {
+  const int device = current_device();
+  return device < 0 ? INVALID_CONTEXT : devices[device].lost ? ILLEGAL_ADDRESS : SUCCESS;
+}
+
+// The current device is that of the stream, without which kernels are refused, and here copies too.
+bool is_here(Stream *stream) { return streams.count(stream) != 0 && stream->device == current_device(); }
 
 int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
-  if (streams.count(stream) == 0) {
+  if (!is_here(stream)) {
     return INVALID_HANDLE;
   }
   auto work = [=] { std::memmove(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes); };
@@ -115,12 +169,8 @@ int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
 }
 
 bool is_pinned(uint64_t address, size_t bytes) {
-  auto after = pinned.upper_bound(address);
-  if (after == pinned.begin()) {
-    return false;
-  }
-  auto [start, size] = *std::prev(after);
-  return address + bytes <= start + size;
+  const Memory *found = around(pinned, address, bytes);
+  return found != nullptr && (found->portable || found->device == current_device());
 }
 
 } // namespace
@@ -158,17 +208,22 @@ void rehearsal_expect(Stream *stream, const void *data, size_t length) {
   stream->tasks.push_back({compare, {}, 0, {}});
 }
 
-// Memory of `stream` is given back: overwritten once that comes to it, after what the others were given until now.
-void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, size_t count) {
+// Memory of `stream` is given back: overwritten once that comes to it, after what the others were given until now, and told.
+void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, size_t count, void (*told)(void *)) {
   Guard guard(lock);
   for (size_t i = 0; i < count; ++i) {
     auto event = std::make_shared<Event>();
+    event->device = others[i]->device;
     event->stream = others[i];
     event->recorded = 1;
     others[i]->tasks.push_back({{}, event, 1, {}});
     stream->tasks.push_back({{}, {}, 1, event});
   }
-  stream->tasks.push_back({[=] { std::memset(data, 0xdb, length); }, {}, 0, {}});
+  auto give = [=] {
+    std::memset(data, 0xdb, length);
+    told(data);
+  };
+  stream->tasks.push_back({give, {}, 0, {}});
 }
 
 int cuInit(unsigned) { return SUCCESS; }
@@ -176,14 +231,22 @@ int cuDriverGetVersion(int *version) {
   const char *other = std::getenv("REHEARSAL_VERSION");
   return *version = other != nullptr ? std::atoi(other) : 13000, SUCCESS;
 }
-int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
-int cuDeviceGet(int *device, int ordinal) { return *device = 0, ordinal == 0 ? SUCCESS : INVALID_DEVICE; }
+int cuDeviceGetCount(int *found) { return *found = count(), SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) {
+  return *device = ordinal, ordinal >= 0 && ordinal < count() ? SUCCESS : INVALID_DEVICE;
+}
 int cuDeviceGetName(char *name, int length, int) { return std::strncpy(name, "Rehearsal", length), SUCCESS; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = TOTAL, SUCCESS; }
-int cuDeviceGetUuid_v2(char *uuid, int) { return std::memset(uuid, 0x2a, 16), SUCCESS; }
-int cuDeviceCanAccessPeer(int *can, int, int) { return *can = 0, SUCCESS; }
-int cuDeviceGetAttribute(int *value, int attribute, int) {
+int cuDeviceGetUuid_v2(char *uuid, int device) {
+  std::memset(uuid, 0x2a, 16);
+  return uuid[15] = static_cast<char>(device), SUCCESS;
+}
+int cuDeviceCanAccessPeer(int *can, int device, int peer) {
+  return *can = device != peer && has_peers(), SUCCESS;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
+  case 33: *value = device; break;       // PCI bus
   case 75: *value = 9; break;            // compute capability
   case 76: *value = 0; break;
   case 16: *value = 4; break;            // multiprocessors
@@ -192,9 +255,11 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
   }
   return SUCCESS;
 }
-int cuDevicePrimaryCtxRetain(void **made, int) { return *made = &context, SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **made, int device) { return *made = &devices[device].context, SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-int cuCtxPushCurrent_v2(void *pushed) { return current.push_back(pushed), SUCCESS; }
+int cuCtxPushCurrent_v2(void *pushed) {
+  return device_of(pushed) < 0 ? INVALID_CONTEXT : (current.push_back(pushed), SUCCESS);
+}
 int cuCtxPopCurrent_v2(void **popped) {
   if (current.empty()) {
     return INVALID_CONTEXT;
@@ -202,6 +267,23 @@ int cuCtxPopCurrent_v2(void **popped) {
   *popped = current.back();
   current.pop_back();
   return SUCCESS;
+}
+int cuCtxEnablePeerAccess(void *peer, unsigned flags) {
+  Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  const int device = current_device(), other = device_of(peer);
+  if (other < 0 || other == device) {
+    return INVALID_DEVICE;
+  }
+  if (flags != 0) {
+    return INVALID_VALUE;
+  }
+  if (!has_peers()) {
+    return PEER_ACCESS_UNSUPPORTED;
+  }
+  return devices[device].peers.insert(other).second ? SUCCESS : PEER_ACCESS_ALREADY_ENABLED;
 }
 int cuCtxGetStreamPriorityRange(int *least, int *greatest) { return *least = 0, *greatest = -5, ready(); }
 int cuGetErrorString(int code, const char **text) {
@@ -211,7 +293,10 @@ int cuGetErrorString(int code, const char **text) {
 int cuGetErrorName(int, const char **text) { return *text = "REHEARSAL", SUCCESS; }
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
   Guard guard(lock);
-  return *free = TOTAL - taken, *total = TOTAL, ready();
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  return *free = TOTAL - devices[current_device()].taken, *total = TOTAL, SUCCESS;
 }
 
 int cuStreamCreateWithPriority(Stream **made, unsigned flags, int) {
@@ -219,16 +304,19 @@ int cuStreamCreateWithPriority(Stream **made, unsigned flags, int) {
   if (flags != 1) {
     return INVALID_VALUE; // one that waits for the default stream
   }
-  streams.insert(*made = new Stream);
-  return ready();
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  streams.insert(*made = new Stream{current_device(), {}});
+  return SUCCESS;
 }
 int cuStreamQuery(Stream *stream) {
   Guard guard(lock);
-  if (lost) {
-    return ILLEGAL_ADDRESS;
-  }
   if (streams.count(stream) == 0) {
     return INVALID_HANDLE;
+  }
+  if (devices[stream->device].lost) {
+    return ILLEGAL_ADDRESS;
   }
   bool busy = !stream->tasks.empty();
   if (busy) {
@@ -236,10 +324,11 @@ int cuStreamQuery(Stream *stream) {
   }
   return busy ? NOT_READY : SUCCESS;
 }
+// The event may be another device's.
 int cuStreamWaitEvent(Stream *stream, void *handle, unsigned) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (streams.count(stream) == 0 || event == events.end()) {
+  if (!is_here(stream) || event == events.end()) {
     return INVALID_HANDLE;
   }
   stream->tasks.push_back({{}, {}, event->second->recorded, event->second});
@@ -251,15 +340,19 @@ int cuEventCreate(void **made, unsigned flags) {
   if ((flags & 4) != 0 && (flags & 2) == 0) {
     return INVALID_VALUE; // times are not told to other processes
   }
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
   auto event = std::make_shared<Event>();
+  event->device = current_device();
   event->flags = flags;
   events[*made = event.get()] = event;
-  return ready();
+  return SUCCESS;
 }
 int cuEventRecord(void *handle, Stream *stream) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (event == events.end() || streams.count(stream) == 0) {
+  if (event == events.end() || !is_here(stream) || event->second->device != stream->device) {
     return INVALID_HANDLE;
   }
   event->second->stream = stream;
@@ -269,11 +362,11 @@ int cuEventRecord(void *handle, Stream *stream) {
 int cuEventQuery(void *handle) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (lost) {
-    return ILLEGAL_ADDRESS;
-  }
   if (event == events.end()) {
     return INVALID_HANDLE;
+  }
+  if (devices[event->second->device].lost) {
+    return ILLEGAL_ADDRESS;
   }
   bool done = event->second->reached == event->second->recorded;
   if (!done && !event->second->stream->tasks.empty()) {
@@ -281,30 +374,68 @@ int cuEventQuery(void *handle) {
   }
   return done ? SUCCESS : NOT_READY;
 }
-// Whoever waits finds what a file says: a device that hangs for as long as it says so, or one that is lost, once.
-static void trouble() {
+// Whoever waits finds what a file says: a device that hangs for as long as it says so, or one that is lost, once. A number
+// behind it is that of the device.
+static void trouble(int device) {
   const char *path = std::getenv("REHEARSAL_TROUBLE");
   std::string told;
-  while (path != nullptr && std::ifstream(path) >> told && told == "hang") {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  auto look = [&] {
+    int which = device;
     told.clear();
+    std::ifstream file(path);
+    file >> told >> which;
+    return which == device || file.fail();
+  };
+  if (path == nullptr || !look()) {
+    return;
+  }
+  while (told == "hang" && look()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   if (told == "lose" && std::remove(path) == 0) {
     Guard guard(lock);
-    lost = true;
+    devices[device].lost = true;
   }
 }
 int cuEventSynchronize(void *handle) {
-  trouble();
+  int device = 0;
+  {
+    Guard guard(lock);
+    auto event = events.find(handle);
+    if (event == events.end()) {
+      return INVALID_HANDLE;
+    }
+    device = event->second->device;
+  }
+  trouble(device);
   Guard guard(lock);
   auto event = events.find(handle);
   if (event == events.end()) {
     return INVALID_HANDLE;
   }
+  if (devices[device].lost) {
+    return ILLEGAL_ADDRESS;
+  }
   reach(event->second, event->second->recorded);
-  return ready();
+  return SUCCESS;
 }
-int cuEventElapsedTime_v2(float *milliseconds, void *, void *) { return *milliseconds = 1.5f, SUCCESS; }
+int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
+  Guard guard(lock);
+  auto from = events.find(start), to = events.find(end);
+  if (from == events.end() || to == events.end() || from->second->device != to->second->device) {
+    return INVALID_HANDLE;
+  }
+  for (const auto &event : {from->second, to->second}) {
+    if ((event->flags & 2) != 0 || event->recorded == 0) {
+      return INVALID_HANDLE; // it knows no times
+    }
+    if (event->reached != event->recorded) {
+      return NOT_READY;
+    }
+  }
+  const std::chrono::duration<float, std::milli> apart = to->second->at - from->second->at;
+  return *milliseconds = apart.count(), SUCCESS;
+}
 int cuEventDestroy_v2(void *handle) {
   Guard guard(lock);
   return events.erase(handle) == 1 ? SUCCESS : INVALID_HANDLE;
@@ -312,18 +443,22 @@ int cuEventDestroy_v2(void *handle) {
 
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
   Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  Device &device = devices[current_device()];
   if (bytes == LOSES) {
-    lost = true;
+    device.lost = true;
     return ILLEGAL_ADDRESS;
   }
-  if (taken + bytes > TOTAL) {
+  if (device.taken + bytes > TOTAL) {
     return OUT_OF_MEMORY;
   }
   void *data = std::malloc(bytes);
   std::memset(data, 0xdb, bytes);
-  memory[*address = reinterpret_cast<uint64_t>(data)] = bytes;
-  taken += bytes;
-  return ready();
+  memory[*address = reinterpret_cast<uint64_t>(data)] = {bytes, current_device()};
+  device.taken += bytes;
+  return SUCCESS;
 }
 int cuMemFree_v2(uint64_t address) {
   Guard guard(lock);
@@ -331,23 +466,23 @@ int cuMemFree_v2(uint64_t address) {
   if (found == memory.end()) {
     return INVALID_VALUE;
   }
-  // Waits for the device, as the real one does.
+  // Waits for the device, as the real one does, and for those that copy from it.
   for (Stream *stream : streams) {
     rehearsal_finish(stream);
   }
-  std::memset(reinterpret_cast<void *>(address), 0xdb, found->second);
-  taken -= found->second;
+  std::memset(reinterpret_cast<void *>(address), 0xdb, found->second.bytes);
+  devices[found->second.device].taken -= found->second.bytes;
   memory.erase(found);
   std::free(reinterpret_cast<void *>(address));
   return SUCCESS;
 }
-int cuMemHostAlloc(void **made, size_t bytes, unsigned) {
+int cuMemHostAlloc(void **made, size_t bytes, unsigned flags) {
   Guard guard(lock);
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
   *made = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  pinned[reinterpret_cast<uint64_t>(*made)] = bytes;
+  pinned[reinterpret_cast<uint64_t>(*made)] = {bytes, current_device(), (flags & 1) != 0};
   return SUCCESS;
 }
 int cuMemFreeHost(void *data) {
@@ -360,11 +495,26 @@ int cuMemFreeHost(void *data) {
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, Stream *stream) {
   Guard guard(lock);
   auto source = reinterpret_cast<uint64_t>(from);
-  return on_device(to, bytes) ? copy(to, source, bytes, stream, !is_pinned(source, bytes)) : INVALID_VALUE;
+  return on_device(to, bytes, current_device()) ? copy(to, source, bytes, stream, !is_pinned(source, bytes))
+                                                : INVALID_VALUE;
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, Stream *stream) {
   Guard guard(lock);
-  return on_device(from, bytes) ? copy(reinterpret_cast<uint64_t>(to), from, bytes, stream, false) : INVALID_VALUE;
+  return on_device(from, bytes, current_device()) ? copy(reinterpret_cast<uint64_t>(to), from, bytes, stream, false)
+                                                  : INVALID_VALUE;
+}
+// Without access to the peer the real one goes through memory of the host by itself.
+int cuMemcpyPeerAsync(uint64_t to, void *to_context, uint64_t from, void *from_context, size_t bytes, Stream *stream) {
+  Guard guard(lock);
+  const int target = device_of(to_context), source = device_of(from_context);
+  if (target < 0 || source < 0) {
+    return INVALID_CONTEXT;
+  }
+  if (devices[source].lost) {
+    return ILLEGAL_ADDRESS;
+  }
+  return on_device(to, bytes, target) && on_device(from, bytes, source) ? copy(to, from, bytes, stream, false)
+                                                                        : INVALID_VALUE;
 }
 int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   Guard guard(lock);
@@ -372,7 +522,7 @@ int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   if (found == memory.end()) {
     return INVALID_VALUE;
   }
-  return *start = found->first, *size = found->second, SUCCESS;
+  return *start = found->first, *size = found->second.bytes, SUCCESS;
 }
 
 // A handle is the address, which is of use in this process alone.
