@@ -1,6 +1,10 @@
-// A driver of CUDA for machines that have none: one device whose memory is the host's, and whose streams are queues of work
+// A driver of CUDA for machines that have none: devices whose memory is the host's, and whose streams are queues of work
 // that is done as late as the rules allow, and never sooner. Whoever forgets to wait for an event reads what was there before;
-// whoever gives memory back too early finds it overwritten. Calls that the real one refuses are refused.
+// whoever gives memory back too early finds it overwritten. Calls that the real one refuses are refused, and so is whatever
+// mixes what belongs to different devices.
+//
+// REHEARSAL_DEVICES is how many there are, 1 unless it is said; REHEARSAL_PEERS=0 has none read another's memory directly;
+// REHEARSAL_NO_IPC=1 has processes share none of it.
 //
 // Memory and events are shown to other processes as those of a device are: memory of whole pages lies in a file without a name,
 // and so does the state of an event for processes, which is reached a little later than it is recorded. Nothing of it outlives the
@@ -35,8 +39,9 @@
 namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
-              INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700, ALREADY_REGISTERED = 712,
-              NOT_REGISTERED = 713, NOT_SUPPORTED = 801;
+              PEER_ACCESS_UNSUPPORTED = 217, INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700,
+              PEER_ACCESS_ALREADY_ENABLED = 704, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_SUPPORTED = 801;
+constexpr int DEVICES_MAX = 8;
 // Memory of so many bytes, or several times as many, can be shown to other processes.
 constexpr size_t PAGE = size_t{2} << 20;
 constexpr size_t TOTAL = size_t{1} << 30;
@@ -53,6 +58,8 @@ struct Task {
   std::shared_ptr<Event> wait;
 };
 
+using Clock = std::chrono::steady_clock;
+
 // What processes know of an event.
 struct State {
   std::atomic<uint64_t> recorded{0}; // how often it was put into a stream
@@ -61,11 +68,13 @@ struct State {
 };
 
 struct Event {
+  int device = 0;
   unsigned flags = 0;
   State own;
   State *state = &own;
   int file = -1; // of the state, where processes share it
   bool foreign = false;
+  Clock::time_point at; // when
   Stream *stream = nullptr;
 
   ~Event() {
@@ -85,22 +94,54 @@ void *shared(int file, size_t bytes) {
 }
 
 struct Stream {
+  int device = 0;
   std::deque<Task> tasks;
+};
+
+struct Memory {
+  size_t bytes;
+  int device;
+  bool portable = false; // pinned for all devices
+};
+
+struct Device {
+  int context = 0; // its address is the primary context
+  size_t taken = 0;
+  bool lost = false;
+  std::set<int> peers; // whose memory it reads directly
 };
 
 std::recursive_mutex lock;
 std::map<void *, std::shared_ptr<Event>> events;
 std::set<Stream *> streams;
-std::map<uint64_t, size_t> memory; // of the device
-std::map<uint64_t, size_t> pinned;
-std::map<uint64_t, size_t> registered; // of the host, by its owner
+std::map<uint64_t, Memory> memory; // of devices
+std::map<uint64_t, Memory> pinned;
+std::map<uint64_t, Memory> registered; // of the host, by its owner
 std::map<uint64_t, int> files;         // of memory that can be shown
 std::set<uint64_t> mapped;             // memory of other processes
 bool ending = false;
-size_t taken = 0;
-bool lost = false;
+Device devices[DEVICES_MAX];
 thread_local std::vector<void *> current;
-int context; // its address is the primary context
+
+int count() {
+  const char *said = std::getenv("REHEARSAL_DEVICES");
+  const int count = said != nullptr ? std::atoi(said) : 1;
+  return count < 0 ? 0 : count > DEVICES_MAX ? DEVICES_MAX : count;
+}
+bool has_peers() {
+  const char *said = std::getenv("REHEARSAL_PEERS");
+  return said == nullptr || std::string(said) != "0";
+}
+// The device of a context, or -1.
+int device_of(const void *context) {
+  for (int device = 0; device < count(); ++device) {
+    if (context == &devices[device].context) {
+      return device;
+    }
+  }
+  return -1;
+}
+int current_device() { return current.empty() ? -1 : device_of(current.back()); }
 
 using Guard = std::lock_guard<std::recursive_mutex>;
 
@@ -130,6 +171,7 @@ bool step(Stream *stream) {
     task.work();
   }
   if (task.record && task.record->state->reached < task.version) {
+    task.record->at = Clock::now();
     task.record->state->reached = task.version;
   }
   return true;
@@ -165,22 +207,34 @@ void drain() {
 
 bool shows_nothing() { return std::getenv("REHEARSAL_NO_IPC") != nullptr; }
 
-bool on_device(uint64_t address, size_t bytes) {
-  auto after = memory.upper_bound(address);
-  if (after == memory.begin()) {
-    return false;
+// The allocation that so many bytes are part of, or null.
+const Memory *around(const std::map<uint64_t, Memory> &all, uint64_t address, size_t bytes) {
+  auto after = all.upper_bound(address);
+  if (after == all.begin()) {
+    return nullptr;
   }
-  auto [start, size] = *std::prev(after);
-  return address + bytes <= start + size;
+  const auto &[start, found] = *std::prev(after);
+  return address + bytes <= start + found.bytes ? &found : nullptr;
 }
 
-int ready() { return lost ? ILLEGAL_ADDRESS : current.empty() ? INVALID_CONTEXT : SUCCESS; }
+bool on_device(uint64_t address, size_t bytes, int device) {
+  const Memory *found = around(memory, address, bytes);
+  return found != nullptr && found->device == device;
+}
+
+int ready() {
+  const int device = current_device();
+  return device < 0 ? INVALID_CONTEXT : devices[device].lost ? ILLEGAL_ADDRESS : SUCCESS;
+}
+
+// The current device is that of the stream, without which kernels are refused, and here copies too.
+bool is_here(Stream *stream) { return streams.count(stream) != 0 && stream->device == current_device(); }
 
 int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
-  if (streams.count(stream) == 0) {
+  if (!is_here(stream)) {
     return INVALID_HANDLE;
   }
   auto work = [=] { std::memmove(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes); };
@@ -195,17 +249,14 @@ int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
   return SUCCESS;
 }
 
-bool within(const std::map<uint64_t, size_t> &all, uint64_t address, size_t bytes) {
-  auto after = all.upper_bound(address);
-  if (after == all.begin()) {
-    return false;
-  }
-  auto [start, size] = *std::prev(after);
-  return address + bytes <= start + size;
-}
-
 bool is_pinned(uint64_t address, size_t bytes) {
-  return within(pinned, address, bytes) || within(registered, address, bytes);
+  for (const auto *all : {&pinned, &registered}) {
+    const Memory *found = around(*all, address, bytes);
+    if (found != nullptr && (found->portable || found->device == current_device())) {
+      return true;
+    }
+  }
+  return false;
 }
 
 } // namespace
@@ -247,17 +298,22 @@ void rehearsal_expect(Stream *stream, const void *data, size_t length) {
   stream->tasks.push_back({compare, {}, 0, {}});
 }
 
-// Memory of `stream` is given back: overwritten once that comes to it, after what the others were given until now.
-void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, size_t count) {
+// Memory of `stream` is given back: overwritten once that comes to it, after what the others were given until now, and told.
+void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, size_t count, void (*told)(void *)) {
   Guard guard(lock);
   for (size_t i = 0; i < count; ++i) {
     auto event = std::make_shared<Event>();
+    event->device = others[i]->device;
     event->stream = others[i];
     event->state->recorded = 1;
     others[i]->tasks.push_back({{}, event, 1, {}});
     stream->tasks.push_back({{}, {}, 1, event});
   }
-  stream->tasks.push_back({[=] { std::memset(data, 0xdb, length); }, {}, 0, {}});
+  auto give = [=] {
+    std::memset(data, 0xdb, length);
+    told(data);
+  };
+  stream->tasks.push_back({give, {}, 0, {}});
 }
 
 int cuInit(unsigned) { return SUCCESS; }
@@ -265,14 +321,22 @@ int cuDriverGetVersion(int *version) {
   const char *other = std::getenv("REHEARSAL_VERSION");
   return *version = other != nullptr ? std::atoi(other) : 13000, SUCCESS;
 }
-int cuDeviceGetCount(int *count) { return *count = 1, SUCCESS; }
-int cuDeviceGet(int *device, int ordinal) { return *device = 0, ordinal == 0 ? SUCCESS : INVALID_DEVICE; }
+int cuDeviceGetCount(int *found) { return *found = count(), SUCCESS; }
+int cuDeviceGet(int *device, int ordinal) {
+  return *device = ordinal, ordinal >= 0 && ordinal < count() ? SUCCESS : INVALID_DEVICE;
+}
 int cuDeviceGetName(char *name, int length, int) { return std::strncpy(name, "Rehearsal", length), SUCCESS; }
 int cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = TOTAL, SUCCESS; }
-int cuDeviceGetUuid_v2(char *uuid, int) { return std::memset(uuid, 0x2a, 16), SUCCESS; }
-int cuDeviceCanAccessPeer(int *can, int, int) { return *can = 0, SUCCESS; }
-int cuDeviceGetAttribute(int *value, int attribute, int) {
+int cuDeviceGetUuid_v2(char *uuid, int device) {
+  std::memset(uuid, 0x2a, 16);
+  return uuid[15] = static_cast<char>(device), SUCCESS;
+}
+int cuDeviceCanAccessPeer(int *can, int device, int peer) {
+  return *can = device != peer && has_peers(), SUCCESS;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
   switch (attribute) {
+  case 33: *value = device; break;       // PCI bus
   case 75: *value = 9; break;            // compute capability
   case 76: *value = 0; break;
   case 16: *value = 4; break;            // multiprocessors
@@ -282,9 +346,11 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
   }
   return SUCCESS;
 }
-int cuDevicePrimaryCtxRetain(void **made, int) { return *made = &context, SUCCESS; }
+int cuDevicePrimaryCtxRetain(void **made, int device) { return *made = &devices[device].context, SUCCESS; }
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
-int cuCtxPushCurrent_v2(void *pushed) { return current.push_back(pushed), SUCCESS; }
+int cuCtxPushCurrent_v2(void *pushed) {
+  return device_of(pushed) < 0 ? INVALID_CONTEXT : (current.push_back(pushed), SUCCESS);
+}
 int cuCtxPopCurrent_v2(void **popped) {
   if (current.empty()) {
     return INVALID_CONTEXT;
@@ -292,6 +358,23 @@ int cuCtxPopCurrent_v2(void **popped) {
   *popped = current.back();
   current.pop_back();
   return SUCCESS;
+}
+int cuCtxEnablePeerAccess(void *peer, unsigned flags) {
+  Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  const int device = current_device(), other = device_of(peer);
+  if (other < 0 || other == device) {
+    return INVALID_DEVICE;
+  }
+  if (flags != 0) {
+    return INVALID_VALUE;
+  }
+  if (!has_peers()) {
+    return PEER_ACCESS_UNSUPPORTED;
+  }
+  return devices[device].peers.insert(other).second ? SUCCESS : PEER_ACCESS_ALREADY_ENABLED;
 }
 int cuCtxGetStreamPriorityRange(int *least, int *greatest) { return *least = 0, *greatest = -5, ready(); }
 int cuGetErrorString(int code, const char **text) {
@@ -301,7 +384,10 @@ int cuGetErrorString(int code, const char **text) {
 int cuGetErrorName(int, const char **text) { return *text = "REHEARSAL", SUCCESS; }
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
   Guard guard(lock);
-  return *free = TOTAL - taken, *total = TOTAL, ready();
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  return *free = TOTAL - devices[current_device()].taken, *total = TOTAL, SUCCESS;
 }
 
 int cuStreamCreateWithPriority(Stream **made, unsigned flags, int) {
@@ -309,16 +395,19 @@ int cuStreamCreateWithPriority(Stream **made, unsigned flags, int) {
   if (flags != 1) {
     return INVALID_VALUE; // one that waits for the default stream
   }
-  streams.insert(*made = new Stream);
-  return ready();
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  streams.insert(*made = new Stream{current_device(), {}});
+  return SUCCESS;
 }
 int cuStreamQuery(Stream *stream) {
   Guard guard(lock);
-  if (lost) {
-    return ILLEGAL_ADDRESS;
-  }
   if (streams.count(stream) == 0) {
     return INVALID_HANDLE;
+  }
+  if (devices[stream->device].lost) {
+    return ILLEGAL_ADDRESS;
   }
   bool busy = !stream->tasks.empty();
   if (busy) {
@@ -326,10 +415,11 @@ int cuStreamQuery(Stream *stream) {
   }
   return busy ? NOT_READY : SUCCESS;
 }
+// The event may be another device's.
 int cuStreamWaitEvent(Stream *stream, void *handle, unsigned) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (streams.count(stream) == 0 || event == events.end()) {
+  if (!is_here(stream) || event == events.end()) {
     return INVALID_HANDLE;
   }
   stream->tasks.push_back({{}, {}, event->second->state->recorded, event->second});
@@ -341,7 +431,11 @@ int cuEventCreate(void **made, unsigned flags) {
   if ((flags & 4) != 0 && (flags & 2) == 0) {
     return INVALID_VALUE; // times are not told to other processes
   }
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
   auto event = std::make_shared<Event>();
+  event->device = current_device();
   event->flags = flags;
   if ((flags & 4) != 0) {
     event->file = memfd_create("rehearsal-event", MFD_CLOEXEC);
@@ -353,12 +447,12 @@ int cuEventCreate(void **made, unsigned flags) {
     event->state->owner = getpid();
   }
   events[*made = event.get()] = event;
-  return ready();
+  return SUCCESS;
 }
 int cuEventRecord(void *handle, Stream *stream) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (event == events.end() || streams.count(stream) == 0 || event->second->foreign) {
+  if (event == events.end() || !is_here(stream) || event->second->device != stream->device || event->second->foreign) {
     return INVALID_HANDLE;
   }
   event->second->stream = stream;
@@ -368,11 +462,11 @@ int cuEventRecord(void *handle, Stream *stream) {
 int cuEventQuery(void *handle) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (lost) {
-    return ILLEGAL_ADDRESS;
-  }
   if (event == events.end()) {
     return INVALID_HANDLE;
+  }
+  if (devices[event->second->device].lost) {
+    return ILLEGAL_ADDRESS;
   }
   const State &state = *event->second->state;
   bool done = state.reached == state.recorded;
@@ -381,33 +475,71 @@ int cuEventQuery(void *handle) {
   }
   return done ? SUCCESS : NOT_READY;
 }
-// Whoever waits finds what a file says: a device that hangs for as long as it says so, or one that is lost, once.
-static void trouble() {
+// Whoever waits finds what a file says: a device that hangs for as long as it says so, or one that is lost, once. A number
+// behind it is that of the device.
+static void trouble(int device) {
   const char *path = std::getenv("REHEARSAL_TROUBLE");
   std::string told;
-  while (path != nullptr && std::ifstream(path) >> told && told == "hang") {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  auto look = [&] {
+    int which = device;
     told.clear();
+    std::ifstream file(path);
+    file >> told >> which;
+    return which == device || file.fail();
+  };
+  if (path == nullptr || !look()) {
+    return;
+  }
+  while (told == "hang" && look()) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   if (told == "lose" && std::remove(path) == 0) {
     Guard guard(lock);
-    lost = true;
+    devices[device].lost = true;
   }
 }
 int cuEventSynchronize(void *handle) {
-  trouble();
+  int device = 0;
+  {
+    Guard guard(lock);
+    auto event = events.find(handle);
+    if (event == events.end()) {
+      return INVALID_HANDLE;
+    }
+    device = event->second->device;
+  }
+  trouble(device);
   for (;; nap()) {
     Guard guard(lock);
     auto event = events.find(handle);
     if (event == events.end()) {
       return INVALID_HANDLE;
     }
+    if (devices[device].lost) {
+      return ILLEGAL_ADDRESS;
+    }
     if (reach(event->second, event->second->state->recorded)) {
-      return ready();
+      return SUCCESS;
     }
   }
 }
-int cuEventElapsedTime_v2(float *milliseconds, void *, void *) { return *milliseconds = 1.5f, SUCCESS; }
+int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
+  Guard guard(lock);
+  auto from = events.find(start), to = events.find(end);
+  if (from == events.end() || to == events.end() || from->second->device != to->second->device) {
+    return INVALID_HANDLE;
+  }
+  for (const auto &event : {from->second, to->second}) {
+    if ((event->flags & 2) != 0 || event->state->recorded == 0) {
+      return INVALID_HANDLE; // it knows no times
+    }
+    if (event->state->reached != event->state->recorded) {
+      return NOT_READY;
+    }
+  }
+  const std::chrono::duration<float, std::milli> apart = to->second->at - from->second->at;
+  return *milliseconds = apart.count(), SUCCESS;
+}
 int cuEventDestroy_v2(void *handle) {
   Guard guard(lock);
   return events.erase(handle) == 1 ? SUCCESS : INVALID_HANDLE;
@@ -415,11 +547,15 @@ int cuEventDestroy_v2(void *handle) {
 
 int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
   Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  Device &device = devices[current_device()];
   if (bytes == LOSES) {
-    lost = true;
+    device.lost = true;
     return ILLEGAL_ADDRESS;
   }
-  if (taken + bytes > TOTAL) {
+  if (device.taken + bytes > TOTAL) {
     return OUT_OF_MEMORY;
   }
   void *data = nullptr;
@@ -434,9 +570,9 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     data = std::malloc(bytes);
   }
   std::memset(data, 0xdb, bytes);
-  memory[*address = reinterpret_cast<uint64_t>(data)] = bytes;
-  taken += bytes;
-  return ready();
+  memory[*address = reinterpret_cast<uint64_t>(data)] = {bytes, current_device()};
+  device.taken += bytes;
+  return SUCCESS;
 }
 // Waits for the device, as the real one does.
 static void finish_all() {
@@ -457,10 +593,10 @@ int cuMemFree_v2(uint64_t address) {
     return INVALID_VALUE;
   }
   auto *data = reinterpret_cast<void *>(address);
-  std::memset(data, 0xdb, found->second);
-  taken -= found->second;
+  std::memset(data, 0xdb, found->second.bytes);
+  devices[found->second.device].taken -= found->second.bytes;
   if (auto file = files.find(address); file != files.end()) {
-    munmap(data, found->second);
+    munmap(data, found->second.bytes);
     close(file->second);
     files.erase(file);
   } else {
@@ -470,32 +606,35 @@ int cuMemFree_v2(uint64_t address) {
   return SUCCESS;
 }
 // Memory of the host that somebody else owns.
-int cuMemHostRegister_v2(void *data, size_t bytes, unsigned) {
+int cuMemHostRegister_v2(void *data, size_t bytes, unsigned flags) {
   Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
   auto address = reinterpret_cast<uint64_t>(data);
   if (bytes == 0 || address % 4096 != 0) {
     return INVALID_VALUE;
   }
   auto after = registered.lower_bound(address);
   bool overlaps = after != registered.end() && after->first < address + bytes;
-  if (overlaps || within(registered, address, 1)) {
+  if (overlaps || around(registered, address, 1) != nullptr) {
     return ALREADY_REGISTERED;
   }
-  registered[address] = bytes;
-  return ready();
+  registered[address] = {bytes, current_device(), (flags & 1) != 0};
+  return SUCCESS;
 }
 int cuMemHostUnregister(void *data) {
   finish_all();
   Guard guard(lock);
   return registered.erase(reinterpret_cast<uint64_t>(data)) == 1 ? SUCCESS : NOT_REGISTERED;
 }
-int cuMemHostAlloc(void **made, size_t bytes, unsigned) {
+int cuMemHostAlloc(void **made, size_t bytes, unsigned flags) {
   Guard guard(lock);
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
   *made = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  pinned[reinterpret_cast<uint64_t>(*made)] = bytes;
+  pinned[reinterpret_cast<uint64_t>(*made)] = {bytes, current_device(), (flags & 1) != 0};
   return SUCCESS;
 }
 int cuMemFreeHost(void *data) {
@@ -508,15 +647,32 @@ int cuMemFreeHost(void *data) {
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, Stream *stream) {
   Guard guard(lock);
   auto source = reinterpret_cast<uint64_t>(from);
-  return on_device(to, bytes) ? copy(to, source, bytes, stream, !is_pinned(source, bytes)) : INVALID_VALUE;
+  return on_device(to, bytes, current_device()) ? copy(to, source, bytes, stream, !is_pinned(source, bytes))
+                                                : INVALID_VALUE;
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, Stream *stream) {
   Guard guard(lock);
-  return on_device(from, bytes) ? copy(reinterpret_cast<uint64_t>(to), from, bytes, stream, false) : INVALID_VALUE;
+  return on_device(from, bytes, current_device()) ? copy(reinterpret_cast<uint64_t>(to), from, bytes, stream, false)
+                                                  : INVALID_VALUE;
+}
+// Without access to the peer the real one goes through memory of the host by itself.
+int cuMemcpyPeerAsync(uint64_t to, void *to_context, uint64_t from, void *from_context, size_t bytes, Stream *stream) {
+  Guard guard(lock);
+  const int target = device_of(to_context), source = device_of(from_context);
+  if (target < 0 || source < 0) {
+    return INVALID_CONTEXT;
+  }
+  if (devices[source].lost) {
+    return ILLEGAL_ADDRESS;
+  }
+  return on_device(to, bytes, target) && on_device(from, bytes, source) ? copy(to, from, bytes, stream, false)
+                                                                        : INVALID_VALUE;
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *stream) {
   Guard guard(lock);
-  return on_device(from, bytes) && on_device(to, bytes) ? copy(to, from, bytes, stream, false) : INVALID_VALUE;
+  const int device = current_device();
+  return on_device(from, bytes, device) && on_device(to, bytes, device) ? copy(to, from, bytes, stream, false)
+                                                                        : INVALID_VALUE;
 }
 int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   Guard guard(lock);
@@ -524,7 +680,7 @@ int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   if (found == memory.end()) {
     return INVALID_VALUE;
   }
-  return *start = found->first, *size = found->second, SUCCESS;
+  return *start = found->first, *size = found->second.bytes, SUCCESS;
 }
 
 // A handle names a file of the process that made it, which is of no use in that process itself.
@@ -571,10 +727,13 @@ int cuIpcGetMemHandle(char *handle, uint64_t address) {
     return NOT_SUPPORTED;
   }
   auto file = files.find(address);
-  return file == files.end() ? INVALID_VALUE : name(handle, {1, getpid(), file->second, memory[address]});
+  return file == files.end() ? INVALID_VALUE : name(handle, {1, getpid(), file->second, memory[address].bytes});
 }
 int cuIpcOpenMemHandle_v2(uint64_t *address, Handle handle, unsigned) {
   Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
   void *data = nullptr;
   uint64_t bytes = 0;
   if (int refused = open_named(handle, 1, "rehearsal-memory", &data, &bytes); refused != SUCCESS) {
@@ -582,9 +741,9 @@ int cuIpcOpenMemHandle_v2(uint64_t *address, Handle handle, unsigned) {
   }
   *address = reinterpret_cast<uint64_t>(data);
   mapped.insert(*address);
-  memory[*address] = bytes;
+  memory[*address] = {bytes, current_device()};
   drain();
-  return ready();
+  return SUCCESS;
 }
 int cuIpcCloseMemHandle(uint64_t address) {
   finish_all();
@@ -592,7 +751,7 @@ int cuIpcCloseMemHandle(uint64_t address) {
   if (mapped.erase(address) != 1) {
     return INVALID_VALUE;
   }
-  munmap(reinterpret_cast<void *>(address), memory[address]);
+  munmap(reinterpret_cast<void *>(address), memory[address].bytes);
   return memory.erase(address), SUCCESS;
 }
 int cuIpcGetEventHandle(char *handle, void *event) {
@@ -606,16 +765,20 @@ int cuIpcGetEventHandle(char *handle, void *event) {
 }
 int cuIpcOpenEventHandle(void **made, Handle handle) {
   Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
   void *data = nullptr;
   uint64_t bytes = 0;
   if (int refused = open_named(handle, 2, "rehearsal-event", &data, &bytes); refused != SUCCESS) {
     return refused;
   }
   auto event = std::make_shared<Event>();
+  event->device = current_device();
   event->state = static_cast<State *>(data);
   event->foreign = true;
   events[*made = event.get()] = event;
   drain();
-  return ready();
+  return SUCCESS;
 }
 }
