@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::engine::{device_pool, workspace_bytes};
+use crate::engine::{device_pool, pool_opener, workspace_bytes};
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Travels, Wiring};
 use crate::tensormq::{
     ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
@@ -55,14 +55,20 @@ pub(super) fn arena(
     let Receiver::Block(block) = from else {
         return Some(arena);
     };
+    let own = &plan.blocks[block];
+    if let Some(opener) = pool_opener(own.placement.device)
+        && let Err(error) = arena.pin(&*opener)
+    {
+        let block = &own.spec.name;
+        info!(%block, %error, "the device copies to shared memory through a buffer");
+    }
     let mut travels = receivers.map(|to| plan.route(from, to).travels);
     if !travels.any(|travels| travels == Travels::Pool) {
         return Some(arena);
     }
-    let block = &plan.blocks[block];
-    let bytes = POOL_RUNS * workspace_bytes(&block.signature, block.spec.batch.rows_max);
+    let bytes = POOL_RUNS * workspace_bytes(&own.signature, own.spec.batch.rows_max);
     let bytes = bytes.clamp(POOL_BYTES_MIN, ARENA_BYTES as u64);
-    let (name, device) = (&block.spec.name, block.placement.device);
+    let (name, device) = (&own.spec.name, own.placement.device);
     match device_pool(name, device, usize::try_from(bytes).unwrap_or(ARENA_BYTES)) {
         Ok(pool) => Some(arena.with_pool(pool)),
         Err(error) => {
@@ -94,6 +100,13 @@ impl SharedRooms {
             arena: arena.clone(),
             outputs,
         }
+    }
+}
+
+impl SharedRooms {
+    /// Returns room for any tensor of so many bytes.
+    pub(super) fn any(&self, bytes: usize) -> Option<Box<dyn Room>> {
+        self.arena.room(bytes)
     }
 }
 

@@ -42,4 +42,4 @@ pub use seam::{Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};
 pub use support::{Lack, Support, lacks};
 pub use torch::{device_pool, pool_opener};
-pub use transfer::to_host;
+pub use transfer::{to_host, to_room};

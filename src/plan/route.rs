@@ -95,7 +95,7 @@ impl Route {
             Travels::Pool => Self {
                 travels: Travels::Slot,
                 copies: Copies::ThroughHost,
-                reason: "same host, different processes, same device, whose driver does not share its memory between processes: copied to the host and to the device",
+                reason: "same host, different processes, same device, whose driver does not share its memory between processes: through shared memory of the host that it copies to and from by itself",
                 ..self
             },
             _ => self,

@@ -381,8 +381,8 @@ impl Inbound {
             producer: producer.name.clone(),
             arena: arena?,
         };
-        let pool = pool.zip(self.pools.as_ref());
-        let ledger = self.context.ledgers().open(origin, pool, &self.bell);
+        let (all, opener) = (self.context.ledgers(), self.pools.as_ref());
+        let ledger = all.open(origin, pool, opener, &self.bell);
         ledger
             .inspect_err(|error| {
                 let producer = &producer.name;

@@ -62,8 +62,20 @@ pub trait PoolView: Send + Sync + fmt::Debug {
     ) -> Result<Tensor, PoolError>;
 }
 
+/// Memory of the host that is mapped here for as long as this lives, whole pages.
+pub trait Mapped: Send + Sync + fmt::Debug {
+    /// Returns the first address and the number of bytes.
+    fn span(&self) -> (usize, usize);
+
+    /// Tells whether this process may write to it.
+    fn is_writable(&self) -> bool;
+}
+
 /// Maps pools of other processes.
 pub trait PoolOpener: Send + Sync + fmt::Debug {
+    /// Has the device copy from shared memory by itself, from as much of it as is worth it, for as long as what is returned lives.
+    fn pin(&self, memory: Arc<dyn Mapped>) -> Result<Box<dyn Any + Send + Sync>, PoolError>;
+
     fn open(&self, card: &PoolCard) -> Result<Arc<dyn PoolView>, PoolError>;
 }
 

@@ -91,16 +91,22 @@ fn processes_on_one_device_exchange_tensors_without_the_host() {
     let (_files, server) = serving(&[]);
     assert_eq!(workers(server.id()).len(), 2);
     const REQUESTS: i64 = 25;
-    for seed in 0..REQUESTS as usize {
+    let (image, features, logits) = (4 * 64, feature_bytes(), 4 * 10);
+    // What shows that a block runs lies on the host.
+    ask(&server, "apart", 0).unwrap();
+    counted(&server, "bytes_pooled", "a", features);
+    counted(&server, "bytes_sent", "b", logits);
+    let before = ["a", "b"].map(|block| count(&server, "bytes_copied", block));
+    for seed in 1..=REQUESTS as usize {
         let [apart, together] = ["apart", "together"].map(|name| ask(&server, name, seed).unwrap());
         assert_eq!(apart, together, "{seed}");
     }
-    let features = feature_bytes();
-    counted(&server, "bytes_pooled", "a", REQUESTS * features);
-    // One run more shows that the block runs, on an image, or features, of the host.
-    let image = 4 * 64;
-    counted(&server, "bytes_copied", "a", (REQUESTS + 1) * image);
-    counted(&server, "bytes_copied", "b", features + REQUESTS * 4 * 10);
+    // An image to the device and logits from it, and nothing between the blocks.
+    counted(&server, "bytes_pooled", "a", (1 + REQUESTS) * features);
+    counted(&server, "bytes_sent", "b", (1 + REQUESTS) * logits);
+    let after = ["a", "b"].map(|block| count(&server, "bytes_copied", block));
+    assert_eq!(after[0] - before[0], REQUESTS * image);
+    assert_eq!(after[1] - before[1], REQUESTS * logits);
     assert_eq!(count(&server, "pool_fallbacks", "a"), 0);
     assert_eq!(count(&server, "bytes_pooled", "c"), 0);
 }

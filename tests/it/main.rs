@@ -101,6 +101,7 @@ mod plan_random;
 mod plan_routes;
 mod plan_spread;
 mod plan_wire;
+mod pools;
 mod processes;
 mod program_file;
 mod program_hostile;

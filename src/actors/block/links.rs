@@ -9,7 +9,7 @@ use crate::actors::links::{
     Instances, Looked, Sends, SharedRooms, arena, endpoints, ported, time_left,
 };
 use crate::actors::supervisor::Reconnect;
-use crate::engine::{EngineError, pool_opener, to_host};
+use crate::engine::{EngineError, pool_opener, to_host, to_room};
 use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Travels, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
@@ -29,6 +29,8 @@ pub(super) struct Links {
     rooms: Option<SharedRooms>,
     /// Those that get handles, of memory of any kind.
     inproc: BTreeSet<Receiver>,
+    /// Those that map the arena.
+    shared: BTreeSet<Receiver>,
     /// Those that are to get what lies in a pool of their device.
     pooled: BTreeSet<Receiver>,
     /// Tensors that they did not get so.
@@ -77,6 +79,8 @@ impl Links {
         });
         let by_handle = |to: &Receiver| plan.carrier(own, *to) == Carrier::Inproc;
         let inproc = receivers.iter().copied().filter(by_handle).collect();
+        let by_slot = |to: &Receiver| plan.carrier(own, *to) == Carrier::Ipc;
+        let shared = receivers.iter().copied().filter(by_slot).collect();
         let by_pool = |to: &Receiver| plan.route(own, *to).travels == Travels::Pool;
         let pooled = receivers.iter().copied().filter(by_pool).collect();
         let connect = |receiver| {
@@ -98,6 +102,7 @@ impl Links {
             outbound,
             rooms,
             inproc,
+            shared,
             pooled,
             fallen_back: 0,
             name: name.clone(),
@@ -357,7 +362,7 @@ impl Links {
         };
         for (_, tensor) in tensors {
             if (to == Receiver::Gateway || !(tensor.is_readable() || inproc || shows(tensor)))
-                && let Some(host) = to_host(tensor)?
+                && let Some(host) = self.to_host(to, tensor)?
             {
                 self.fallen_back += u64::from(pooled);
                 self.brought += host.byte_count() as u64;
@@ -365,6 +370,16 @@ impl Links {
             }
         }
         Ok(())
+    }
+
+    /// Returns a tensor in memory of the host, where a process that it goes to can read it, too.
+    fn to_host(&self, to: Receiver, tensor: &Tensor) -> Result<Option<Tensor>, EngineError> {
+        let shared = self.shared.contains(&to) && !tensor.is_readable();
+        let rooms = self.rooms.as_ref().filter(|_| shared);
+        match rooms.and_then(|rooms| rooms.any(tensor.byte_count())) {
+            Some(room) => to_room(tensor, room),
+            None => to_host(tensor),
+        }
     }
 
     /// Answers a request with an error.

@@ -12,7 +12,7 @@ mod ffi;
 mod torchscript;
 
 pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupported};
-pub use cuda::{cuda_available, to_host};
+pub use cuda::{cuda_available, to_host, to_room};
 pub use ffi::{
     AllocatorMemory, NoTorchCuda, allocator_memory, device_pool, give_back_memory, pool_opener,
     prefer_long_slices, set_threads, threads, tune_allocator, version,

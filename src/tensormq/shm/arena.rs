@@ -8,12 +8,12 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use crate::tensormq::LinkError;
 use crate::types::{
-    DType, DevicePool, HostMemory, Order, PoolCard, PoolError, Room, Shape, Tensor, byte_count,
-    lock,
+    DType, DevicePool, HostMemory, Order, PoolCard, PoolError, PoolOpener, Room, Shape, Tensor,
+    byte_count, lock,
 };
 
 use super::extents::Extents;
@@ -43,7 +43,9 @@ pub struct SlotBuffer {
 }
 
 struct Shared {
-    region: Region,
+    /// First, so that it goes before the mapping.
+    pinned: OnceLock<Box<dyn Any + Send + Sync>>,
+    region: Arc<Region>,
     state: Mutex<State>,
 }
 
@@ -98,7 +100,8 @@ impl Arena {
             copies: HashMap::new(),
         };
         let shared = Arc::new(Shared {
-            region,
+            pinned: OnceLock::new(),
+            region: Arc::new(region),
             state: Mutex::new(state),
         });
         Ok(Self {
@@ -113,6 +116,14 @@ impl Arena {
     pub fn with_pool(mut self, pool: Arc<dyn DevicePool>) -> Self {
         self.shows = Some(Arc::new(Shows::new(pool)));
         self
+    }
+
+    /// Has the device of an opener copy from and to the arena by itself, as far as it can.
+    pub fn pin(&self, opener: &dyn PoolOpener) -> Result<(), PoolError> {
+        let pinned = opener.pin(self.shared.region.clone())?;
+        // One is enough, of whatever device.
+        let _ = self.shared.pinned.set(pinned);
+        Ok(())
     }
 
     /// Returns what consumers are told of the pool, if there is one.

@@ -1,10 +1,11 @@
 //! The consumer's side of shared memory: what is lent, and what is to be given back.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::types::{
     DType, HostMemory, PoolCard, PoolOpener, PoolPlace, PoolView, Shape, Tensor, byte_count, lock,
@@ -34,13 +35,12 @@ pub(in crate::tensormq) struct Ledgers(Arc<Mutex<HashMap<Origin, Weak<Ledger>>>>
 /// The slots of one link that this process holds.
 #[derive(Debug)]
 pub(in crate::tensormq) struct Ledger {
-    view: View,
+    /// That devices copy from the arena by themselves, where they do. Goes before the mapping.
+    _pinned: Option<Box<dyn Any + Send + Sync>>,
+    view: Arc<View>,
     pool: Option<Pool>,
     state: Mutex<State>,
 }
-
-/// What a producer tells of its pool, and what maps it.
-pub(in crate::tensormq) type Pools<'a> = (PoolCard, &'a Arc<dyn PoolOpener>);
 
 /// A pool that is mapped.
 #[derive(Debug)]
@@ -73,7 +73,8 @@ impl Ledgers {
     pub(in crate::tensormq) fn open(
         &self,
         origin: Origin,
-        pool: Option<Pools<'_>>,
+        pool: Option<PoolCard>,
+        opener: Option<&Arc<dyn PoolOpener>>,
         bell: &Arc<Bell>,
     ) -> Result<Arc<Ledger>, MapError> {
         let mut all = lock(&self.0);
@@ -81,9 +82,14 @@ impl Ledgers {
             known.state().bell = bell.clone();
             return Ok(known);
         }
+        let view = Arc::new(View::open(&origin.arena)?);
+        let producer = &origin.producer;
         let ledger = Arc::new(Ledger {
-            view: View::open(&origin.arena)?,
-            pool: pool.and_then(|(card, opener)| map(&origin.producer, &card, opener)),
+            _pinned: opener.and_then(|opener| pin(producer, &view, opener)),
+            view,
+            pool: opener
+                .zip(pool)
+                .and_then(|(opener, card)| map(producer, &card, opener)),
             state: Mutex::new(State {
                 held: HashMap::new(),
                 leases: 0,
@@ -262,6 +268,19 @@ impl Ledger {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Has a device copy from an arena by itself, where it can.
+fn pin(
+    producer: &str,
+    view: &Arc<View>,
+    opener: &Arc<dyn PoolOpener>,
+) -> Option<Box<dyn Any + Send + Sync>> {
+    let pinned = opener.pin(view.clone());
+    let told = pinned.inspect_err(|error| {
+        info!(producer, %error, "the device copies from shared memory through a buffer");
+    });
+    told.ok()
 }
 
 /// Maps a pool, where that can be done.

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::types::Mapped;
+
 use super::slot::{FIRST_SLOT, SLOT_HEADER_BYTES, SLOT_MAGIC};
 
 /// Bytes of an arena at most: a thousand of them fit into the address space of a consumer.
@@ -169,6 +171,26 @@ impl Region {
         debug_assert!(start + length <= self.map.len());
         // SAFETY: in bounds, of a writable mapping that lives as long as self; unshared, as the caller promises.
         unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().add(start), length) }
+    }
+}
+
+impl Mapped for Region {
+    fn span(&self) -> (usize, usize) {
+        (self.map.as_ptr().addr(), self.map.len())
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+}
+
+impl Mapped for View {
+    fn span(&self) -> (usize, usize) {
+        (self.map.as_ptr().addr(), self.map.len())
+    }
+
+    fn is_writable(&self) -> bool {
+        false
     }
 }
 

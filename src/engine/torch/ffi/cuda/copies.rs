@@ -5,8 +5,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::engine::cuda::{PinnedBlock, Stream, keep_until};
-use crate::types::{AlignedBytes, DType, HostMemory, Tensor};
+use crate::engine::cuda::{PinnedBlock, Stream, is_registered, keep_until, let_go_after};
+use crate::types::{AlignedBytes, DType, HostMemory, Room, Tensor};
 
 use super::super::super::cause::Cause;
 use super::super::super::dtype::{dtype_of, scalar_type};
@@ -40,8 +40,9 @@ pub(super) fn upload(
     let event = copies.event()?;
     let memory = tensor.memory().clone();
     let owner: &dyn Any = memory.as_ref();
-    let block = match owner.is::<PinnedBlock>() {
-        // Brought here before, as from another device: it lies as it should.
+    let shared = is_registered(bytes);
+    let block = match owner.is::<PinnedBlock>() || shared {
+        // Brought here before, as from another device, or shared by another process: it lies as it should.
         true => None,
         false => copies.context().pinned().take(length),
     };
@@ -57,7 +58,11 @@ pub(super) fn upload(
         // SAFETY: as above; `bytes` stay until the event, as their owner does, whatever memory they are.
         unsafe { copies.copy_in(address, bytes)? };
         waited = event.record(copies).and_then(|()| stream.wait(&event));
-        keep_until(event, Box::new(memory));
+        match shared {
+            // It is another process's, which is told when this one has done with it.
+            true => let_go_after(Arc::new(event), Box::new(memory)),
+            false => keep_until(event, Box::new(memory)),
+        }
     }
     waited?;
     record(&made, stream)?;
@@ -106,6 +111,19 @@ pub(crate) fn download(tensor: &Tensor, copies: &Stream) -> Result<Tensor, Trans
         }
     };
     let made = Tensor::new(tensor.dtype(), tensor.shape().to_vec(), memory);
+    made.map_err(|error| Cause::new(error.to_string()).into())
+}
+
+/// Copies a tensor of a CUDA device into room on the host, after all that it is computed from. Waits for that, and for nothing
+/// else.
+pub(crate) fn download_into(
+    tensor: &Tensor,
+    mut room: Box<dyn Room>,
+    copies: &Stream,
+) -> Result<Tensor, TransferError> {
+    let taken = taken_for(tensor, copies)?;
+    fetch(&taken, room.as_mut_slice(), copies)?;
+    let made = Tensor::new(tensor.dtype(), tensor.shape().to_vec(), room.into_memory());
     made.map_err(|error| Cause::new(error.to_string()).into())
 }
 

@@ -25,7 +25,7 @@ mod pool;
 
 pub(crate) use allocator::give_back_device_memory;
 pub use allocator::{AllocatorMemory, allocator_memory};
-pub(crate) use copies::download;
+pub(crate) use copies::{download, download_into};
 pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
 pub(crate) use memory::{leave, take_in};

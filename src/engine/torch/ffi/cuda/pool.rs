@@ -16,12 +16,12 @@ use std::sync::{Arc, Mutex};
 
 use crate::engine::cuda::{
     Context, DeviceBuffer, Event, EventKind, IpcEvent, IpcEventHandle, IpcMemory, IpcMemoryHandle,
-    Priority, Stream, can_share, identity, let_go_after,
+    Priority, Registered, Stream, can_share, identity, let_go_after,
 };
 use crate::engine::ledger::{Charge, Ledger};
 use crate::types::{
-    DType, Device, DevicePool, PoolCard, PoolError, PoolOpener, PoolPlace, PoolView, Shape, Tensor,
-    lock,
+    DType, Device, DevicePool, Mapped, PoolCard, PoolError, PoolOpener, PoolPlace, PoolView, Shape,
+    Tensor, lock,
 };
 
 use super::super::super::cause::Cause;
@@ -200,6 +200,12 @@ impl Drop for OwnPool {
 }
 
 impl PoolOpener for Opener {
+    fn pin(&self, memory: Arc<dyn Mapped>) -> Result<Box<dyn Any + Send + Sync>, PoolError> {
+        let context = Context::of(self.ordinal).map_err(PoolError::new)?;
+        let registered = Registered::new(&context, memory).map_err(PoolError::new)?;
+        Ok(Box::new(registered))
+    }
+
     fn open(&self, card: &PoolCard) -> Result<Arc<dyn PoolView>, PoolError> {
         let context = Context::of(self.ordinal).map_err(PoolError::new)?;
         if identity(self.ordinal).map_err(PoolError::new)? != card.device {
