@@ -3,11 +3,24 @@
 // whoever gives memory back too early finds it overwritten. Calls that the real one refuses are refused, and so is whatever
 // mixes what belongs to different devices.
 //
-// REHEARSAL_DEVICES is how many there are, 1 unless it is said; REHEARSAL_PEERS=0 has none read another's memory directly.
+// REHEARSAL_DEVICES is how many there are, 1 unless it is said; REHEARSAL_PEERS=0 has none read another's memory directly;
+// REHEARSAL_NO_IPC=1 has processes share none of it.
+//
+// Memory and events are shown to other processes as those of a device are: memory of whole pages lies in a file without a name,
+// and so does the state of an event for processes, which is reached a little later than it is recorded. Nothing of it outlives the
+// last process that has it.
 //
 // Only what the program calls is here. Built by the tests, as libcuda.so.1.
 
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,8 +40,10 @@ namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
               PEER_ACCESS_UNSUPPORTED = 217, INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700,
-              PEER_ACCESS_ALREADY_ENABLED = 704;
+              PEER_ACCESS_ALREADY_ENABLED = 704, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_SUPPORTED = 801;
 constexpr int DEVICES_MAX = 8;
+// Memory of so many bytes, or several times as many, can be shown to other processes.
+constexpr size_t PAGE = size_t{2} << 20;
 constexpr size_t TOTAL = size_t{1} << 30;
 // Whoever asks for just as many bytes loses the device.
 constexpr size_t LOSES = size_t{0x105e} << 21;
@@ -45,14 +60,38 @@ struct Task {
 
 using Clock = std::chrono::steady_clock;
 
+// What processes know of an event.
+struct State {
+  std::atomic<uint64_t> recorded{0}; // how often it was put into a stream
+  std::atomic<uint64_t> reached{0};  // which of these is done
+  std::atomic<pid_t> owner{0};
+};
+
 struct Event {
   int device = 0;
   unsigned flags = 0;
-  uint64_t recorded = 0; // how often it was put into a stream
-  uint64_t reached = 0;  // which of these is done
-  Clock::time_point at;  // when
+  State own;
+  State *state = &own;
+  int file = -1; // of the state, where processes share it
+  bool foreign = false;
+  Clock::time_point at; // when
   Stream *stream = nullptr;
+
+  ~Event() {
+    if (state != &own) {
+      munmap(state, sizeof(State));
+    }
+    if (file >= 0) {
+      close(file);
+    }
+  }
 };
+
+// A file without a name, of this and other processes.
+void *shared(int file, size_t bytes) {
+  void *data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  return data == MAP_FAILED ? nullptr : data;
+}
 
 struct Stream {
   int device = 0;
@@ -77,6 +116,10 @@ std::map<void *, std::shared_ptr<Event>> events;
 std::set<Stream *> streams;
 std::map<uint64_t, Memory> memory; // of devices
 std::map<uint64_t, Memory> pinned;
+std::map<uint64_t, Memory> registered; // of the host, by its owner
+std::map<uint64_t, int> files;         // of memory that can be shown
+std::set<uint64_t> mapped;             // memory of other processes
+bool ending = false;
 Device devices[DEVICES_MAX];
 thread_local std::vector<void *> current;
 
@@ -102,29 +145,67 @@ int current_device() { return current.empty() ? -1 : device_of(current.back()); 
 
 using Guard = std::lock_guard<std::recursive_mutex>;
 
-// Does the first task of a stream, and what it has to wait for.
-void step(Stream *stream);
+// Does the first task of a stream, and what it has to wait for. Tells whether it is done: another process may be at it still.
+bool step(Stream *stream);
 
-void reach(const std::shared_ptr<Event> &event, uint64_t version) {
-  while (event->reached < version && event->stream != nullptr && !event->stream->tasks.empty()) {
-    step(event->stream);
+bool reach(const std::shared_ptr<Event> &event, uint64_t version) {
+  if (event->foreign) {
+    // Whoever was to reach it and is gone holds up nobody.
+    return event->state->reached >= version || (kill(event->state->owner, 0) != 0 && errno == ESRCH);
   }
+  while (event->state->reached < version && event->stream != nullptr && !event->stream->tasks.empty()) {
+    if (!step(event->stream)) {
+      return false;
+    }
+  }
+  return true;
 }
 
-void step(Stream *stream) {
+bool step(Stream *stream) {
   Task task = stream->tasks.front();
-  if (task.wait) {
-    reach(task.wait, task.version);
+  if (task.wait && !reach(task.wait, task.version)) {
+    return false;
   }
   stream->tasks.pop_front();
   if (task.work) {
     task.work();
   }
-  if (task.record && task.record->reached < task.version) {
-    task.record->reached = task.version;
+  if (task.record && task.record->state->reached < task.version) {
     task.record->at = Clock::now();
+    task.record->state->reached = task.version;
   }
+  return true;
 }
+
+void nap() { std::this_thread::sleep_for(std::chrono::microseconds(100)); }
+
+// Other processes wait for what this one was given, so time goes by without anybody asking.
+void drain() {
+  static bool draining = false;
+  if (draining) {
+    return;
+  }
+  draining = true;
+  std::atexit([] {
+    Guard guard(lock);
+    ending = true;
+  });
+  std::thread([] {
+    for (;;) {
+      std::this_thread::sleep_for(std::chrono::microseconds(300));
+      Guard guard(lock);
+      if (ending) {
+        return;
+      }
+      for (Stream *stream : streams) {
+        while (!stream->tasks.empty() && step(stream)) {
+        }
+      }
+    }
+  }).detach();
+}
+
+bool shows_nothing() { return std::getenv("REHEARSAL_NO_IPC") != nullptr; }
 
 // The allocation that so many bytes are part of, or null.
 const Memory *around(const std::map<uint64_t, Memory> &all, uint64_t address, size_t bytes) {
@@ -169,8 +250,13 @@ int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
 }
 
 bool is_pinned(uint64_t address, size_t bytes) {
-  const Memory *found = around(pinned, address, bytes);
-  return found != nullptr && (found->portable || found->device == current_device());
+  for (const auto *all : {&pinned, &registered}) {
+    const Memory *found = around(*all, address, bytes);
+    if (found != nullptr && (found->portable || found->device == current_device())) {
+      return true;
+    }
+  }
+  return false;
 }
 
 } // namespace
@@ -179,9 +265,13 @@ extern "C" {
 
 // For the rehearsal of libtorch: all that a stream was given is done now.
 void rehearsal_finish(Stream *stream) {
-  Guard guard(lock);
-  while (streams.count(stream) != 0 && !stream->tasks.empty()) {
-    step(stream);
+  for (;; nap()) {
+    Guard guard(lock);
+    while (streams.count(stream) != 0 && !stream->tasks.empty() && step(stream)) {
+    }
+    if (streams.count(stream) == 0 || stream->tasks.empty()) {
+      return;
+    }
   }
 }
 
@@ -215,7 +305,7 @@ void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, 
     auto event = std::make_shared<Event>();
     event->device = others[i]->device;
     event->stream = others[i];
-    event->recorded = 1;
+    event->state->recorded = 1;
     others[i]->tasks.push_back({{}, event, 1, {}});
     stream->tasks.push_back({{}, {}, 1, event});
   }
@@ -250,7 +340,8 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
   case 75: *value = 9; break;            // compute capability
   case 76: *value = 0; break;
   case 16: *value = 4; break;            // multiprocessors
-  case 41: case 125: *value = 1; break;  // unified addressing, events between processes
+  case 41: case 113: *value = 1; break;  // unified addressing, host memory that is only read can be registered
+  case 125: *value = shows_nothing() ? 0 : 1; break; // events between processes
   default: *value = 0;
   }
   return SUCCESS;
@@ -331,7 +422,7 @@ int cuStreamWaitEvent(Stream *stream, void *handle, unsigned) {
   if (!is_here(stream) || event == events.end()) {
     return INVALID_HANDLE;
   }
-  stream->tasks.push_back({{}, {}, event->second->recorded, event->second});
+  stream->tasks.push_back({{}, {}, event->second->state->recorded, event->second});
   return ready();
 }
 
@@ -346,17 +437,26 @@ int cuEventCreate(void **made, unsigned flags) {
   auto event = std::make_shared<Event>();
   event->device = current_device();
   event->flags = flags;
+  if ((flags & 4) != 0) {
+    event->file = memfd_create("rehearsal-event", MFD_CLOEXEC);
+    void *data = ftruncate(event->file, sizeof(State)) == 0 ? shared(event->file, sizeof(State)) : nullptr;
+    if (data == nullptr) {
+      return OUT_OF_MEMORY;
+    }
+    event->state = new (data) State;
+    event->state->owner = getpid();
+  }
   events[*made = event.get()] = event;
   return SUCCESS;
 }
 int cuEventRecord(void *handle, Stream *stream) {
   Guard guard(lock);
   auto event = events.find(handle);
-  if (event == events.end() || !is_here(stream) || event->second->device != stream->device) {
+  if (event == events.end() || !is_here(stream) || event->second->device != stream->device || event->second->foreign) {
     return INVALID_HANDLE;
   }
   event->second->stream = stream;
-  stream->tasks.push_back({{}, event->second, ++event->second->recorded, {}});
+  stream->tasks.push_back({{}, event->second, ++event->second->state->recorded, {}});
   return ready();
 }
 int cuEventQuery(void *handle) {
@@ -368,8 +468,9 @@ int cuEventQuery(void *handle) {
   if (devices[event->second->device].lost) {
     return ILLEGAL_ADDRESS;
   }
-  bool done = event->second->reached == event->second->recorded;
-  if (!done && !event->second->stream->tasks.empty()) {
+  const State &state = *event->second->state;
+  bool done = state.reached == state.recorded;
+  if (!done && !event->second->foreign && !event->second->stream->tasks.empty()) {
     step(event->second->stream); // time goes by
   }
   return done ? SUCCESS : NOT_READY;
@@ -408,16 +509,19 @@ int cuEventSynchronize(void *handle) {
     device = event->second->device;
   }
   trouble(device);
-  Guard guard(lock);
-  auto event = events.find(handle);
-  if (event == events.end()) {
-    return INVALID_HANDLE;
+  for (;; nap()) {
+    Guard guard(lock);
+    auto event = events.find(handle);
+    if (event == events.end()) {
+      return INVALID_HANDLE;
+    }
+    if (devices[device].lost) {
+      return ILLEGAL_ADDRESS;
+    }
+    if (reach(event->second, event->second->state->recorded)) {
+      return SUCCESS;
+    }
   }
-  if (devices[device].lost) {
-    return ILLEGAL_ADDRESS;
-  }
-  reach(event->second, event->second->recorded);
-  return SUCCESS;
 }
 int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
   Guard guard(lock);
@@ -426,10 +530,10 @@ int cuEventElapsedTime_v2(float *milliseconds, void *start, void *end) {
     return INVALID_HANDLE;
   }
   for (const auto &event : {from->second, to->second}) {
-    if ((event->flags & 2) != 0 || event->recorded == 0) {
+    if ((event->flags & 2) != 0 || event->state->recorded == 0) {
       return INVALID_HANDLE; // it knows no times
     }
-    if (event->reached != event->recorded) {
+    if (event->state->reached != event->state->recorded) {
       return NOT_READY;
     }
   }
@@ -454,27 +558,75 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
   if (device.taken + bytes > TOTAL) {
     return OUT_OF_MEMORY;
   }
-  void *data = std::malloc(bytes);
+  void *data = nullptr;
+  if (bytes % PAGE == 0) {
+    int file = memfd_create("rehearsal-memory", MFD_CLOEXEC);
+    data = ftruncate(file, static_cast<off_t>(bytes)) == 0 ? shared(file, bytes) : nullptr;
+    if (data == nullptr) {
+      return close(file), OUT_OF_MEMORY;
+    }
+    files[reinterpret_cast<uint64_t>(data)] = file;
+  } else {
+    data = std::malloc(bytes);
+  }
   std::memset(data, 0xdb, bytes);
   memory[*address = reinterpret_cast<uint64_t>(data)] = {bytes, current_device()};
   device.taken += bytes;
   return SUCCESS;
 }
-int cuMemFree_v2(uint64_t address) {
-  Guard guard(lock);
-  auto found = memory.find(address);
-  if (found == memory.end()) {
-    return INVALID_VALUE;
+// Waits for the device, as the real one does.
+static void finish_all() {
+  std::set<Stream *> all;
+  {
+    Guard guard(lock);
+    all = streams;
   }
-  // Waits for the device, as the real one does, and for those that copy from it.
-  for (Stream *stream : streams) {
+  for (Stream *stream : all) {
     rehearsal_finish(stream);
   }
-  std::memset(reinterpret_cast<void *>(address), 0xdb, found->second.bytes);
+}
+int cuMemFree_v2(uint64_t address) {
+  finish_all();
+  Guard guard(lock);
+  auto found = memory.find(address);
+  if (found == memory.end() || mapped.count(address) != 0) {
+    return INVALID_VALUE;
+  }
+  auto *data = reinterpret_cast<void *>(address);
+  std::memset(data, 0xdb, found->second.bytes);
   devices[found->second.device].taken -= found->second.bytes;
+  if (auto file = files.find(address); file != files.end()) {
+    munmap(data, found->second.bytes);
+    close(file->second);
+    files.erase(file);
+  } else {
+    std::free(data);
+  }
   memory.erase(found);
-  std::free(reinterpret_cast<void *>(address));
   return SUCCESS;
+}
+// Memory of the host that somebody else owns.
+int cuMemHostRegister_v2(void *data, size_t bytes, unsigned flags) {
+  Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  auto address = reinterpret_cast<uint64_t>(data);
+  if (bytes == 0 || address % 4096 != 0) {
+    return INVALID_VALUE;
+  }
+  auto after = registered.lower_bound(address);
+  bool overlaps = after != registered.end() && after->first < address + bytes;
+  if (overlaps || around(registered, address, 1) != nullptr) {
+    return ALREADY_REGISTERED;
+  }
+  registered[address] = {bytes, current_device(), (flags & 1) != 0};
+  return SUCCESS;
+}
+int cuMemHostUnregister(void *data) {
+  finish_all();
+  Guard guard(lock);
+  return registered.erase(reinterpret_cast<uint64_t>(data)) == 1 ? SUCCESS : NOT_REGISTERED;
 }
 int cuMemHostAlloc(void **made, size_t bytes, unsigned flags) {
   Guard guard(lock);
@@ -516,6 +668,12 @@ int cuMemcpyPeerAsync(uint64_t to, void *to_context, uint64_t from, void *from_c
   return on_device(to, bytes, target) && on_device(from, bytes, source) ? copy(to, from, bytes, stream, false)
                                                                         : INVALID_VALUE;
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream *stream) {
+  Guard guard(lock);
+  const int device = current_device();
+  return on_device(from, bytes, device) && on_device(to, bytes, device) ? copy(to, from, bytes, stream, false)
+                                                                        : INVALID_VALUE;
+}
 int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   Guard guard(lock);
   auto found = memory.find(address);
@@ -525,27 +683,102 @@ int cuMemGetAddressRange_v2(uint64_t *start, size_t *size, uint64_t address) {
   return *start = found->first, *size = found->second.bytes, SUCCESS;
 }
 
-// A handle is the address, which is of use in this process alone.
-int cuIpcGetMemHandle(char *handle, uint64_t address) {
-  Guard guard(lock);
-  std::memset(handle, 1, 64);
-  std::memcpy(handle, &address, sizeof address);
-  return memory.count(address) == 1 ? SUCCESS : INVALID_VALUE;
-}
+// A handle names a file of the process that made it, which is of no use in that process itself.
 struct Handle {
   char bytes[64];
 };
-int cuIpcOpenMemHandle_v2(uint64_t *, Handle, unsigned) { return INVALID_CONTEXT; }
-int cuIpcCloseMemHandle(uint64_t) { return SUCCESS; }
+struct Named {
+  char kind;
+  pid_t process;
+  int file;
+  uint64_t bytes;
+};
+static int name(char *handle, Named named) {
+  std::memset(handle, named.kind, sizeof(Handle));
+  std::memcpy(handle, &named, sizeof named);
+  return SUCCESS;
+}
+// Maps what a handle names.
+static int open_named(const Handle &handle, char kind, const char *of, void **data, uint64_t *bytes) {
+  Named named;
+  std::memcpy(&named, handle.bytes, sizeof named);
+  if (shows_nothing()) {
+    return NOT_SUPPORTED;
+  }
+  if (named.kind != kind || named.process == getpid()) {
+    return INVALID_CONTEXT;
+  }
+  std::string path = "/proc/" + std::to_string(named.process) + "/fd/" + std::to_string(named.file);
+  char target[64] = {};
+  struct stat found = {};
+  if (readlink(path.c_str(), target, sizeof target - 1) < 0 || std::strstr(target, of) == nullptr) {
+    return INVALID_VALUE;
+  }
+  int file = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  bool sound = file >= 0 && fstat(file, &found) == 0 && static_cast<uint64_t>(found.st_size) == named.bytes;
+  *data = sound ? shared(file, named.bytes) : nullptr;
+  *bytes = named.bytes;
+  close(file);
+  return *data == nullptr ? INVALID_VALUE : SUCCESS;
+}
+int cuIpcGetMemHandle(char *handle, uint64_t address) {
+  Guard guard(lock);
+  if (shows_nothing()) {
+    return NOT_SUPPORTED;
+  }
+  auto file = files.find(address);
+  return file == files.end() ? INVALID_VALUE : name(handle, {1, getpid(), file->second, memory[address].bytes});
+}
+int cuIpcOpenMemHandle_v2(uint64_t *address, Handle handle, unsigned) {
+  Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  void *data = nullptr;
+  uint64_t bytes = 0;
+  if (int refused = open_named(handle, 1, "rehearsal-memory", &data, &bytes); refused != SUCCESS) {
+    return refused;
+  }
+  *address = reinterpret_cast<uint64_t>(data);
+  mapped.insert(*address);
+  memory[*address] = {bytes, current_device()};
+  drain();
+  return SUCCESS;
+}
+int cuIpcCloseMemHandle(uint64_t address) {
+  finish_all();
+  Guard guard(lock);
+  if (mapped.erase(address) != 1) {
+    return INVALID_VALUE;
+  }
+  munmap(reinterpret_cast<void *>(address), memory[address].bytes);
+  return memory.erase(address), SUCCESS;
+}
 int cuIpcGetEventHandle(char *handle, void *event) {
   Guard guard(lock);
   auto found = events.find(event);
-  if (found == events.end() || (found->second->flags & 4) == 0) {
+  if (found == events.end() || found->second->file < 0) {
     return INVALID_HANDLE;
   }
-  std::memset(handle, 2, 64);
-  std::memcpy(handle, &event, sizeof event);
+  drain();
+  return name(handle, {2, getpid(), found->second->file, sizeof(State)});
+}
+int cuIpcOpenEventHandle(void **made, Handle handle) {
+  Guard guard(lock);
+  if (int refused = ready(); refused != SUCCESS) {
+    return refused;
+  }
+  void *data = nullptr;
+  uint64_t bytes = 0;
+  if (int refused = open_named(handle, 2, "rehearsal-event", &data, &bytes); refused != SUCCESS) {
+    return refused;
+  }
+  auto event = std::make_shared<Event>();
+  event->device = current_device();
+  event->state = static_cast<State *>(data);
+  event->foreign = true;
+  events[*made = event.get()] = event;
+  drain();
   return SUCCESS;
 }
-int cuIpcOpenEventHandle(void **, Handle) { return INVALID_CONTEXT; }
 }
