@@ -1,13 +1,14 @@
 //! How a tensor travels between two placements: a total function, and its reason.
 //!
 //! It says what happens when it runs, and nothing that is only planned for. Memory of a device is seen by its own process
-//! alone, so a tensor that leaves a process leaves through memory of the host.
+//! alone, so a tensor that leaves a process leaves through memory of the host. Whether a device reads another's memory is for
+//! the machine to say, and noted afterwards ([`Plan::note_reach`]).
 
 use std::fmt;
 
 use crate::types::Device;
 
-use super::Placement;
+use super::{EdgeFrom, EdgeTo, Placement, Plan};
 
 /// What carries an edge, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub enum Copies {
     ToHost,
     /// From a device to another of the same process, by the consumer.
     BetweenDevices,
-    /// To the host by the producer, and to the consumer's device by the consumer.
+    /// To the host and to the consumer's device: by producer and consumer, and by the consumer within a process.
     ThroughHost,
 }
 
@@ -67,6 +68,50 @@ impl Route {
             travels,
             copies,
             reason: reason(carrier, copies),
+        }
+    }
+}
+
+impl Plan {
+    /// Notes how tensors go from a CUDA device to another of the same process. `reads` tells whether a device, the first,
+    /// reads the memory of another one directly; `None`: nobody knows.
+    pub fn note_reach(&mut self, reads: impl Fn(u16, u16) -> Option<bool>) {
+        for pipeline in &mut self.pipelines {
+            let device = |step: usize| {
+                let block = &self.blocks[pipeline.steps[step].block];
+                // Another host speaks for itself.
+                let here = block.spec.host.is_none();
+                here.then_some(block.placement.device)
+            };
+            for edge in &mut pipeline.edges {
+                let (EdgeFrom::Step { step: from, .. }, EdgeTo::Step { step: to, .. }) =
+                    (edge.from, edge.to)
+                else {
+                    continue;
+                };
+                let (Some(Device::Cuda(from)), Some(Device::Cuda(to))) = (device(from), device(to))
+                else {
+                    continue;
+                };
+                if edge.route.copies == Copies::BetweenDevices {
+                    edge.route.reach(reads(to, from));
+                }
+            }
+        }
+    }
+}
+
+impl Route {
+    fn reach(&mut self, reads: Option<bool>) {
+        match reads {
+            None => {}
+            Some(true) => {
+                self.reason = "same process, different devices: the consumer's copies directly from the other";
+            }
+            Some(false) => {
+                self.copies = Copies::ThroughHost;
+                self.reason = reason(self.carrier, self.copies);
+            }
         }
     }
 }
@@ -91,8 +136,11 @@ fn reason(carrier: Carrier, copies: Copies) -> &'static str {
             "same process, different devices: the consumer copies it to its device"
         }
         (Carrier::Inproc, Copies::ToHost) => "same process, different devices: copied to the host",
-        (Carrier::Inproc, Copies::BetweenDevices | Copies::ThroughHost) => {
+        (Carrier::Inproc, Copies::BetweenDevices) => {
             "same process, different devices: the consumer copies"
+        }
+        (Carrier::Inproc, Copies::ThroughHost) => {
+            "same process, devices that cannot read each other's memory: the consumer copies through the host"
         }
         (Carrier::Ipc, Copies::None) => "same host, different processes",
         (Carrier::Ipc, Copies::ToDevice) => {
