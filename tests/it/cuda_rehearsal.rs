@@ -14,12 +14,12 @@ use blockflow::engine::{
     BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place, prepare,
     to_host,
 };
-use blockflow::graph::{Binary, Graph, Op, Unary};
+use blockflow::graph::{Binary, Graph, Op, Reduce, Unary};
 use blockflow::types::{
     DType, Device, GraphEngine, MockSpec, Passes, Shape, ShapeSpec, Signature, Tensor, TensorSpec,
 };
 
-use crate::engine_support::{Builder, bools, f32s, fixed, i64s, signature, values_f32};
+use crate::engine_support::{Builder, bools, f32s, fixed, i64s, noise, signature, values_f32};
 use crate::sim::held;
 use crate::support::cuda::{device_or_skip, on_stage, rehearse, rehearse_with};
 use crate::support::files::Files;
@@ -396,6 +396,75 @@ fn inside_what_lies_on_both_sides() {
     let graph = builder.finish(&outputs);
     let masked = [(DType::F32, &row[..]), (DType::Bool, &row[..])];
     same_on_both(&graph, &signature(&both[..1], &masked), &x);
+}
+
+#[test]
+fn a_cut_changes_no_bit_where_elements_lie_otherwise_before_it() {
+    rehearse("cuda_rehearsal::inside_a_cut_changes_no_bit");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_a_cut_changes_no_bit() {
+    cut_changes_no_bit();
+}
+
+#[test]
+fn a_cut_changes_no_bit_on_a_device() {
+    if device_or_skip().is_some() {
+        cut_changes_no_bit();
+    }
+}
+
+/// A sum is rounded by the order of its terms, which a kernel chooses by where they lie: in a whole as behind a cut.
+fn cut_changes_no_bit() {
+    let (sizes, turned) = ([1, 1000, 8], [1, 8, 1000]);
+    let turn = || Op::Transpose {
+        permutation: Some(vec![0, 2, 1]),
+    };
+    let sum = || Op::Reduce {
+        kind: Reduce::Sum,
+        keep_dims: false,
+        noop_with_empty_axes: false,
+    };
+    let of = |inputs: &[usize], outputs: &[usize]| {
+        let (inputs, outputs) = (fixed(inputs), fixed(outputs));
+        signature(&[(DType::F32, &inputs)], &[(DType::F32, &outputs)])
+    };
+    let mut whole = Builder::new();
+    let x = whole.input();
+    let axes = whole.constant(i64s(&[1], &[2]));
+    let there = whole.node(turn(), &[x]);
+    let all = whole.node(sum(), &[there, axes]);
+    let whole = whole.finish(&[all]);
+    let mut before = Builder::new();
+    let x = before.input();
+    let there = before.node(turn(), &[x]);
+    let before = before.finish(&[there]);
+    let mut behind = Builder::new();
+    let x = behind.input();
+    let axes = behind.constant(i64s(&[1], &[2]));
+    let all = behind.node(sum(), &[x, axes]);
+    let behind = behind.finish(&[all]);
+    let session = |graph: &Graph, signature| {
+        let source = BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        };
+        prepare(source, 1, GPU).unwrap().session().unwrap()
+    };
+    let mut whole = session(&whole, of(&sizes, &[1, 8]));
+    let mut before = session(&before, of(&sizes, &turned));
+    let mut behind = session(&behind, of(&turned, &[1, 8]));
+    for seed in 0..8 {
+        let x = [f32s(&sizes, &noise(8000, seed))];
+        let at_once = host(&run(&mut whole, &x));
+        let between = run(&mut before, &x);
+        let parted = host(&run(&mut behind, &between));
+        assert_eq!(at_once[0].bytes(), parted[0].bytes(), "{seed}");
+    }
 }
 
 #[test]
