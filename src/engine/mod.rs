@@ -24,6 +24,7 @@ mod seam;
 mod sim;
 mod store;
 mod support;
+mod timeline;
 pub mod torch;
 mod transfer;
 
@@ -41,5 +42,6 @@ pub use proof::{prove, warm, warm_up};
 pub use seam::{Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};
 pub use support::{Lack, Support, lacks};
+pub use timeline::{Span, Timeline};
 pub use torch::{device_pool, pool_opener};
 pub use transfer::{to_host, to_room};

@@ -12,6 +12,7 @@ use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte
 use super::ledger::{Charge, Lease, Ledger};
 use super::prepare::make;
 use super::sim::SimDevice;
+use super::timeline::noted;
 use super::transfer::{bring, bytes_elsewhere, leave};
 use super::{BlockSource, EngineError, Held, Prepared, Session, check_device};
 
@@ -61,7 +62,7 @@ struct Uses {
 #[derive(Debug)]
 struct PlacedSession {
     inner: Box<dyn Session>,
-    block: String,
+    block: Arc<str>,
     device: Device,
     sim: Option<Arc<SimDevice>>,
     workspace_bytes: u64,
@@ -220,7 +221,7 @@ impl Prepared for Placed {
         };
         Ok(Box::new(PlacedSession {
             inner: self.inner.session()?,
-            block: self.block.clone(),
+            block: self.block.as_str().into(),
             device: self.device,
             sim: sim.clone(),
             workspace_bytes: self.workspace_bytes,
@@ -283,6 +284,21 @@ impl PlacedSession {
 
 impl Session for PlacedSession {
     fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
+        let (block, device) = (self.block.clone(), self.device);
+        noted(&block, device, || self.run_here(inputs, rooms))
+    }
+
+    fn wants_warming(&self) -> bool {
+        self.inner.wants_warming()
+    }
+}
+
+impl PlacedSession {
+    fn run_here(
+        &mut self,
+        inputs: &[Tensor],
+        rooms: &dyn Rooms,
+    ) -> Result<Vec<Tensor>, EngineError> {
         if let Some(sim) = self.sim.clone() {
             return self.simulate(&sim, inputs, rooms);
         }
@@ -301,10 +317,6 @@ impl Session for PlacedSession {
         }
         let inputs = bring(inputs, self.device, &self.uses.metrics)?;
         self.inner.run_in(&inputs, rooms)
-    }
-
-    fn wants_warming(&self) -> bool {
-        self.inner.wants_warming()
     }
 }
 

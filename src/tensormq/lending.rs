@@ -102,8 +102,7 @@ impl Lending {
         moved: &mut Moved,
     ) -> Result<Option<Shown>, LinkError> {
         let mut shown = Vec::with_capacity(tensors.len());
-        for index in 0..tensors.len() {
-            let tensor = &mut tensors[index].1;
+        for (index, (_, tensor)) in tensors.iter_mut().enumerate() {
             if tensor.is_readable() {
                 shown.push(None);
                 continue;

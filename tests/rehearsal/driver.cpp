@@ -567,7 +567,8 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     }
     files[reinterpret_cast<uint64_t>(data)] = file;
   } else {
-    data = std::malloc(bytes);
+    // As the real one's: kernels of the CPU round otherwise where memory lies otherwise.
+    data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   }
   std::memset(data, 0xdb, bytes);
   memory[*address = reinterpret_cast<uint64_t>(data)] = {bytes, current_device()};

@@ -284,6 +284,12 @@ at::Tensor upload(const at::Tensor &result) {
   return there;
 }
 
+// A result that the operator is to give its size: empty, and written to.
+bool is_to_be_sized(const c10::OperatorHandle &op, size_t argument, const at::Tensor &tensor) {
+  const auto *alias = op.schema().arguments()[argument].alias_info();
+  return alias != nullptr && alias->isWrite() && tensor.defined() && tensor.is_cuda() && tensor.numel() == 0;
+}
+
 // The device of an operator: of its tensors, else the one that it is told, else the thread's.
 int site(const c10::OperatorHandle &op, const torch::jit::Stack &stack, size_t first) {
   std::optional<at::Device> found, told;
@@ -340,6 +346,9 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       before[i] = value.toTensor();
       expect(before[i], written);
       value = seen(before[i]);
+      if (is_to_be_sized(op, i, before[i])) {
+        value = at::empty({0}, before[i].options().device(at::kCPU));
+      }
     } else if (value.isTensorList()) {
       c10::List<at::Tensor> list;
       for (const at::Tensor &tensor : value.toTensorVector()) {
@@ -369,8 +378,12 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       for (size_t j = 0; j < before.size(); ++j) {
         const auto *own = schema.arguments()[j].alias_info();
         if (own != nullptr && own->isWrite() && own->beforeSets() == alias->beforeSets()) {
-          TORCH_CHECK(before[j].sizes() == value.toTensor().sizes(), "rehearsal: a result is of another size");
-          publish(before[j]);
+          if (is_to_be_sized(op, j, before[j])) {
+            before[j].unsafeGetTensorImpl()->shallow_copy_from(upload(value.toTensor()).getIntrusivePtr());
+          } else {
+            TORCH_CHECK(before[j].sizes() == value.toTensor().sizes(), "rehearsal: a result is of another size");
+            publish(before[j]);
+          }
           value = before[j];
         }
       }
@@ -411,4 +424,8 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("view", at::native::view);
   m.impl("_reshape_alias", at::native::_reshape_alias);
   m.impl("as_strided", at::native::as_strided_tensorimpl);
+  // Put together of others where a device has no kernel of its own, which the real one has.
+  for (const char *own : {"native_layer_norm", "native_group_norm"}) {
+    m.impl(own, torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
 }

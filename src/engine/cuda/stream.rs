@@ -151,6 +151,7 @@ impl Stream {
         (source, from): (&Context, u64),
         bytes: usize,
     ) -> Result<(), CudaError> {
+        self.context.reads(source)?;
         let _current = self.context.enter()?;
         // SAFETY: the caller's promise; both contexts are never released.
         let begun = unsafe {

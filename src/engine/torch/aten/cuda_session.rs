@@ -9,7 +9,7 @@ use crate::engine::cuda::{Context, CudaError, Priority, Stream};
 use crate::engine::ledger::Ledger;
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
-use crate::engine::{EngineError, OutOfMemory, Session};
+use crate::engine::{EngineError, OutOfMemory, Session, timeline};
 use crate::types::{Device, Rooms, Signature, Tensor};
 
 use super::super::cause::Cause;
@@ -93,7 +93,11 @@ impl CudaSession {
             false => Ok(Datum::Nothing),
         });
         let taken = taken.collect::<Result<_, Failed>>()?;
+        let noted = timeline::begun(stream);
         let outputs = self.frame.run(taken).map_err(Failed::Engine)?;
+        if let Some(noted) = noted {
+            noted.ended(stream);
+        }
         let mut here = Vec::new();
         let mut there = Vec::new();
         for (datum, spec) in outputs.into_iter().zip(&self.signature.outputs) {
