@@ -122,7 +122,7 @@ type Run<'a> = &'a mut Box<dyn blockflow::engine::Session>;
 /// A batch whose parts lie on both devices and on the host is put together where it is needed.
 fn batches_of_both(near: Run<'_>, far: Run<'_>, there: Run<'_>, here: Run<'_>) {
     let image = |seed| images(1, seed);
-    let mut parts = vec![
+    let mut parts = [
         run(near, &[image(1)]).remove(0),
         run(far, &[image(2)]).remove(0),
         run(near, &[image(3)]).remove(0),
