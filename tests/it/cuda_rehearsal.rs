@@ -26,10 +26,10 @@ use crate::support::files::Files;
 use crate::support::server::{BINARY, Response, Server};
 use crate::support::until;
 
-const GPU: Device = Device::Cuda(0);
+pub(crate) const GPU: Device = Device::Cuda(0);
 
 /// What the tests of devices need of the checkout.
-const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");
+pub(crate) const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");
 
 /// The bytes at which the rehearsed driver loses its device.
 const LOSES: usize = 0x105e << 21;
@@ -163,14 +163,14 @@ fn handles_go_with_what_they_name(context: &Arc<Context>) {
     assert!(matches!(told, CudaError::Driver { .. }), "{told}");
 }
 
-fn network() -> Graph {
+pub(crate) fn network() -> Graph {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("digits.onnx");
     fs::write(&path, DIGITS).unwrap();
     Graph::read(&path).unwrap()
 }
 
-fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
+pub(crate) fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
     let source = BlockSource::Graph {
         graph,
         signature: graph.signature().unwrap(),
@@ -180,7 +180,7 @@ fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineEr
     prepare(source, 1, device)
 }
 
-fn images(rows: usize, seed: usize) -> Tensor {
+pub(crate) fn images(rows: usize, seed: usize) -> Tensor {
     let pixels: Vec<f32> = (0..rows * 64)
         .map(|place| ((place * 31 + seed * 17) % 17) as f32)
         .collect();
@@ -188,11 +188,11 @@ fn images(rows: usize, seed: usize) -> Tensor {
     Tensor::copy_of(DType::F32, shape, bytemuck::cast_slice(&pixels)).unwrap()
 }
 
-fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
+pub(crate) fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
     session.run(inputs).unwrap()
 }
 
-fn host(tensors: &[Tensor]) -> Vec<Tensor> {
+pub(crate) fn host(tensors: &[Tensor]) -> Vec<Tensor> {
     tensors
         .iter()
         .map(|tensor| to_host(tensor).unwrap().unwrap_or_else(|| tensor.clone()))

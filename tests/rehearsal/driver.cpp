@@ -23,7 +23,7 @@
 namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
-              INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700;
+              INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700, NOT_CAPTURABLE = 900, CAPTURE_BROKEN = 901;
 constexpr size_t TOTAL = size_t{1} << 30;
 // Whoever asks for just as many bytes loses the device.
 constexpr size_t LOSES = size_t{0x105e} << 21;
@@ -47,6 +47,8 @@ struct Event {
 
 struct Stream {
   std::deque<Task> tasks;
+  bool capturing = false;
+  bool broken = false; // the capture can only be ended
 };
 
 std::recursive_mutex lock;
@@ -57,6 +59,8 @@ std::map<uint64_t, size_t> pinned;
 size_t taken = 0;
 bool lost = false;
 thread_local std::vector<void *> current;
+thread_local Stream *captures = nullptr; // of this thread
+thread_local bool relaxed = false;
 int context; // its address is the primary context
 
 using Guard = std::lock_guard<std::recursive_mutex>;
@@ -95,12 +99,22 @@ bool on_device(uint64_t address, size_t bytes) {
 
 int ready() { return lost ? ILLEGAL_ADDRESS : current.empty() ? INVALID_CONTEXT : SUCCESS; }
 
+// What a thread may not do while it captures, or what nobody may do with a stream that is captured, breaks the capture.
+bool breaks(Stream *stream = nullptr) {
+  Stream *broken = captures != nullptr && !relaxed ? captures : stream != nullptr && stream->capturing ? stream : nullptr;
+  return broken != nullptr && (broken->broken = true);
+}
+
 int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
   if (streams.count(stream) == 0) {
     return INVALID_HANDLE;
+  }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
   }
   auto work = [=] { std::memmove(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes); };
   if (now) {
@@ -171,6 +185,45 @@ void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, 
   stream->tasks.push_back({[=] { std::memset(data, 0xdb, length); }, {}, 0, {}});
 }
 
+// Work that a stream does when it comes to it. `drop` is called once it has.
+void rehearsal_task(Stream *stream, void (*work)(void *), void *data, void (*drop)(void *)) {
+  Guard guard(lock);
+  std::shared_ptr<void> kept(data, drop);
+  stream->tasks.push_back({[=] { work(kept.get()); }, {}, 0, {}});
+}
+
+// What this thread may not do while it captures it may do meanwhile, as an allocator has to.
+void rehearsal_relax(bool on) { relaxed = on; }
+
+int cuStreamBeginCapture_v2(Stream *stream, int mode) {
+  Guard guard(lock);
+  if (streams.count(stream) == 0 || captures != nullptr) {
+    return INVALID_HANDLE;
+  }
+  if (mode != 1) {
+    return INVALID_VALUE; // calls of other threads would break it
+  }
+  captures = stream;
+  stream->capturing = true;
+  stream->broken = false;
+  return SUCCESS;
+}
+int cuStreamIsCapturing(Stream *stream, int *status) {
+  Guard guard(lock);
+  return *status = !stream->capturing ? 0 : stream->broken ? 2 : 1, SUCCESS;
+}
+int cuStreamEndCapture(Stream *stream, void **graph) {
+  Guard guard(lock);
+  *graph = nullptr;
+  if (!stream->capturing || captures != stream) {
+    return INVALID_VALUE;
+  }
+  captures = nullptr;
+  stream->capturing = false;
+  return stream->broken ? CAPTURE_BROKEN : SUCCESS;
+}
+int cuGraphDestroy(void *) { return SUCCESS; }
+
 int cuInit(unsigned) { return SUCCESS; }
 int cuDriverGetVersion(int *version) {
   const char *other = std::getenv("REHEARSAL_VERSION");
@@ -230,6 +283,9 @@ int cuStreamQuery(Stream *stream) {
   if (streams.count(stream) == 0) {
     return INVALID_HANDLE;
   }
+  if (breaks(stream)) {
+    return NOT_CAPTURABLE;
+  }
   bool busy = !stream->tasks.empty();
   if (busy) {
     step(stream); // time goes by
@@ -241,6 +297,10 @@ int cuStreamWaitEvent(Stream *stream, void *handle, unsigned) {
   auto event = events.find(handle);
   if (streams.count(stream) == 0 || event == events.end()) {
     return INVALID_HANDLE;
+  }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
   }
   stream->tasks.push_back({{}, {}, event->second->recorded, event->second});
   return ready();
@@ -262,6 +322,10 @@ int cuEventRecord(void *handle, Stream *stream) {
   if (event == events.end() || streams.count(stream) == 0) {
     return INVALID_HANDLE;
   }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
+  }
   event->second->stream = stream;
   stream->tasks.push_back({{}, event->second, ++event->second->recorded, {}});
   return ready();
@@ -274,6 +338,9 @@ int cuEventQuery(void *handle) {
   }
   if (event == events.end()) {
     return INVALID_HANDLE;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   bool done = event->second->reached == event->second->recorded;
   if (!done && !event->second->stream->tasks.empty()) {
@@ -301,6 +368,9 @@ int cuEventSynchronize(void *handle) {
   if (event == events.end()) {
     return INVALID_HANDLE;
   }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
+  }
   reach(event->second, event->second->recorded);
   return ready();
 }
@@ -315,6 +385,9 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
   if (bytes == LOSES) {
     lost = true;
     return ILLEGAL_ADDRESS;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   if (taken + bytes > TOTAL) {
     return OUT_OF_MEMORY;
@@ -331,6 +404,9 @@ int cuMemFree_v2(uint64_t address) {
   if (found == memory.end()) {
     return INVALID_VALUE;
   }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
+  }
   // Waits for the device, as the real one does.
   for (Stream *stream : streams) {
     rehearsal_finish(stream);
@@ -345,6 +421,9 @@ int cuMemHostAlloc(void **made, size_t bytes, unsigned) {
   Guard guard(lock);
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   *made = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   pinned[reinterpret_cast<uint64_t>(*made)] = bytes;

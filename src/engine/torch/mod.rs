@@ -11,10 +11,10 @@ mod dtype;
 mod ffi;
 mod torchscript;
 
-pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupported};
+pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, uncaptured, unsupported};
 pub use cuda::{cuda_available, to_host};
 pub use ffi::{
-    AllocatorMemory, NoTorchCuda, allocator_memory, give_back_memory, prefer_long_slices,
-    set_threads, threads, tune_allocator, version,
+    AllocatorMemory, NoGraphs, NoTorchCuda, allocator_memory, carries_graphs, give_back_memory,
+    graphs_available, prefer_long_slices, set_threads, threads, tune_allocator, version,
 };
 pub use torchscript::TorchScriptPrepared;

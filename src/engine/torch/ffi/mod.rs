@@ -15,7 +15,7 @@ pub(crate) mod scalar;
 mod threads;
 mod version;
 
-pub use cuda::{AllocatorMemory, allocator_memory};
+pub use cuda::{AllocatorMemory, NoGraphs, allocator_memory, carries_graphs, graphs_available};
 pub use first::NoTorchCuda;
 pub(crate) use first::{begin, has_begun};
 pub(crate) use lent::with_rooms;

@@ -19,6 +19,7 @@ mod call;
 mod copies;
 mod current;
 mod error;
+mod graphs;
 mod memory;
 mod place;
 
@@ -27,5 +28,7 @@ pub use allocator::{AllocatorMemory, allocator_memory};
 pub(crate) use copies::download;
 pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
+pub(crate) use graphs::Graph;
+pub use graphs::{NoGraphs, carries_graphs, graphs_available};
 pub(crate) use memory::{leave, take_in};
 pub(crate) use place::{beside, is_on_host};
