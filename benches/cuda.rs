@@ -25,9 +25,9 @@ use blockflow::engine::{
 use blockflow::graph::Graph;
 use blockflow::telemetry::metrics;
 use blockflow::types::{
-    BatchSpec, Bindings, BlockSpec, Device, DeviceChoice, EdgeSpec, FlowSpec, GraphEngine,
-    GraphSpec, LimitsSpec, LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec, ReloadSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
+    BatchSpec, Bindings, BlockSpec, CudaGraphs, Device, DeviceChoice, EdgeSpec, FlowSpec,
+    GraphEngine, GraphSpec, LimitsSpec, LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec,
+    ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
 
@@ -541,7 +541,8 @@ fn in_flight(
     Ok(())
 }
 
-/// ResNet-50 in five blocks, batch 1 and a larger one, against itself and PyTorch.
+/// ResNet-50 in five blocks, batch 1 and a larger one, against itself and PyTorch. Where its runs can be captured, `split` replays
+/// them, and `launched` launches every kernel, as the sessions beside it do.
 fn five(options: &Options) -> Result<Value, Failed> {
     const RUNS: usize = 5;
     const SIDES: [&str; 3] = ["eager", "graph", "naive"];
@@ -554,6 +555,12 @@ fn five(options: &Options) -> Result<Value, Failed> {
         let mut row = network.sessions(&cuts, options.device)?;
         let blocks = network.row("stage", &cuts, options.device);
         let pipelines = vec![chain("split", &blocks)];
+        let mut kernels = network.row("launched", &cuts, options.device);
+        for block in &mut kernels {
+            block.proof.cuda_graphs = CudaGraphs::Off;
+        }
+        let alone = vec![chain("launched", &kernels)];
+        let launched = started(options, kernels, alone)?;
         let runtime = started(options, blocks, pipelines)?;
         let mut peer = Peer::start(options, name)?;
         // Of each side by round: the median of its runs, and what a run takes among many.
@@ -569,10 +576,11 @@ fn five(options: &Options) -> Result<Value, Failed> {
             None => times.push((side.to_owned(), vec![latency], vec![share])),
         };
         for round in 0..options.rounds + WARM_UP {
-            for side in ["whole", "row", "split"] {
+            for side in ["whole", "row", "launched", "split"] {
                 let mut run = || match side {
                     "whole" => whole.run(&network.input).map(drop),
                     "row" => row.run(&network.input).map(drop),
+                    "launched" => ask(&launched, 0, &network.input).map(drop),
                     _ => ask(&runtime, 0, &network.input).map(drop),
                 };
                 let latencies = (0..RUNS).map(|_| Ok(timed(&mut run)?.0));
@@ -598,8 +606,10 @@ fn five(options: &Options) -> Result<Value, Failed> {
             }
         }
         runtime.stop(Duration::from_secs(1));
+        launched.stop(Duration::from_secs(1));
         let of = |side: &str| times.iter().find(|(known, ..)| known == side);
         let (_, split, split_share) = of("split").ok_or("no rounds")?;
+        let (_, kernels, _) = of("launched").ok_or("no rounds")?;
         let mut result = serde_json::Map::new();
         for (side, latencies, shares) in &times {
             result.insert(
@@ -607,6 +617,7 @@ fn five(options: &Options) -> Result<Value, Failed> {
                 json!({
                     "latency": summary(latencies),
                     "split_over_it": ratio(split, latencies),
+                    "launched_over_it": ratio(kernels, latencies),
                     "throughput_of_split_over_it": ratio(shares, split_share),
                 }),
             );
@@ -614,7 +625,7 @@ fn five(options: &Options) -> Result<Value, Failed> {
         if let (Some((_, eager, _)), Some((_, naive, _)), Some((_, row, _))) =
             (of("eager"), of("naive"), of("row"))
         {
-            let ours = median(split) - median(row);
+            let ours = median(kernels) - median(row);
             let theirs = median(naive) - median(eager);
             result.insert("overhead_us".into(), json!(ours * 1e6));
             result.insert("overhead_of_naive_us".into(), json!(theirs * 1e6));

@@ -39,7 +39,7 @@ pub use npz::read_npz;
 pub use place::{Seat, Staged, prepare_for, stage, workspace_bytes};
 pub use prepare::{BlockSource, check_device, check_place, prepare};
 pub use proof::{prove, warm, warm_up};
-pub use seam::{Engine, Prepared, Session};
+pub use seam::{Capture, Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};
 pub use support::{Lack, Support, lacks};
 pub use timeline::{Span, Timeline};

@@ -26,7 +26,7 @@ use crate::support::files::Files;
 use crate::support::server::{BINARY, Response, Server};
 use crate::support::until;
 
-const GPU: Device = Device::Cuda(0);
+pub(crate) const GPU: Device = Device::Cuda(0);
 
 /// What the tests of devices need of the checkout.
 pub(crate) const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");

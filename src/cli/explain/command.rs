@@ -33,6 +33,9 @@ pub enum PlanFormat {
 pub(in crate::cli) fn execute(arguments: &ExplainArguments) -> Result<Exit, CliError> {
     let loaded = compose::load(&arguments.source.config)?;
     output::print(&render_plan(&loaded.plan, arguments.format)?)?;
+    if arguments.format == PlanFormat::Text {
+        output::print(&text::captures(&loaded.captures()))?;
+    }
     Ok(Exit::Success)
 }
 
