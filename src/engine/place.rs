@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock};
+use crate::types::{
+    CudaSpec, Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock,
+};
 
 use super::ledger::{Charge, Lease, Ledger};
 use super::prepare::make;
@@ -22,6 +24,7 @@ pub struct Seat<'a> {
     pub device: Device,
     /// Of one run at most.
     pub rows_max: usize,
+    pub cuda: CudaSpec,
 }
 
 /// A block that is made, and on the host still.
@@ -82,7 +85,7 @@ pub fn stage(
     }
     let started = Instant::now();
     Ok(Staged {
-        inner: make(source, threads, seat.device)?,
+        inner: make(source, threads, seat.device, seat.cuda)?,
         block: seat.block.to_owned(),
         device: seat.device,
         rows_max: seat.rows_max,

@@ -2,9 +2,14 @@
 // computes is there when its stream comes to it and not before; memory that is given back is overwritten in the order of its
 // stream and of those that were recorded for it. A kernel that is given tensors of both sides refuses them.
 //
+// Products of FP32 read 10 bits of each mantissa where libtorch would have cuBLAS do so. With REHEARSAL_CUDNN, a file, there is a
+// cuDNN for convolutions: it does likewise where it is told to, and for each time that it is to try its algorithms the file
+// grows by a byte.
+//
 // Built by the tests, as libtorch_cuda.so.
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/_reshape_alias_native.h>
@@ -16,6 +21,8 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <set>
@@ -190,8 +197,39 @@ at::Tensor upload(const at::Tensor &result) {
   return there;
 }
 
+// FP32 as TF32 has it.
+at::Tensor shortened(const at::Tensor &tensor) {
+  if (!tensor.defined() || tensor.scalar_type() != at::kFloat) {
+    return tensor;
+  }
+  return tensor.contiguous().view(at::kInt).add(0x1000).bitwise_and(~0x1FFF).view(at::kFloat);
+}
+
+bool shortens_products() {
+  return !at::NoTF32Guard::should_disable_tf32() &&
+         at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) == at::Float32Precision::TF32;
+}
+
+// The first of the two factors of a product, by its place among the arguments; -1 of another operator.
+int first_factor(const std::string &name) {
+  return name == "aten::mm" || name == "aten::bmm" ? 0 : name == "aten::addmm" || name == "aten::baddbmm" ? 1 : -1;
+}
+
+at::Tensor cudnn_convolution(const at::Tensor &data, const at::Tensor &weight, c10::SymIntArrayRef padding,
+                             c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation, c10::SymInt groups, bool benchmark,
+                             bool deterministic, bool allow_tf32) {
+  TORCH_CHECK(deterministic, "rehearsal: cuDNN may give something else the next time");
+  if (benchmark) {
+    std::ofstream(getenv("REHEARSAL_CUDNN"), std::ios::app) << '!';
+  }
+  const std::vector<c10::SymInt> none(stride.size(), 0);
+  return at::convolution_symint(allow_tf32 ? shortened(data) : data, allow_tf32 ? shortened(weight) : weight, {}, stride,
+                                padding, dilation, false, none, groups);
+}
+
 void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
+  const int factor = shortens_products() ? first_factor(schema.name()) : -1;
   const size_t first = stack->size() - schema.arguments().size();
   finish();
   std::vector<at::Tensor> before(schema.arguments().size());
@@ -215,6 +253,9 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       before[i] = value.toTensor();
       expect(before[i], written);
       value = seen(before[i]);
+      if (factor >= 0 && (static_cast<int>(i) == factor || static_cast<int>(i) == factor + 1)) {
+        value = shortened(value.toTensor());
+      }
     } else if (value.isTensorList()) {
       c10::List<at::Tensor> list;
       for (const at::Tensor &tensor : value.toTensorVector()) {
@@ -272,12 +313,18 @@ struct CUDAHooks final : CUDAHooksInterface {
   bool hasPrimaryContext(DeviceIndex) const override { return true; }
   DeviceIndex current_device() const override { return 0; }
   int getNumGPUs() const override { return 1; }
+  bool compiledWithCuDNN() const override { return getenv("REHEARSAL_CUDNN") != nullptr; }
+  bool supportsBFloat16ConvolutionWithCuDNNv8() const override { return true; }
+  long versionCuDNN() const override { return 0; }
+  long versionRuntimeCuDNN() const override { return 0; }
 };
 using at::CUDAHooksRegistry;
 REGISTER_CUDA_HOOKS(CUDAHooks);
 } // namespace at
 
 TORCH_LIBRARY_IMPL(_, CUDA, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }
+
+TORCH_LIBRARY_IMPL(aten, CPU, m) { m.impl("cudnn_convolution", cudnn_convolution); }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty.memory_format", empty);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::cuda::{Context, CudaError, Priority, Stream};
+use crate::engine::cuda::{Context, CudaError, Stream};
 use crate::engine::ledger::Ledger;
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
@@ -14,8 +14,10 @@ use crate::types::{Device, Rooms, Signature, Tensor};
 
 use super::super::cause::Cause;
 use super::super::ffi::InferenceMode;
-use super::super::ffi::cuda::{InStream, TransferError, is_on_host, leave, take_in};
-use super::cuda_prepared::Resident;
+use super::super::ffi::cuda::{
+    InStream, Numbers, TransferError, WithNumbers, is_on_host, leave, take_in,
+};
+use super::cuda_prepared::{Manner, Resident};
 use super::datum::Datum;
 use super::frame::Frame;
 use super::plan::Plan;
@@ -35,6 +37,7 @@ pub(super) struct CudaSession {
     plan: Arc<Plan>,
     frame: Frame,
     ordinal: u16,
+    numbers: Numbers,
     /// In which kernels run.
     stream: Stream,
     /// In which inputs come from the host.
@@ -57,11 +60,12 @@ impl CudaSession {
         plan: Arc<Plan>,
         on_host: Arc<Holding>,
         resident: Arc<Resident>,
-        ordinal: u16,
+        manner: Manner,
     ) -> Result<Self, Failed> {
-        let context = Context::of(ordinal)?;
-        let stream = Stream::new(&context, Priority::Normal)?;
-        let copies = Stream::new(&context, Priority::Normal)?;
+        let context = Context::of(manner.ordinal)?;
+        // What a run waits for is as urgent as the run.
+        let stream = Stream::new(&context, manner.priority)?;
+        let copies = Stream::new(&context, manner.priority)?;
         let mut weights = Vec::new();
         {
             let _mode = InferenceMode::enter()?;
@@ -76,7 +80,8 @@ impl CudaSession {
             frame: Frame::with(plan.clone(), weights),
             signature,
             plan,
-            ordinal,
+            ordinal: manner.ordinal,
+            numbers: manner.numbers,
             stream,
             copies,
             _weights: (resident, on_host),
@@ -85,6 +90,7 @@ impl CudaSession {
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failed> {
         let _mode = InferenceMode::enter()?;
+        let _numbers = WithNumbers::enter(self.numbers)?;
         let _current = InStream::enter(&self.stream)?;
         let (stream, copies) = (&self.stream, &self.copies);
         let taken = self.plan.inputs.iter().zip(inputs);

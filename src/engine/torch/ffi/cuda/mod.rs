@@ -20,6 +20,7 @@ mod copies;
 mod current;
 mod error;
 mod memory;
+mod numbers;
 mod place;
 
 pub(crate) use allocator::give_back_device_memory;
@@ -28,4 +29,5 @@ pub(crate) use copies::download;
 pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
 pub(crate) use memory::{leave, take_in};
+pub(crate) use numbers::{Geometry, Numbers, WithNumbers, convolution};
 pub(crate) use place::{beside, is_on_host};
