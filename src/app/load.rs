@@ -244,7 +244,8 @@ fn content(block: &PlannedBlock, graph: Option<&Graph>) -> Content {
     let model = match (&block.spec.source, graph) {
         (_, Some(graph)) => {
             let (content, of_graph) = graph.content_and_weights();
-            weights = of_graph;
+            let narrowed = block.spec.source.precision().narrowed();
+            weights = narrowed.map_or(of_graph, |dtype| graph.weights_in(dtype));
             content
         }
         (SourceSpec::TorchScript { path, .. }, None) => match digest_of(path) {

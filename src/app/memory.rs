@@ -9,7 +9,7 @@ use crate::engine::{Held, Ledger, workspace_bytes};
 use crate::graph::{Digest, Graph, ValueOrigin};
 use crate::plan::{Fit, Misfit, Need, Plan, PlannedBlock, fit};
 use crate::telemetry::{Event, MemoryLeaked, metrics};
-use crate::types::{Device, GraphEngine, SourceSpec};
+use crate::types::{Device, GraphEngine, Precision, SourceSpec};
 
 use super::load::Loaded;
 use super::prepared::{Known, identity};
@@ -78,7 +78,9 @@ pub(super) fn estimate(block: &PlannedBlock, graph: Option<&Graph>, by_content: 
         ..Held::default()
     };
     match (&block.spec.source, graph) {
-        (SourceSpec::Graph { engine, .. }, Some(graph)) => of_graph(graph, *engine, by_content),
+        (SourceSpec::Graph { engine, passes, .. }, Some(graph)) => {
+            of_graph(graph, *engine, passes.precision(), by_content)
+        }
         (SourceSpec::TorchScript { path, .. }, _) => {
             own(path.metadata().map_or(0, |file| file.len()))
         }
@@ -92,7 +94,23 @@ pub(super) fn guess(bytes: u64) -> BTreeMap<String, u64> {
     BTreeMap::from([(String::new(), bytes)])
 }
 
-fn of_graph(graph: &Graph, engine: GraphEngine, by_content: bool) -> Held {
+fn of_graph(graph: &Graph, engine: GraphEngine, precision: Precision, by_content: bool) -> Held {
+    if let Some(dtype) = precision.narrowed() {
+        let weights = graph.weights_in(dtype);
+        return match by_content {
+            true => Held {
+                by_content: weights
+                    .into_iter()
+                    .map(|(one, bytes)| (one, guess(bytes)))
+                    .collect(),
+                ..Held::default()
+            },
+            false => Held {
+                own: weights.into_values().sum(),
+                ..Held::default()
+            },
+        };
+    }
     let mut met = HashSet::new();
     let initializers = graph.values.iter().filter_map(|value| match &value.origin {
         ValueOrigin::Initializer(initializer) => Some(initializer),

@@ -1,5 +1,6 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
+mod accuracy;
 mod begin;
 mod captures;
 mod control;
@@ -26,6 +27,7 @@ mod watch;
 mod worker;
 
 pub use crate::actors::{StopReport, WorkerCommand};
+pub use accuracy::{Accuracy, OutputAccuracy, accuracy};
 pub use begin::{Beginning, begin};
 pub use control::{Answer, Changed, Control, ControlError, Planned, Status, Weights, plan_against};
 pub use history::{

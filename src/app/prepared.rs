@@ -47,6 +47,7 @@ pub(super) fn seat(spec: &BlockSpec) -> Seat<'_> {
         block: &spec.name,
         device: spec.device,
         rows_max: spec.batch.rows_max,
+        cuda: spec.cuda,
     }
 }
 
@@ -73,7 +74,8 @@ pub(super) fn identity(spec: &BlockSpec, content: Digest) -> Digest {
     // Only a simulated device counts what runs of so many rows take.
     let rows_max = matches!(spec.device, Device::Sim(_)).then_some(spec.batch.rows_max);
     // Its memory, faults and counts bear its name.
-    let seat = (&spec.name, spec.device, rows_max);
+    let cuda = matches!(spec.device, Device::Cuda(_)).then_some(spec.cuda);
+    let seat = (&spec.name, spec.device, rows_max, cuda);
     let parts = (content.bytes(), how, spec.threads, seat);
     let text = serde_json::to_vec(&parts).expect("its parts have a form in JSON");
     Digest::of("prepared", &text)

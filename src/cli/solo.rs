@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::types::{
-    BatchSpec, BlockSpec, Device, DeviceChoice, LimitsSpec, LogFormat, LogSpec, PipelineSpec,
-    ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
+    BatchSpec, BlockSpec, CudaSpec, Device, DeviceChoice, LimitsSpec, LogFormat, LogSpec,
+    PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec,
 };
 
 /// Bytes of a request body; unused, for such a specification is never served.
@@ -23,6 +23,7 @@ pub(super) fn block(name: &str, source: SourceSpec, device: Device, threads: usi
         process: None,
         device,
         device_choice: DeviceChoice::Named,
+        cuda: CudaSpec::default(),
         threads,
         instances: 1,
         batch: BatchSpec {

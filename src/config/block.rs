@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::types::{
-    BatchSpec, BlockSpec, CudaGraphs, Device, DeviceChoice, DeviceParseError, RestartSpec,
-    StuckSpec,
+    BatchSpec, BlockSpec, CudaGraphs, CudaSpec, Device, DeviceChoice, DeviceParseError, Precision,
+    RestartSpec, SourceSpec, StreamPriority, StuckSpec,
 };
 
 use super::defaults;
@@ -35,6 +35,8 @@ pub(super) fn block(
     let isolated = place.as_ref().is_none_or(|place| place.process.is_some());
     let source = source::source(&mut section, directory, isolated);
     let device = device(&mut section);
+    let cuda = cuda(&mut section, device.as_ref());
+    check_precision(&section, source.as_ref(), device.as_ref());
     let threads = section.size("threads", 1..=THREADS_MAX);
     let instances = section.size("instances", 1..=INSTANCES_MAX);
     let batch = section.section("batch").and_then(batch);
@@ -61,6 +63,7 @@ pub(super) fn block(
         process: place.process,
         device,
         device_choice,
+        cuda: cuda?,
         threads: threads?,
         instances: instances?,
         batch: batch?,
@@ -70,6 +73,49 @@ pub(super) fn block(
         queue_max: queue_max?,
     };
     Some((spec, alone))
+}
+
+/// Reads what is asked of a CUDA device, which no other device does.
+fn cuda(section: &mut Section<'_>, device: Option<&(Device, DeviceChoice)>) -> Option<CudaSpec> {
+    let cudnn_autotune = section.flag("cudnn_autotune");
+    let stream_priority = section.word("stream_priority", &StreamPriority::ALL);
+    if let Some((device @ (Device::Cpu | Device::Sim(_)), DeviceChoice::Named)) = device {
+        let expected =
+            format!("the block is on \"{device}\": expected device = \"cuda:0\" and so on");
+        if cudnn_autotune == Some(true) {
+            section.wrong("cudnn_autotune", "is true", format!("{expected}, or false"));
+        }
+        if stream_priority == Some(StreamPriority::High) {
+            let expected = format!("{expected}, or \"normal\"");
+            section.wrong("stream_priority", "is \"high\"", expected);
+        }
+    }
+    Some(CudaSpec {
+        cudnn_autotune: cudnn_autotune?,
+        stream_priority: stream_priority?,
+    })
+}
+
+/// Refuses numbers that the block's device does not compute in.
+fn check_precision(
+    section: &Section<'_>,
+    source: Option<&SourceSpec>,
+    device: Option<&(Device, DeviceChoice)>,
+) {
+    let precision = source.map(SourceSpec::precision);
+    let (Some(Precision::Tf32), Some((device, choice))) = (precision, device) else {
+        return;
+    };
+    let place = match (device, choice) {
+        (_, DeviceChoice::Open) => "auto".to_owned(),
+        (Device::Cuda(_), _) => return,
+        (device, _) => device.to_string(),
+    };
+    let expected = format!(
+        "only CUDA devices compute so, and the block is on \"{place}\": expected device = \"cuda:0\" and so on, \
+         or \"fp32\""
+    );
+    section.wrong("precision", "is \"tf32\"", expected);
 }
 
 /// Reads the name of a device, or that it is left open.

@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 
 use crate::types::{
     GraphEngine, ImageLayout, ImageSpec, MockFailure, MockSpec, ModelFormat, Optimize, Pass,
-    Passes, Signature, SourceSpec, nearest,
+    Passes, Precision, Signature, SourceSpec, nearest,
 };
 
 use super::defaults;
@@ -20,12 +20,13 @@ const EVERY_MAX: u64 = 1_000_000_000;
 const WEIGHTS_MB_MAX: u64 = 1_000_000_000;
 const BYTES_PER_MEGABYTE: u64 = 1_000_000;
 /// Keys of blocks with a model of one format or another.
-const MODEL_KEYS: [&str; 6] = [
+const MODEL_KEYS: [&str; 7] = [
     "inputs",
     "outputs",
     "engine",
     "optimize",
     "passes_off",
+    "precision",
     "trust",
 ];
 const EITHER: &str = "expected exactly one of model, step and mock";
@@ -52,8 +53,12 @@ pub(super) fn source(
         .collect();
     match given.as_slice() {
         ["model"] => model(block, directory, isolated),
-        ["step"] => step(block),
+        ["step"] => {
+            as_written(block, "a built-in step");
+            step(block)
+        }
         ["mock"] => {
+            as_written(block, "a mock");
             let section = block.section("mock");
             section.and_then(mock).map(SourceSpec::Mock)
         }
@@ -87,12 +92,13 @@ fn model(block: &mut Section<'_>, directory: &Path, isolated: bool) -> Option<So
             let outputs = cut("outputs");
             let engine = block.word("engine", &GraphEngine::ALL);
             let passes = passes(block);
+            let precision = precision(block, engine);
             Some(SourceSpec::Graph {
                 path,
                 inputs: inputs?,
                 outputs: outputs?,
                 engine: engine?,
-                passes: passes?,
+                passes: passes?.in_precision(precision?),
             })
         }
         Some(ModelFormat::TorchScript) => {
@@ -103,6 +109,7 @@ fn model(block: &mut Section<'_>, directory: &Path, isolated: bool) -> Option<So
                 Some(false)
             };
             let signature = signature(block);
+            as_written(block, "a TorchScript model");
             if trusted? || isolated {
                 let signature = signature?;
                 return Some(SourceSpec::TorchScript { path, signature });
@@ -173,6 +180,37 @@ fn passes(block: &mut Section<'_>) -> Option<Passes> {
         }
     }
     sound.then_some(passes)
+}
+
+/// Reads the numbers that a graph is computed in; engines other than `aten` compute as the model says.
+fn precision(block: &mut Section<'_>, engine: Option<GraphEngine>) -> Option<Precision> {
+    let precision = block.word("precision", &Precision::ALL)?;
+    if precision != Precision::Fp32 && engine.is_some_and(|engine| engine != GraphEngine::Aten) {
+        block.wrong(
+            "precision",
+            format!("is {:?}", precision.name()),
+            "of the engines \"aten\" alone computes so: expected engine = \"aten\", or \"fp32\"",
+        );
+    }
+    Some(precision)
+}
+
+/// Refuses other numbers of what is no graph, which computes in those that it is made for.
+fn as_written(block: &mut Section<'_>, what: &str) {
+    if !block.has("precision") {
+        return;
+    }
+    if let Some(precision) = block.word("precision", &Precision::ALL)
+        && precision != Precision::Fp32
+    {
+        block.wrong(
+            "precision",
+            format!("is {:?}", precision.name()),
+            format!(
+                "{what} computes as it is written: expected an .onnx or .pt2 model, or \"fp32\""
+            ),
+        );
+    }
 }
 
 fn signature(section: &mut Section<'_>) -> Option<Signature> {

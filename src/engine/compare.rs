@@ -10,6 +10,8 @@ pub struct Comparison {
     /// Elements that are not as good as expected. Of tensors of other forms, all.
     pub different: usize,
     pub compared: usize,
+    /// Largest difference of two finite floats.
+    pub absolute_max: f64,
     /// Largest difference of two finite floats as a share of the larger of them, from 0 to 2.
     pub relative_max: f64,
     /// The element that differs most beyond what is allowed, in words.
@@ -25,6 +27,7 @@ pub fn compare(expected: &Tensor, seen: &Tensor, tolerance: Tolerance) -> Compar
         return Comparison {
             different: count.max(1),
             compared: count,
+            absolute_max: 0.0,
             relative_max: 0.0,
             worst: Some(format!("expected {expected:?}, got {seen:?}")),
         };
@@ -45,6 +48,7 @@ pub fn compare(expected: &Tensor, seen: &Tensor, tolerance: Tolerance) -> Compar
     Comparison {
         different: usize::from(first.is_some()) + different.count(),
         compared: count,
+        absolute_max: 0.0,
         relative_max: 0.0,
         worst: first.map(|(place, (left, right))| {
             let index = index_of(expected.shape(), place);
@@ -62,6 +66,7 @@ fn compare_floats(expected: &Tensor, seen: &Tensor, tolerance: Tolerance) -> Com
         comparison.compared += 1;
         let difference = (left - right).abs();
         if difference.is_finite() && difference > 0.0 {
+            comparison.absolute_max = comparison.absolute_max.max(difference);
             let share = difference / left.abs().max(right.abs());
             comparison.relative_max = comparison.relative_max.max(share);
         }
@@ -175,7 +180,7 @@ mod tests {
             tolerance,
         );
         assert_eq!((seen.different, seen.compared), (1, 3));
-        assert_eq!(seen.relative_max, 1.0);
+        assert_eq!((seen.absolute_max, seen.relative_max), (1.0, 1.0));
         let worst = seen.worst.expect("a worst element");
         assert!(
             worst.starts_with("at [2]: expected -1, got -1.2"),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::metrics::{self, BlockMetrics};
 use crate::types::{
-    Device, Dim, EagerReason, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock,
+    CudaSpec, Device, Dim, EagerReason, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count,
+    lock,
 };
 
 use super::ledger::{Charge, Lease, Ledger};
@@ -25,6 +26,7 @@ pub struct Seat<'a> {
     pub device: Device,
     /// Of one run at most.
     pub rows_max: usize,
+    pub cuda: CudaSpec,
 }
 
 /// A block that is made, and on the host still.
@@ -88,7 +90,7 @@ pub fn stage(
     }
     let started = Instant::now();
     Ok(Staged {
-        inner: make(source, threads, seat.device)?,
+        inner: make(source, threads, seat.device, seat.cuda)?,
         block: seat.block.to_owned(),
         device: seat.device,
         rows_max: seat.rows_max,
@@ -319,39 +321,6 @@ impl Session for PlacedSession {
     fn wants_warming(&self) -> bool {
         self.inner.wants_warming()
     }
-}
-
-impl PlacedSession {
-    fn run_here(
-        &mut self,
-        inputs: &[Tensor],
-        rooms: &dyn Rooms,
-    ) -> Result<Vec<Tensor>, EngineError> {
-        if let Some(sim) = self.sim.clone() {
-            return self.simulate(&sim, inputs, rooms);
-        }
-        if let Device::Cuda(_) = self.device {
-            let copied = inputs
-                .iter()
-                .map(|tensor| bytes_elsewhere(tensor, self.device));
-            self.uses.metrics.bytes_copied.add(copied.sum());
-            // As on a simulated one. Outputs are libtorch's by then, and its allocator's to refuse.
-            let taken = bytes_of(inputs);
-            let _inputs = self.more(taken.saturating_sub(self.workspace_bytes))?;
-            let outputs = self.inner.run_in(inputs, rooms);
-            self.note_replay();
-            return outputs;
-        }
-        if inputs.iter().all(|tensor| tensor.device() == self.device) {
-            return self.inner.run_in(inputs, rooms);
-        }
-        let inputs = bring(inputs, self.device, &self.uses.metrics)?;
-        self.inner.run_in(&inputs, rooms)
-    }
-
-    fn wants_warming(&self) -> bool {
-        self.inner.wants_warming()
-    }
 
     fn capture(&mut self, inputs: &[Tensor]) -> Result<Capture, EngineError> {
         let capture = self.inner.capture(inputs)?;
@@ -386,6 +355,35 @@ impl PlacedSession {
 
     fn replayed(&self) -> Option<bool> {
         self.inner.replayed()
+    }
+}
+
+impl PlacedSession {
+    fn run_here(
+        &mut self,
+        inputs: &[Tensor],
+        rooms: &dyn Rooms,
+    ) -> Result<Vec<Tensor>, EngineError> {
+        if let Some(sim) = self.sim.clone() {
+            return self.simulate(&sim, inputs, rooms);
+        }
+        if let Device::Cuda(_) = self.device {
+            let copied = inputs
+                .iter()
+                .map(|tensor| bytes_elsewhere(tensor, self.device));
+            self.uses.metrics.bytes_copied.add(copied.sum());
+            // As on a simulated one. Outputs are libtorch's by then, and its allocator's to refuse.
+            let taken = bytes_of(inputs);
+            let _inputs = self.more(taken.saturating_sub(self.workspace_bytes))?;
+            let outputs = self.inner.run_in(inputs, rooms);
+            self.note_replay();
+            return outputs;
+        }
+        if inputs.iter().all(|tensor| tensor.device() == self.device) {
+            return self.inner.run_in(inputs, rooms);
+        }
+        let inputs = bring(inputs, self.device, &self.uses.metrics)?;
+        self.inner.run_in(&inputs, rooms)
     }
 }
 

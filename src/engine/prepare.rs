@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::graph::Graph;
-use crate::types::{Device, GraphEngine, ImageSpec, MockSpec, Passes, Signature};
+use crate::types::{CudaSpec, Device, GraphEngine, ImageSpec, MockSpec, Passes, Signature};
 
 use super::builtin::DecodeImage;
 use super::cuda::{Presence, presence};
@@ -100,6 +100,7 @@ pub fn prepare(
         block: "",
         device,
         rows_max: 1,
+        cuda: CudaSpec::default(),
     };
     prepare_for(source, threads, seat)
 }
@@ -109,6 +110,7 @@ pub(super) fn make(
     source: BlockSource<'_>,
     threads: usize,
     device: Device,
+    cuda: CudaSpec,
 ) -> Result<Arc<dyn Prepared>, EngineError> {
     check_place(&source, device)?;
     Ok(match source {
@@ -118,9 +120,12 @@ pub(super) fn make(
             engine,
             passes,
         } => match device {
-            Device::Cuda(ordinal) => Arc::new(AtenCudaPrepared::new(
-                graph, signature, threads, passes, ordinal,
-            )?),
+            Device::Cuda(ordinal) => {
+                let seat = (ordinal, cuda);
+                Arc::new(AtenCudaPrepared::new(
+                    graph, signature, threads, passes, seat,
+                )?)
+            }
             Device::Cpu | Device::Sim(_) => {
                 graph_engine(engine).prepare(graph, signature, threads, passes)?
             }

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::graph::Digest;
 use crate::types::{
-    BatchSpec, BlockSpec, LogSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, SourceSpec,
+    BatchSpec, BlockSpec, CudaSpec, LogSpec, Passes, Precision, ProofSpec, ReloadSpec, RestartSpec,
+    ServerSpec, SourceSpec,
 };
 
 use super::diff::{Change, Side, Value};
@@ -122,6 +123,10 @@ pub(super) fn compare_blocks(
         process: _,
         device: _,
         device_choice: _,
+        cuda: CudaSpec {
+            cudnn_autotune,
+            stream_priority,
+        },
         threads,
         instances,
         batch: BatchSpec { rows_max, wait },
@@ -169,6 +174,18 @@ pub(super) fn compare_blocks(
         "device",
         [*device, new.placement.device],
         shown,
+    );
+    compare(
+        &mut rebuilt,
+        "cudnn_autotune",
+        [*cudnn_autotune, spec.cuda.cudnn_autotune],
+        shown,
+    );
+    compare(
+        &mut rebuilt,
+        "stream_priority",
+        [*stream_priority, spec.cuda.stream_priority],
+        |priority| priority.name().to_owned(),
     );
     compare(&mut rebuilt, "threads", [*threads, spec.threads], shown);
     compare(
@@ -270,7 +287,13 @@ fn compare_sources(values: &mut Vec<Value>, old: &SourceSpec, new: &SourceSpec) 
             compare(values, "inputs", [inputs, new_inputs], json);
             compare(values, "outputs", [outputs, new_outputs], json);
             compare(values, "engine", [*engine, *new_engine], json);
-            compare(values, "optimize", [*passes, *new_passes], json);
+            let passes = [*passes, *new_passes];
+            let rewritten = passes.map(|passes| passes.in_precision(Precision::default()));
+            compare(values, "optimize", rewritten, json);
+            let precision = passes.map(Passes::precision);
+            compare(values, "precision", precision, |precision| {
+                precision.name().to_owned()
+            });
         }
         (
             SourceSpec::TorchScript { path, signature },

@@ -111,6 +111,7 @@ fn block<'a>(spec: &'a BlockSpec, placement: &'a Placement) -> AgreedBlock<'a> {
         process: _,
         device: _,
         device_choice: _,
+        cuda: _,
         threads: _,
         instances,
         batch: BatchSpec { rows_max, wait },

@@ -18,6 +18,7 @@ mod nearest;
 mod order;
 mod passes;
 mod pool;
+mod precision;
 mod problem;
 mod proof;
 mod remote;
@@ -47,6 +48,7 @@ pub use passes::{Optimize, Pass, PassParseError, Passes};
 pub use pool::{
     DevicePool, Mapped, POOL_EVENTS_MAX, PoolCard, PoolError, PoolOpener, PoolPlace, PoolView,
 };
+pub use precision::{CudaSpec, Precision, StreamPriority};
 pub use problem::{Problem, Unsound};
 pub use proof::{GoldenCase, GoldenSpec, ProofSpec, Tolerance};
 pub use remote::{Parts, Remote, RemoteMemory};

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
+
 /// One rewriting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pass {
@@ -32,11 +34,13 @@ pub enum Optimize {
     Fast,
 }
 
-/// The rewritings that are on.
+/// The rewritings that are on, and the numbers that the graph is to be computed in after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passes {
     level: Optimize,
     off: u16,
+    #[serde(default, skip_serializing_if = "Precision::is_default")]
+    precision: Precision,
 }
 
 /// A name that is no pass or level of this program.
@@ -102,7 +106,11 @@ impl Optimize {
 impl Passes {
     /// Returns all that a level allows.
     pub const fn of(level: Optimize) -> Self {
-        Self { level, off: 0 }
+        Self {
+            level,
+            off: 0,
+            precision: Precision::Fp32,
+        }
     }
 
     /// Leaves one out.
@@ -132,6 +140,16 @@ impl Passes {
 
     pub const fn level(self) -> Optimize {
         self.level
+    }
+
+    /// Returns the same of a graph that is computed in other numbers.
+    #[must_use]
+    pub const fn in_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    pub const fn precision(self) -> Precision {
+        self.precision
     }
 }
 

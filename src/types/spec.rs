@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Device, DeviceChoice, DeviceSpec, Encoding, Passes, ProofSpec, PublicKey, ReloadSpec, Signature,
+    CudaSpec, Device, DeviceChoice, DeviceSpec, Encoding, Passes, Precision, ProofSpec, PublicKey,
+    ReloadSpec, Signature,
 };
 
 /// A whole configuration.
@@ -87,6 +88,8 @@ pub struct BlockSpec {
     pub device: Device,
     #[serde(default)]
     pub device_choice: DeviceChoice,
+    #[serde(default)]
+    pub cuda: CudaSpec,
     /// Intra-op threads of one instance.
     pub threads: usize,
     /// Actors over the same weights.
@@ -309,6 +312,14 @@ impl SourceSpec {
         match self {
             Self::Graph { path, .. } | Self::TorchScript { path, .. } => Some(path),
             Self::DecodeImage(_) | Self::Mock(_) => None,
+        }
+    }
+
+    /// Returns the numbers that it is computed in.
+    pub const fn precision(&self) -> Precision {
+        match self {
+            Self::Graph { passes, .. } => passes.precision(),
+            Self::TorchScript { .. } | Self::DecodeImage(_) | Self::Mock(_) => Precision::Fp32,
         }
     }
 

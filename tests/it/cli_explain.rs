@@ -10,9 +10,9 @@ use blockflow::plan::{
     Edge, EdgeFrom, EdgeTo, Placement, Plan, PlannedBlock, PlannedPipeline, Route, Step, compile,
 };
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, DeviceChoice, Dim, Encoding, Epoch, GraphEngine, HostSpec,
-    LimitsSpec, Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature,
-    SourceSpec, StuckSpec, TensorSpec,
+    BatchSpec, BlockSpec, CudaSpec, DType, Device, DeviceChoice, Dim, Encoding, Epoch, GraphEngine,
+    HostSpec, LimitsSpec, Passes, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec,
+    Signature, SourceSpec, StuckSpec, TensorSpec,
 };
 
 fn tensor(name: &str, dtype: DType, sizes: &[usize]) -> TensorSpec {
@@ -37,6 +37,7 @@ fn block(name: &str, input: &TensorSpec, output: &TensorSpec, device: Device) ->
             process: None,
             device,
             device_choice: DeviceChoice::Named,
+            cuda: CudaSpec::default(),
             threads: 1,
             instances: 2,
             batch: BatchSpec {

@@ -318,6 +318,62 @@ fn block_cases() -> Vec<Case> {
             &[":3: blocks.a.optimize: is \"quick\"; expected \"off\" or \"exact\" or \"fast\""],
         ),
         block(
+            "precision = \"fp8\"\n",
+            &[":3: blocks.a.precision: is \"fp8\"; expected \"fp32\" or \"tf32\" or"],
+        ),
+        block(
+            "precision = 16\n",
+            &[
+                ":3: blocks.a.precision: is 16; expected \"fp32\" or \"tf32\" or \"fp16\" or \"bf16\"",
+            ],
+        ),
+        block(
+            "precision = \"bf16\"\nengine = \"onnxruntime\"\n",
+            &[":3: blocks.a.precision: is \"bf16\"; of the engines \"aten\" alone computes so"],
+        ),
+        block(
+            "precision = \"fp16\"\nengine = \"auto\"\n",
+            &[":3: blocks.a.precision: is \"fp16\"; of the engines \"aten\" alone computes so"],
+        ),
+        block(
+            "precision = \"tf32\"\n",
+            &[
+                ":3: blocks.a.precision: is \"tf32\"; only CUDA devices compute so, and the block is on \"cpu\"",
+            ],
+        ),
+        block(
+            "precision = \"tf32\"\ndevice = \"sim:0\"\n",
+            &[
+                ":3: blocks.a.precision: is \"tf32\"; only CUDA devices compute so, and the block is on \"sim:0\"",
+            ],
+        ),
+        block(
+            "precision = \"tf32\"\ndevice = \"auto\"\n",
+            &[
+                ":3: blocks.a.precision: is \"tf32\"; only CUDA devices compute so, and the block is on \"auto\"",
+            ],
+        ),
+        block(
+            "cudnn_autotune = true\n",
+            &[
+                ":3: blocks.a.cudnn_autotune: is true; the block is on \"cpu\": expected device = \"cuda:0\"",
+            ],
+        ),
+        block(
+            "cudnn_autotune = \"fast\"\n",
+            &[":3: blocks.a.cudnn_autotune: is \"fast\"; expected true or false"],
+        ),
+        block(
+            "stream_priority = \"high\"\n",
+            &[
+                ":3: blocks.a.stream_priority: is \"high\"; the block is on \"cpu\": expected device = \"cuda:0\"",
+            ],
+        ),
+        block(
+            "stream_priority = \"low\"\ndevice = \"cuda:0\"\n",
+            &[":3: blocks.a.stream_priority: is \"low\"; expected \"normal\" or \"high\""],
+        ),
+        block(
             "passes_off = [\"fuse-activation\"]\n",
             &[
                 ":3: blocks.a.passes_off[0]: is \"fuse-activation\"; did you mean \"fuse-activations\"?",
@@ -823,4 +879,41 @@ fn a_configuration_that_serves_nothing_is_refused_where_that_matters() {
     let text = format!("{ONNX}[pipelines.p]\nflow = [\"a\"]\n");
     let loaded = load_text(&text).expect("sound").demand_pipelines();
     assert_eq!(loaded.problems, []);
+}
+
+#[test]
+fn only_graphs_are_computed_in_other_numbers() {
+    let tensors = "[{ name = 'x', datatype = 'FP32', shape = [1] }]";
+    for (source, what) in [
+        (
+            format!("model = 'a.pt'\ntrust = true\ninputs = {tensors}\noutputs = {tensors}"),
+            "a TorchScript model",
+        ),
+        (
+            "step = 'decode-image'\nimage = { width = 1, height = 1 }".to_owned(),
+            "a built-in step",
+        ),
+        (
+            format!("mock = {{ inputs = {tensors}, outputs = {tensors} }}"),
+            "a mock",
+        ),
+    ] {
+        let text = |precision: &str| {
+            format!(
+                "[blocks.a]\n{source}\nprecision = '{precision}'\n[pipelines.p]\nflow = ['a']\n"
+            )
+        };
+        load_text(&text("fp32")).expect("as it is written");
+        let told = report(&load_text(&text("bf16")).expect_err("other numbers")).join("\n");
+        let expected = format!(
+            "blocks.a.precision: is \"bf16\"; {what} computes as it is written: expected an .onnx or .pt2 model"
+        );
+        assert!(told.contains(&expected), "{told}");
+    }
+    let cuda = "[blocks.a]\nmodel = 'a.onnx'\ndevice = 'cuda:0'\nprecision = 'tf32'\ncudnn_autotune = true\n\
+                stream_priority = 'high'\n[pipelines.p]\nflow = ['a']\n";
+    let spec = load_text(cuda).expect("of a device").spec;
+    assert!(spec.blocks[0].cuda.cudnn_autotune);
+    assert_eq!(spec.blocks[0].cuda.stream_priority.name(), "high");
+    assert_eq!(spec.blocks[0].source.precision().name(), "tf32");
 }

@@ -325,7 +325,7 @@ fn inside_a_driver_that_is_too_old() {
 }
 
 /// Runs a graph of one input twice, on the host and on the device; both give the same.
-fn same_on_both(graph: &Graph, of: &Signature, input: &Tensor) {
+pub(crate) fn same_on_both(graph: &Graph, of: &Signature, input: &Tensor) {
     let source = || BlockSource::Graph {
         graph,
         signature: of.clone(),

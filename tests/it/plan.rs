@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use blockflow::plan::{EdgeFrom, EdgeTo, Plan, compile, compile_sound};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, DeviceChoice, Dim, EdgeSpec, Epoch, FlowSpec, GraphSpec,
-    LimitsSpec, LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, ProofSpec, ReloadSpec,
-    RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec, TENSORS_MAX,
-    TensorSpec, Unsound,
+    BatchSpec, BlockSpec, CudaSpec, DType, Device, DeviceChoice, Dim, EdgeSpec, Epoch, FlowSpec,
+    GraphSpec, LimitsSpec, LogFormat, LogSpec, MockSpec, PipelineSpec, Problem, ProofSpec,
+    ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec, StuckSpec,
+    TENSORS_MAX, TensorSpec, Unsound,
 };
 
 /// Reads `"x FP32 batch 4, y INT64 3"` as tensors.
@@ -55,6 +55,7 @@ pub(crate) fn mock(name: &str, signature: &Signature) -> BlockSpec {
         process: None,
         device: Device::Cpu,
         device_choice: DeviceChoice::Named,
+        cuda: CudaSpec::default(),
         threads: 1,
         instances: 1,
         batch: BatchSpec {

@@ -7,7 +7,7 @@ use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
 use blockflow::types::{
     CanarySpec, CudaGraphs, Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec,
-    GoldenSpec, HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, Tolerance,
+    GoldenSpec, HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, StreamPriority, Tolerance,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,7 @@ fn limited(memory: u64, copy_bytes_per_s: Option<u64>, faults: usize) -> DeviceS
 }
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 30] = [
+const TUNES: [(Edit, &str); 32] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -211,6 +211,14 @@ const TUNES: [(Edit, &str); 30] = [
     (
         |spec| spec.blocks[0].threads = 2,
         "block first: rebuilt (threads: 1 → 2)",
+    ),
+    (
+        |spec| spec.blocks[0].cuda.cudnn_autotune = true,
+        "block first: rebuilt (cudnn_autotune: false → true)",
+    ),
+    (
+        |spec| spec.blocks[0].cuda.stream_priority = StreamPriority::High,
+        "block first: rebuilt (stream_priority: normal → high)",
     ),
     (
         |spec| spec.blocks[0].process = Some("apart".into()),

@@ -194,6 +194,24 @@ const ROWS: &[Row] = &[
         Rebuilt("block head: rebuilt ("),
     ),
     (
+        "blocks.*.precision",
+        "[blocks.head]\n",
+        "[blocks.head]\nprecision = \"bf16\"\n",
+        Rebuilt("block head: rebuilt (precision: fp32 → bf16)"),
+    ),
+    (
+        "blocks.*.cudnn_autotune",
+        "[blocks.head]\n",
+        "[blocks.head]\ncudnn_autotune = true\n",
+        Refused("blocks.head.cudnn_autotune"),
+    ),
+    (
+        "blocks.*.stream_priority",
+        "[blocks.head]\n",
+        "[blocks.head]\nstream_priority = \"high\"\n",
+        Refused("blocks.head.stream_priority"),
+    ),
+    (
         "blocks.*.device",
         "[blocks.head]\n",
         "[blocks.head]\ndevice = \"cuda:0\"\n",

@@ -6,9 +6,14 @@
 // While a thread captures a graph its kernels are noted and not done. A replay is one more piece of work of its stream, over the
 // memory that was noted; memory that was taken meanwhile stays the graph's until that is freed.
 //
+// Products of FP32 read 10 bits of each mantissa where libtorch would have cuBLAS do so. With REHEARSAL_CUDNN, a file, there is a
+// cuDNN for convolutions: it does likewise where it is told to, and for each time that it is to try its algorithms the file
+// grows by a byte.
+//
 // Built by the tests, as libtorch_cuda.so.
 
 #include <ATen/ATen.h>
+#include <ATen/Context.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -23,6 +28,8 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -475,6 +482,36 @@ int site(const c10::OperatorHandle &op, const torch::jit::Stack &stack, size_t f
   return found ? found->index() : told ? told->index() : device;
 }
 
+// FP32 as TF32 has it.
+at::Tensor shortened(const at::Tensor &tensor) {
+  if (!tensor.defined() || tensor.scalar_type() != at::kFloat) {
+    return tensor;
+  }
+  return tensor.contiguous().view(at::kInt).add(0x1000).bitwise_and(~0x1FFF).view(at::kFloat);
+}
+
+bool shortens_products() {
+  return !at::NoTF32Guard::should_disable_tf32() &&
+         at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) == at::Float32Precision::TF32;
+}
+
+// The first of the two factors of a product, by its place among the arguments; -1 of another operator.
+int first_factor(const std::string &name) {
+  return name == "aten::mm" || name == "aten::bmm" ? 0 : name == "aten::addmm" || name == "aten::baddbmm" ? 1 : -1;
+}
+
+at::Tensor cudnn_convolution(const at::Tensor &data, const at::Tensor &weight, c10::SymIntArrayRef padding,
+                             c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation, c10::SymInt groups, bool benchmark,
+                             bool deterministic, bool allow_tf32) {
+  TORCH_CHECK(deterministic, "rehearsal: cuDNN may give something else the next time");
+  if (benchmark) {
+    std::ofstream(getenv("REHEARSAL_CUDNN"), std::ios::app) << '!';
+  }
+  const std::vector<c10::SymInt> none(stride.size(), 0);
+  return at::convolution_symint(allow_tf32 ? shortened(data) : data, allow_tf32 ? shortened(weight) : weight, {}, stride,
+                                padding, dilation, false, none, groups);
+}
+
 // Zeros in the place of what a kernel will find, which tell the sizes of what it gives.
 at::Tensor stand_in(const at::Tensor &tensor) {
   return tensor.defined() && tensor.is_cuda() ? at::empty_strided(tensor.sizes(), tensor.strides(), tensor.scalar_type()).zero_()
@@ -486,7 +523,7 @@ at::Tensor room_for(const at::Tensor &result) {
 }
 
 // Notes a kernel. Its memory is named and not kept.
-void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
+void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack, int factor) {
   static const std::set<std::string> waits{"aten::nonzero", "aten::_local_scalar_dense", "aten::item", "aten::equal",
                                            "aten::masked_select", "aten::is_nonzero"};
   const auto &schema = op.schema();
@@ -562,8 +599,11 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       stack->push_back(value);
     }
   }
-  note([op, real, results]() {
+  note([op, real, results, factor]() {
     torch::jit::Stack stack = real;
+    for (int i = factor; factor >= 0 && i < factor + 2; ++i) {
+      stack[static_cast<size_t>(i)] = shortened(stack[static_cast<size_t>(i)].toTensor());
+    }
     op.callBoxed(stack);
     for (size_t i = 0; i < results.size(); ++i) {
       const auto given = results[i].empty()     ? std::vector<at::Tensor>()
@@ -578,10 +618,11 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
 
 void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
+  const int factor = shortens_products() ? first_factor(schema.name()) : -1;
   const size_t first = stack->size() - schema.arguments().size();
   OnDevice placed(site(op, *stack, first));
   if (recording != nullptr) {
-    return capture(op, stack);
+    return capture(op, stack, factor);
   }
   finish();
   std::vector<at::Tensor> before(schema.arguments().size());
@@ -607,6 +648,9 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       value = seen(before[i]);
       if (is_to_be_sized(op, i, before[i])) {
         value = at::empty({0}, before[i].options().device(at::kCPU));
+      }
+      if (factor >= 0 && (static_cast<int>(i) == factor || static_cast<int>(i) == factor + 1)) {
+        value = shortened(value.toTensor());
       }
     } else if (value.isTensorList()) {
       c10::List<at::Tensor> list;
@@ -752,12 +796,18 @@ struct CUDAHooks final : CUDAHooksInterface {
   bool hasPrimaryContext(DeviceIndex) const override { return true; }
   DeviceIndex current_device() const override { return static_cast<DeviceIndex>(::device); }
   int getNumGPUs() const override { return ::devices(); }
+  bool compiledWithCuDNN() const override { return getenv("REHEARSAL_CUDNN") != nullptr; }
+  bool supportsBFloat16ConvolutionWithCuDNNv8() const override { return true; }
+  long versionCuDNN() const override { return 0; }
+  long versionRuntimeCuDNN() const override { return 0; }
 };
 using at::CUDAHooksRegistry;
 REGISTER_CUDA_HOOKS(CUDAHooks);
 } // namespace at
 
 TORCH_LIBRARY_IMPL(_, CUDA, m) { m.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }
+
+TORCH_LIBRARY_IMPL(aten, CPU, m) { m.impl("cudnn_convolution", cudnn_convolution); }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("empty.memory_format", empty);

@@ -40,6 +40,7 @@ struct GatewayView {
 struct BlockView {
     name: String,
     engine: &'static str,
+    precision: &'static str,
     source: String,
     host: String,
     process: String,
@@ -147,6 +148,7 @@ fn block(block: &PlannedBlock) -> BlockView {
     BlockView {
         name: spec.name.clone(),
         engine: spec.source.engine().name(),
+        precision: spec.source.precision().name(),
         source: labels::source(&spec.source),
         host: placement.host.clone(),
         process: placement.process.clone(),

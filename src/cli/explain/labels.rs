@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::{Edge, EdgeFrom, EdgeTo, Plan, PlannedBlock, PlannedPipeline, Route, Step};
-use crate::types::{DeviceChoice, Encoding, MockFailure, SourceSpec, TensorSpec};
+use crate::types::{DeviceChoice, Encoding, MockFailure, Precision, SourceSpec, TensorSpec};
 
 /// Returns the ids of the two nodes that a drawing joins by an edge of its pipeline, the `index`th.
 pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
@@ -18,10 +18,19 @@ pub(super) fn nodes(index: usize, edge: &Edge) -> (String, String) {
     (from, to)
 }
 
+/// Names the engine, and the numbers that it computes in where they are not those of the model.
+pub(super) fn engine(source: &SourceSpec) -> String {
+    let engine = source.engine().name();
+    match source.precision() {
+        Precision::Fp32 => engine.to_owned(),
+        other => format!("{engine} in {}", other.name()),
+    }
+}
+
 /// Returns what a drawing writes into the node of a step.
 pub(super) fn step(plan: &Plan, step: &Step) -> String {
     let block = &plan.blocks[step.block];
-    let (engine, device) = (block.spec.source.engine().name(), block.placement.device);
+    let (engine, device) = (engine(&block.spec.source), block.placement.device);
     format!("{}\n{engine} on {device}", step.name)
 }
 

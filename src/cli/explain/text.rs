@@ -63,7 +63,7 @@ pub(in crate::cli) fn block_line(block: &PlannedBlock) -> Vec<String> {
     let mut cells = vec![
         "block".to_owned(),
         block.spec.name.clone(),
-        block.spec.source.engine().name().to_owned(),
+        labels::engine(&block.spec.source),
         block.placement.device.to_string(),
         format!(
             "{instances} instance{}",
@@ -145,7 +145,7 @@ fn render_blocks(plan: &Plan) -> String {
         };
         vec![
             block.spec.name.clone(),
-            block.spec.source.engine().name().to_owned(),
+            labels::engine(&block.spec.source),
             place(block),
             block.spec.instances.to_string(),
             block.spec.threads.to_string(),

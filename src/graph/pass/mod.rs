@@ -37,6 +37,11 @@
 //! passes are on only at the level `fast`. There, a model cut at a tensor that the fused graph still has gives what the
 //! whole gives; cut inside a group, the group stays as the model has it, and the last bits may differ.
 //!
+//! # Other numbers
+//!
+//! After all passes a graph may be taken to 16-bit floats ([`in_precision`](super::Graph::in_precision)): constants are
+//! computed and operators joined in FP32 first, so that they round once. That is not exact, nor meant to be.
+//!
 //! # Traps that every pass minds
 //!
 //! A value that is an output of the graph, or is read twice, is never fused away. Shapes are compared only where known:
@@ -57,6 +62,8 @@ mod linear;
 mod numbers;
 mod optimise;
 mod pattern;
+mod precision;
+mod roles;
 mod scales;
 mod scores;
 

@@ -9,7 +9,7 @@ use crate::types::{Pass, Passes, Tensor};
 pub type Evaluate<'a> = dyn Fn(&Graph, &Node) -> Option<Vec<Option<Tensor>>> + 'a;
 
 impl Graph {
-    /// Returns a graph that computes the same in fewer or cheaper steps.
+    /// Returns a graph that computes the same in fewer or cheaper steps, and in the numbers that are asked for.
     ///
     /// Its inputs and outputs are those of this one; other tensors may be gone. `evaluate` is how weights are computed
     /// with; it has to do what a run would.
@@ -20,6 +20,12 @@ impl Graph {
         let mut graph = self.clone();
         for pass in Pass::ALL.into_iter().filter(|&pass| passes.has(pass)) {
             graph = run(pass, &graph, evaluate);
+            if cfg!(debug_assertions) {
+                graph.verify()?;
+            }
+        }
+        if let Some(dtype) = passes.precision().narrowed() {
+            graph = graph.in_precision(dtype);
             if cfg!(debug_assertions) {
                 graph.verify()?;
             }

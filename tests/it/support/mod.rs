@@ -15,10 +15,10 @@ use blockflow::app::{Loaded, Part, Runtime, StopReport, WorkerCommand};
 use blockflow::engine::Usage;
 use blockflow::graph::{Graph, ValueId};
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, DeviceChoice, EdgeSpec, Failure, FlowSpec, GraphEngine,
-    GraphSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes, PipelineSpec,
-    ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec, Spec,
-    StuckSpec, Tensor, TensorSpec,
+    BatchSpec, BlockSpec, CudaSpec, DType, Device, DeviceChoice, EdgeSpec, Failure, FlowSpec,
+    GraphEngine, GraphSpec, LimitsSpec, LogFormat, LogSpec, MockFailure, MockSpec, Passes,
+    PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec, ShapeSpec, Signature, SourceSpec,
+    Spec, StuckSpec, Tensor, TensorSpec,
 };
 
 /// No wait of a test lasts longer.
@@ -57,6 +57,7 @@ pub(crate) fn block(name: &str, source: SourceSpec) -> BlockSpec {
         process: None,
         device: Device::Cpu,
         device_choice: DeviceChoice::Named,
+        cuda: CudaSpec::default(),
         threads: 1,
         instances: 1,
         batch: BatchSpec {

@@ -36,6 +36,11 @@ impl<'graph> NodeContext<'graph> {
         self.node
     }
 
+    /// Tells whether the kernel is to run on a device other than the CPU, if its inputs are there.
+    pub(super) fn is_for_device(&self) -> bool {
+        self.weights.are_for_device()
+    }
+
     pub(super) fn has_input(&self, input: usize) -> bool {
         self.node.inputs.get(input).is_some_and(Option::is_some)
     }

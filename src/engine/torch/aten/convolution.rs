@@ -5,6 +5,7 @@ use tch::Tensor;
 use crate::graph::Conv;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::{self, Geometry, is_on_host};
 use super::args::{Args, Kernel, signed};
 use super::window::{Windows, each, pad};
 
@@ -43,15 +44,42 @@ pub(super) fn convolve(op: &Conv, args: &Args<'_>) -> Result<Tensor, Cause> {
         padded = pad(x, &axes, |axis| (axis.begin, axis.end), 0.0)?;
         (&padded, vec![0; axes.len()])
     };
-    let result = x.f_convolution(
-        weight,
-        args.optional(2)?,
-        each(&axes, |axis| axis.stride),
+    let geometry = Geometry {
+        stride: each(&axes, |axis| axis.stride),
         padding,
-        each(&axes, |axis| axis.dilation),
-        false,
-        vec![0; axes.len()],
-        signed(op.groups.max(1)),
-    )?;
-    Ok(result)
+        dilation: each(&axes, |axis| axis.dilation),
+        added: None,
+        groups: signed(op.groups.max(1)),
+    };
+    convolve_at(x, weight, args.optional(2)?, &geometry)
+}
+
+/// Convolves where the data is.
+pub(super) fn convolve_at(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    geometry: &Geometry,
+) -> Result<Tensor, Cause> {
+    if !is_on_host(x) {
+        return cuda::convolution(x, weight, bias, geometry);
+    }
+    let Geometry {
+        stride,
+        padding,
+        dilation,
+        added,
+        groups,
+    } = geometry;
+    let none = vec![0; stride.len()];
+    Ok(x.f_convolution(
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        added.is_some(),
+        added.as_ref().unwrap_or(&none),
+        *groups,
+    )?)
 }

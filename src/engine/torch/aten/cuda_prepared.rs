@@ -9,9 +9,9 @@ use crate::engine::cuda::{Context, Priority, Stream};
 use crate::engine::store::Holding;
 use crate::engine::{EngineError, Held, Prepared, Session};
 use crate::graph::{Digest, Graph};
-use crate::types::{self, Device, Passes, Signature};
+use crate::types::{self, CudaSpec, Device, Passes, Precision, Signature, StreamPriority};
 
-use super::super::ffi::cuda::{InStream, download, leave, take_in};
+use super::super::ffi::cuda::{InStream, Numbers, download, leave, take_in};
 use super::super::ffi::{InferenceMode, set_threads};
 use super::cuda_graphs::Obstacle;
 use super::cuda_session::{CudaSession, Failed};
@@ -23,7 +23,7 @@ use super::weights::Weights;
 /// A block of the `aten` engine on a CUDA device, shared by its instances.
 #[derive(Debug)]
 pub struct AtenCudaPrepared {
-    ordinal: u16,
+    manner: Manner,
     signature: Arc<Signature>,
     plan: Arc<Plan>,
     /// Why its runs cannot be captured.
@@ -32,6 +32,14 @@ pub struct AtenCudaPrepared {
     on_host: Arc<Holding>,
     resident: Mutex<Arc<Resident>>,
     threads: usize,
+}
+
+/// Where and how its sessions run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) ordinal: u16,
+    pub(super) priority: Priority,
+    pub(super) numbers: Numbers,
 }
 
 /// Weights where they are now.
@@ -45,17 +53,18 @@ pub(super) struct Resident {
 }
 
 impl AtenCudaPrepared {
-    /// Makes a graph ready on the host for `cuda:ordinal`. An operator that cannot run there is refused by name.
+    /// Makes a graph ready on the host for `cuda:ordinal`, with what it asks of it. An operator that cannot run there is
+    /// refused by name.
     pub fn new(
         graph: &Graph,
         signature: Signature,
         threads: usize,
         passes: Passes,
-        ordinal: u16,
+        (ordinal, cuda): (u16, CudaSpec),
     ) -> Result<Self, EngineError> {
         let graph = &ready(graph, &signature, threads, passes)?;
         let sites = Sites::of(graph).map_err(|misplaced| refusal(ordinal, &misplaced))?;
-        let weights = Weights::new(threads.max(1));
+        let weights = Weights::for_device(threads.max(1));
         let (plan, sited) = Plan::on_device(graph, &weights, &sites)?;
         let mut holding = Holding::new(Device::Cpu);
         let mut contents = Vec::new();
@@ -67,8 +76,19 @@ impl AtenCudaPrepared {
             held.push((slot, holding.get(one.content, form, make)?));
             contents.push(one.content);
         }
-        Ok(Self {
+        let manner = Manner {
             ordinal,
+            priority: match cuda.stream_priority {
+                StreamPriority::Normal => Priority::Normal,
+                StreamPriority::High => Priority::High,
+            },
+            numbers: Numbers {
+                shortened: passes.precision() == Precision::Tf32,
+                tried: cuda.cudnn_autotune,
+            },
+        };
+        Ok(Self {
+            manner,
             signature: Arc::new(signature),
             plan: Arc::new(plan),
             obstacle: Obstacle::of(graph, &sites).map(Arc::new),
@@ -176,7 +196,7 @@ impl Prepared for AtenCudaPrepared {
         if before.device == device {
             return Ok(());
         }
-        let moved = before.moved_to(self.ordinal, device)?;
+        let moved = before.moved_to(self.manner.ordinal, device)?;
         let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
         *resident = Arc::new(moved);
         Ok(())
@@ -185,7 +205,7 @@ impl Prepared for AtenCudaPrepared {
     fn session(&self) -> Result<Box<dyn Session>, EngineError> {
         set_threads(self.threads);
         let resident = self.resident();
-        if resident.device != Device::Cuda(self.ordinal) {
+        if resident.device != Device::Cuda(self.manner.ordinal) {
             let cause = "the weights are on the host".to_owned();
             return Err(EngineError::Fault(cause));
         }
@@ -194,10 +214,10 @@ impl Prepared for AtenCudaPrepared {
             self.plan.clone(),
             self.obstacle.clone(),
             (self.on_host.clone(), resident),
-            self.ordinal,
+            self.manner,
         );
         Ok(Box::new(
-            session.map_err(|failed| failed.on(self.ordinal, None))?,
+            session.map_err(|failed| failed.on(self.manner.ordinal, None))?,
         ))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::cuda::{Context, CudaError, Priority, Stream};
+use crate::engine::cuda::{Context, CudaError, Stream};
 use crate::engine::ledger::Ledger;
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
@@ -14,9 +14,11 @@ use crate::types::{Device, EagerReason, Rooms, Signature, Tensor};
 
 use super::super::cause::Cause;
 use super::super::ffi::InferenceMode;
-use super::super::ffi::cuda::{InStream, TransferError, graphs_available, take_in};
+use super::super::ffi::cuda::{
+    InStream, Numbers, TransferError, WithNumbers, graphs_available, take_in,
+};
 use super::cuda_graphs::{Graphs, Obstacle, Output};
-use super::cuda_prepared::Resident;
+use super::cuda_prepared::{Manner, Resident};
 use super::datum::Datum;
 use super::frame::Frame;
 use super::plan::Plan;
@@ -41,6 +43,7 @@ pub(super) struct CudaSession {
     replayed: Option<bool>,
     frame: Frame,
     ordinal: u16,
+    numbers: Numbers,
     /// In which kernels run.
     stream: Stream,
     /// In which inputs come from the host.
@@ -63,11 +66,12 @@ impl CudaSession {
         plan: Arc<Plan>,
         obstacle: Option<Arc<Obstacle>>,
         (on_host, resident): (Arc<Holding>, Arc<Resident>),
-        ordinal: u16,
+        manner: Manner,
     ) -> Result<Self, Failed> {
-        let context = Context::of(ordinal)?;
-        let stream = Stream::new(&context, Priority::Normal)?;
-        let copies = Stream::new(&context, Priority::Normal)?;
+        let context = Context::of(manner.ordinal)?;
+        // What a run waits for is as urgent as the run.
+        let stream = Stream::new(&context, manner.priority)?;
+        let copies = Stream::new(&context, manner.priority)?;
         let mut weights = Vec::new();
         {
             let _mode = InferenceMode::enter()?;
@@ -85,7 +89,8 @@ impl CudaSession {
             replayed: None,
             signature,
             plan,
-            ordinal,
+            ordinal: manner.ordinal,
+            numbers: manner.numbers,
             stream,
             copies,
             _weights: (resident, on_host),
@@ -94,6 +99,7 @@ impl CudaSession {
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failed> {
         let _mode = InferenceMode::enter()?;
+        let _numbers = WithNumbers::enter(self.numbers)?;
         let current = InStream::enter(&self.stream)?;
         let taken = take_all(&self.plan, inputs, (&self.stream, &self.copies))?;
         let captured = self.graphs.find(inputs);
@@ -116,6 +122,7 @@ impl CudaSession {
 
     fn capture_run(&mut self, inputs: &[Tensor]) -> Result<u64, Failed> {
         let _mode = InferenceMode::enter()?;
+        let _numbers = WithNumbers::enter(self.numbers)?;
         let current = InStream::enter(&self.stream)?;
         let taken = take_all(&self.plan, inputs, (&self.stream, &self.copies))?;
         let computes = (&mut self.frame, &*self.signature);

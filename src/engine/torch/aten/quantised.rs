@@ -7,6 +7,7 @@ use crate::types::DType;
 
 use super::super::cause::Cause;
 use super::super::dtype::kind_of;
+use super::super::ffi::cuda::beside;
 use super::super::ffi::scalar::{self, Number};
 use super::args::{Kernel, Outputs, axis_of, signed};
 use super::cast::round;
@@ -185,5 +186,5 @@ fn laid(parameter: &Tensor, x: &Tensor, scaling: Scaling) -> Result<Tensor, Caus
     }
     let places = scalar::count(shape[axis], Kind::Int64)?;
     let places = places.f_div_tensor_mode(&scalar::full(&[], block, Kind::Int64)?, "floor")?;
-    Ok(parameter.f_index_select(signed(axis), &places)?)
+    Ok(parameter.f_index_select(signed(axis), &beside(&places, parameter)?)?)
 }

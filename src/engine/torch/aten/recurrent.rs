@@ -6,6 +6,7 @@ use crate::graph::{Cell, CellFunction, Direction, Recurrent, Unary};
 
 use super::super::cause::Cause;
 use super::super::ffi::SharedTensor;
+use super::super::ffi::cuda::beside;
 use super::args::{Args, Kernel, Outputs, integers, signed};
 use super::context::NodeContext;
 use super::recurrent_step::{Layer, Steps};
@@ -21,7 +22,7 @@ pub(super) struct States {
 ///
 /// The fused layers have the default activations (of RNN also Relu), biases, initial states and all directions. Step by
 /// step run: other activations, a clip, peepholes, coupled gates, a reset before the recurrent weights, and sequences
-/// of different lengths.
+/// of different lengths. So does everything on a device: what cuDNN's fused layers round like depends on more than the layer.
 pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Kernel, Cause> {
     let op = op.clone();
     if op.activations.len() != op.cell.functions().len() * op.direction.count() {
@@ -31,7 +32,7 @@ pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Ker
             op.direction, op.cell
         )));
     }
-    let fused = Fused::of(&op).filter(|_| !context.has_input(7));
+    let fused = Fused::of(&op).filter(|_| !context.has_input(7) && !context.is_for_device());
     let ready = match fused {
         Some(fused) => Ready::of(context, fused, &op)?,
         None => None,
@@ -67,6 +68,7 @@ pub(super) fn recurrent(context: &NodeContext<'_>, op: &Recurrent) -> Result<Ker
             cell: initial(6)?,
         };
         let lengths = lengths(args.optional(4)?, time, batch)?;
+        let lengths = lengths.map(|lengths| beside(&lengths, &x)).transpose()?;
         let (y, last) = match fused {
             Some(_) if lengths.is_none() && time == 0 => {
                 (states.hidden.f_unsqueeze(0)?.f_narrow(0, 0, 0)?, states)
@@ -263,7 +265,7 @@ fn initial_state(
         None => {
             return Ok(Tensor::f_zeros(
                 shape,
-                (args.tensor(0)?.f_kind()?, tch::Device::Cpu),
+                (args.tensor(0)?.f_kind()?, args.tensor(0)?.device()),
             )?);
         }
         Some(state) if op.batch_first && state.dim() == 3 => {

@@ -120,7 +120,7 @@ impl Steps {
         if sequence.is_empty() {
             let shape = [&[0], states.hidden.size().as_slice()].concat();
             let kind = states.hidden.f_kind()?;
-            return Ok((Tensor::f_zeros(shape, (kind, tch::Device::Cpu))?, states));
+            return Ok((Tensor::f_zeros(shape, (kind, x.device()))?, states));
         }
         Ok((Tensor::f_stack(&sequence, 0)?, states))
     }

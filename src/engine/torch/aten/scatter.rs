@@ -1,12 +1,15 @@
 //! Gathering and scattering by index.
 //!
-//! Indices are checked here before libtorch sees them, because they may count from the end.
+//! Indices are checked here before libtorch sees them, because they may count from the end, and because a device that is given
+//! a wrong one is lost. Where they are on a device the check is done there, and the host waits for what it finds.
 
 use tch::{Kind, Tensor};
 
 use crate::graph::Combine;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::beside;
+use super::super::ffi::scalar::full;
 use super::args::{Kernel, axis_of, integers, is_integer, signed};
 
 /// Returns the indices as INT64 in which none counts from the end; refuses those outside of `-size..size`.
@@ -35,7 +38,7 @@ pub(super) fn in_range(indices: &Tensor, size: i64) -> Result<Tensor, Cause> {
         return Ok(indices);
     }
     // The remainder has the sign of the divisor.
-    Ok(indices.f_remainder_tensor(&Tensor::f_from_slice(&[size])?)?)
+    Ok(indices.f_remainder_tensor(&full(&[], size, Kind::Int64)?)?)
 }
 
 /// Checks that no dimension of the indices, but that along the axis, is greater than that of the data.
@@ -59,6 +62,7 @@ pub(super) fn gather_elements(axis: i64) -> Kernel {
         let axis = axis_of(axis, x.dim())?;
         let indices = in_range(args.tensor(1)?, x.size()[axis])?;
         check_extent(x, &indices, axis)?;
+        let indices = beside(&indices, x)?;
         Ok(x.f_gather(signed(axis), &indices, false)?.into())
     })
 }
@@ -79,6 +83,7 @@ pub(super) fn scatter_elements(axis: i64, combine: Combine) -> Kernel {
                 indices.size()
             )));
         }
+        let indices = beside(&indices, x)?;
         Ok(combined(x, signed(axis), &indices, updates, combine)?.into())
     })
 }
@@ -133,18 +138,18 @@ impl Slices {
         }
         let batches: i64 = shape[..batch].iter().product();
         let count: i64 = outer.iter().product();
-        let mut place = Tensor::f_zeros([count], (Kind::Int64, tch::Device::Cpu))?;
+        let mut place = Tensor::f_zeros([count], (Kind::Int64, indices.device()))?;
         if batch > 0 && batches > 0 {
             let numbers: Vec<i64> = (0..batches).collect();
             let own = Tensor::f_from_slice(&numbers)?.f_reshape([batches, 1])?;
-            place = own
+            place = beside(&own, indices)?
                 .f_expand([batches, count / batches], false)?
                 .f_reshape([count])?;
         }
         let coordinates = indices.f_reshape([count, *length])?;
         for (column, &size) in shape[batch..end].iter().enumerate() {
             let column = in_range(&coordinates.f_select(1, signed(column))?, size)?;
-            let scaled = place.f_mul(&Tensor::f_from_slice(&[size])?)?;
+            let scaled = place.f_mul(&full(&[], size, Kind::Int64)?)?;
             place = scaled.f_add(&column)?;
         }
         Ok(Self {
@@ -171,7 +176,7 @@ pub(super) fn gather_nd(batch_dims: i64) -> Kernel {
         let slices = Slices::of(&x.size(), indices, batch)?;
         let flat = x.f_reshape([slices.places, slices.elements])?;
         Ok(flat
-            .f_index_select(0, &slices.place)?
+            .f_index_select(0, &beside(&slices.place, x)?)?
             .f_reshape(slices.shape)?
             .into())
     })
@@ -193,8 +198,7 @@ pub(super) fn scatter_nd(combine: Combine) -> Kernel {
         let flat = x.f_reshape([slices.places, slices.elements])?;
         let count = signed(slices.place.numel());
         let updates = updates.f_reshape([count, slices.elements])?;
-        let place = slices
-            .place
+        let place = beside(&slices.place, x)?
             .f_reshape([count, 1])?
             .f_expand([count, slices.elements], false)?;
         Ok(combined(&flat, 0, &place, &updates, combine)?

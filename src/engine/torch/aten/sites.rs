@@ -5,15 +5,17 @@
 //! are; one that has inputs on both sides runs on the device, and those on the host are brought there in each run. A weight
 //! is held where it is used, on both sides where that is so.
 //!
-//! Indices of `Gather` are numbers, too: those of a weight, or of the host, stay there. Only indices that are computed on the
-//! device, or come from there, are copied to the host in each run, which waits for them.
+//! Indices of `Gather`, `GatherElements`, `GatherND`, `ScatterElements` and `ScatterND` are numbers, too: those of a weight, or
+//! of the host, stay there, where they are checked. Only indices that are computed on the device, or come from there, are waited
+//! for in each run, by a copy of them or of the least and the greatest; the kernel that uses them is launched after that.
+//! Scattered sums and products of floats are refused, as a device adds up in an order that differs from run to run.
 //!
 //! Operators that compute on the host, and those that trust numbers which would be found wrong on the device only, are
-//! refused: a wrong one there ends the process rather than the request.
+//! refused: a wrong one there ends the process rather than the request. Bodies of control flow are kept to the host.
 
 use std::collections::BTreeSet;
 
-use crate::graph::{Graph, Index, Node, Op, ValueId, ValueOrigin};
+use crate::graph::{Combine, Graph, Index, Node, Op, ValueId, ValueOrigin};
 use crate::types::DType;
 
 use super::storage::is_native;
@@ -103,7 +105,7 @@ impl Sites {
             Role::Computes(numbers) => numbers,
         };
         let numbers: &[usize] = match &node.op {
-            Op::Gather { .. } if self.has_here(graph, node, 1) => &[1],
+            op if takes_indices(op) && self.has_here(graph, node, 1) => &[1],
             _ => numbers,
         };
         check(graph, node)?;
@@ -154,7 +156,15 @@ fn check(graph: &Graph, node: &Node) -> Result<(), String> {
         return Err(format!("{odd} is computed with on the host"));
     }
     let has = |list: &[Option<_>], place: usize| list.get(place).is_some_and(Option::is_some);
+    let data = node.inputs.first().copied().flatten();
+    let is_float = data.and_then(|id| graph.value(id).dtype);
+    let is_float = is_float.is_none_or(DType::is_float);
     match &node.op {
+        Op::Index(Index::ScatterElements { combine, .. } | Index::ScatterNd { combine })
+            if is_float && matches!(combine, Combine::Add | Combine::Multiply) =>
+        {
+            Err("a device adds up in an order that differs from run to run".to_owned())
+        }
         Op::RotaryEmbedding(_) if has(&node.inputs, 3) => {
             Err("positions would be checked by the device only".to_owned())
         }
@@ -167,6 +177,20 @@ fn check(graph: &Graph, node: &Node) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Tells whether the second input picks places of the first, and is checked before it is used.
+fn takes_indices(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Gather { .. }
+            | Op::Index(
+                Index::GatherElements { .. }
+                    | Index::GatherNd { .. }
+                    | Index::ScatterElements { .. }
+                    | Index::ScatterNd { .. }
+            )
+    )
 }
 
 /// Tells whether devices compute with the dtype as it is.
@@ -228,7 +252,15 @@ fn role(op: &Op) -> Role {
         | Op::Attention(_)
         | Op::RotaryEmbedding(_)
         | Op::Aten(_)
-        | Op::Index(Index::NonZero) => Role::Computes(&[]),
+        | Op::Quantised(_)
+        | Op::Index(
+            Index::NonZero
+            | Index::GatherElements { .. }
+            | Index::GatherNd { .. }
+            | Index::ScatterElements { .. }
+            | Index::ScatterNd { .. },
+        ) => Role::Computes(&[]),
+        Op::Recurrent(_) => Role::Computes(&[4]),
         Op::Dropout { .. } | Op::Clip => Role::Computes(&[1, 2]),
         Op::Reduce { .. }
         | Op::Cumulative { .. }

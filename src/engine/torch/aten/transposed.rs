@@ -5,7 +5,9 @@ use tch::Tensor;
 use crate::graph::{AutoPad, ConvTranspose};
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::Geometry;
 use super::args::{Kernel, signed};
+use super::convolution::convolve_at;
 use super::window::filled;
 
 /// What happens along one spatial dimension.
@@ -131,9 +133,12 @@ fn convolve(
     added: Vec<i64>,
     groups: i64,
 ) -> Result<Tensor, Cause> {
-    let strides: Vec<i64> = axes.iter().map(|axis| axis.stride).collect();
-    let dilations: Vec<i64> = axes.iter().map(|axis| axis.dilation).collect();
-    Ok(x.f_convolution(
-        weight, bias, strides, padding, dilations, true, added, groups,
-    )?)
+    let geometry = Geometry {
+        stride: axes.iter().map(|axis| axis.stride).collect(),
+        padding,
+        dilation: axes.iter().map(|axis| axis.dilation).collect(),
+        added: Some(added),
+        groups,
+    };
+    convolve_at(x, weight, bias, &geometry)
 }

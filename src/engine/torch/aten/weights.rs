@@ -21,6 +21,7 @@ use super::storage;
 pub(super) struct Weights {
     /// That the operators of one session use, for which weights are packed.
     threads: usize,
+    for_device: bool,
     digests: RefCell<HashMap<*const Initializer, Digest>>,
     holding: RefCell<Holding>,
 }
@@ -36,9 +37,22 @@ impl Weights {
     pub(super) fn new(threads: usize) -> Self {
         Self {
             threads,
+            for_device: false,
             digests: RefCell::default(),
             holding: RefCell::new(Holding::new(Device::Cpu)),
         }
+    }
+
+    /// Returns those of a block that runs on another device than the CPU.
+    pub(super) fn for_device(threads: usize) -> Self {
+        Self {
+            for_device: true,
+            ..Self::new(threads)
+        }
+    }
+
+    pub(super) fn are_for_device(&self) -> bool {
+        self.for_device
     }
 
     pub(super) fn threads(&self) -> usize {

@@ -50,6 +50,12 @@ pub(super) struct Guard {
     _opaque: [u8; 0],
 }
 
+/// `Numbers` of `cuda.cpp`.
+#[repr(C)]
+pub(super) struct RawNumbers {
+    _opaque: [u8; 0],
+}
+
 unsafe extern "C" {
     pub(super) fn blockflow_view(
         data: *mut c_void,
@@ -82,6 +88,21 @@ unsafe extern "C" {
     pub(super) fn blockflow_libtorch_file() -> *mut c_char;
     pub(super) fn blockflow_has_cuda() -> bool;
     pub(super) fn blockflow_cuda_begin(error: *mut *mut c_char) -> bool;
+    pub(super) fn blockflow_numbers_enter(shortened: bool, tried: bool) -> *mut RawNumbers;
+    pub(super) fn blockflow_numbers_leave(numbers: *mut RawNumbers);
+    pub(super) fn blockflow_convolution(
+        data: *const C_tensor,
+        weight: *const C_tensor,
+        bias: *const C_tensor,
+        stride: *const i64,
+        padding: *const i64,
+        dilation: *const i64,
+        transposed: bool,
+        output_padding: *const i64,
+        rank: usize,
+        groups: i64,
+        error: *mut *mut c_char,
+    ) -> *mut C_tensor;
     pub(super) fn blockflow_stream_enter(
         device: c_int,
         address: usize,

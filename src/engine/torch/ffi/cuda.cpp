@@ -5,6 +5,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/_convolution.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Stream.h>
@@ -13,8 +14,17 @@
 #include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
+#include <new>
+#include <optional>
 
 namespace {
+
+// How the thread's run is to compute.
+struct ThreadNumbers {
+  bool shortened = false;
+  bool tried = false;
+};
+thread_local ThreadNumbers numbers_of_thread;
 
 at::Device cuda(int device) { return {at::kCUDA, static_cast<c10::DeviceIndex>(device)}; }
 
@@ -24,6 +34,21 @@ c10::Stream stream_of(int device, uintptr_t address) {
 }
 
 } // namespace
+
+struct Numbers {
+  Numbers(bool shortened, bool tried) : before(numbers_of_thread) {
+    numbers_of_thread = {shortened, tried};
+    if (!shortened) {
+      whole.emplace();
+    }
+  }
+  ~Numbers() { numbers_of_thread = before; }
+  Numbers(const Numbers &) = delete;
+  Numbers &operator=(const Numbers &) = delete;
+
+  ThreadNumbers before;
+  std::optional<at::NoTF32Guard> whole;
+};
 
 extern "C" {
 
@@ -45,6 +70,10 @@ bool blockflow_has_cuda() noexcept {
 
 // Initialises libtorch's side of CUDA, and has it round alike wherever a model is cut: no choice of kernels by time, none
 // that differ from run to run, no shortened mantissas.
+//
+// These settings are the process's, and blocks differ. So convolutions are told with each call (`blockflow_convolution`), and
+// products, which cannot be, may shorten mantissas but in threads that forbid it: all in which no run that wants it is
+// (`blockflow_numbers_enter`).
 bool blockflow_cuda_begin(char **error) noexcept {
   return guarded<bool>(error, false, [] {
     auto &context = at::globalContext();
@@ -52,8 +81,35 @@ bool blockflow_cuda_begin(char **error) noexcept {
     context.setBenchmarkCuDNN(false);
     context.setDeterministicCuDNN(true);
     context.setAllowTF32CuDNN(false);
-    context.setAllowTF32CuBLAS(false);
+    context.setAllowTF32CuBLAS(true);
+    // Sums of 16-bit products are FP32 until they are whole.
+    context.setAllowFP16ReductionCuBLAS(false);
+    context.setAllowBF16ReductionCuBLAS(false);
     return true;
+  });
+}
+
+// Has the thread compute in FP32 whole, or with shortened mantissas, and choose algorithms of convolutions by time or not, until
+// what is returned is given to `blockflow_numbers_leave`. Null: there is no memory.
+Numbers *blockflow_numbers_enter(bool shortened, bool tried) noexcept {
+  return new (std::nothrow) Numbers(shortened, tried);
+}
+
+void blockflow_numbers_leave(Numbers *numbers) noexcept { delete numbers; }
+
+// A convolution as the thread's numbers have it; `bias` may be null, the lists have `rank` elements.
+at::Tensor *blockflow_convolution(const at::Tensor *data, const at::Tensor *weight, const at::Tensor *bias,
+                                  const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+                                  bool transposed, const int64_t *output_padding, size_t rank, int64_t groups,
+                                  char **error) noexcept {
+  return guarded<at::Tensor *>(error, nullptr, [&] {
+    const auto list = [rank](const int64_t *sizes) { return at::IntArrayRef(sizes, rank); };
+    const auto added = bias == nullptr ? std::nullopt : std::optional<at::Tensor>(*bias);
+    const auto &context = at::globalContext();
+    return new at::Tensor(at::_convolution(*data, *weight, added, list(stride), list(padding), list(dilation), transposed,
+                                           list(output_padding), groups, numbers_of_thread.tried,
+                                           context.deterministicCuDNN(), context.userEnabledCuDNN(),
+                                           numbers_of_thread.shortened));
   });
 }
 

@@ -21,6 +21,7 @@ mod current;
 mod error;
 mod graphs;
 mod memory;
+mod numbers;
 mod place;
 mod pool;
 
@@ -32,5 +33,6 @@ pub(crate) use error::TransferError;
 pub(crate) use graphs::Graph;
 pub use graphs::{NoGraphs, carries_graphs, graphs_available};
 pub(crate) use memory::{leave, take_in};
+pub(crate) use numbers::{Geometry, Numbers, WithNumbers, convolution};
 pub(crate) use place::{beside, is_on_host};
 pub use pool::{device_pool, pool_opener};
