@@ -722,7 +722,7 @@ std::shared_ptr<Recording> recording_of(const CUDAGraph *graph) {
 } // namespace
 
 CUDAGraph::CUDAGraph(bool keep_graph)
-    : capture_stream_(c10::cuda::CUDAStream::UNCHECKED, c10::Stream(c10::Stream::UNSAFE, cuda(::device), ::current[::device])),
+    : capture_stream_(c10::cuda::CUDAStream::UNCHECKED, c10::Stream(c10::Stream::UNSAFE, ::cuda(::device), ::current[::device])),
       keep_graph_(keep_graph) {
   std::lock_guard<std::mutex> guard(graphs);
   recordings[this] = std::make_shared<Recording>();
