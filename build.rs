@@ -1,10 +1,12 @@
-//! Generates the ONNX types, compiles the libtorch shim and tells the linker where libtorch is.
+//! Generates the ONNX types, compiles the libtorch shims and tells the linker where libtorch is.
 
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 fn main() {
     generate_onnx_types();
     compile_shim();
+    compile_graphs();
     link_libtorch();
 }
 
@@ -27,16 +29,56 @@ fn compile_shim() {
     for source in &sources {
         println!("cargo:rerun-if-changed={source}");
     }
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .flag("-isystem")
-        .flag(&include)
-        .flag("-isystem")
-        .flag(include.join("torch/csrc/api/include"))
+    compiler(&[&include, &include.join("torch/csrc/api/include")])
         .files(sources)
         .compile("blockflow_shim");
+}
+
+/// Compiles what captures CUDA graphs into a library that the program carries along and loads where there is a device: it
+/// refers to libtorch's CUDA half, which others have not. Without the headers of CUDA it is an empty file, and the program
+/// does without.
+fn compile_graphs() {
+    const SOURCE: &str = "src/engine/torch/ffi/graphs.cpp";
+    const HEADER: &str = ".libtorch/cuda/include/cuda_runtime.h";
+    println!("cargo::rerun-if-changed={SOURCE}");
+    println!("cargo::rerun-if-changed={HEADER}");
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let library = folder.join("blockflow_graphs.so");
+    if !Path::new(HEADER).exists() {
+        println!("cargo::warning=no CUDA graphs: {HEADER} is missing; scripts/setup brings it");
+        fs::write(&library, []).expect("cargo's own folder is writable");
+        return;
+    }
+    let include = libtorch().join("include");
+    let objects = compiler(&[
+        &include,
+        &include.join("torch/csrc/api/include"),
+        Path::new(".libtorch/cuda/include"),
+    ])
+    .file(SOURCE)
+    .compile_intermediates();
+    let mut linker = compiler(&[]).get_compiler().to_command();
+    linker
+        .arg("-shared")
+        .arg("-s")
+        .arg("-o")
+        .arg(&library)
+        .args(objects);
+    let status = linker.status();
+    let linked = status.as_ref().is_ok_and(std::process::ExitStatus::success);
+    assert!(linked, "cannot link {}: {status:?}", library.display());
+}
+
+fn compiler(includes: &[&Path]) -> cc::Build {
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++17")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1");
+    for include in includes {
+        build.flag("-isystem").flag(include);
+    }
+    build
 }
 
 fn link_libtorch() {

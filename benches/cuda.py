@@ -211,7 +211,8 @@ class Peer:
         small = json.loads((place / "about.json").read_text())["small"]
         network, x = made(place.name, small)
         self.device, self.network = device, network.to(device)
-        self.x = x
+        # Where it is copied from without being copied first, as on the other side of the comparison.
+        self.x = x.pin_memory() if device.type == "cuda" else x
         self.there = x.to(device)
         self.graph = None
 
@@ -220,7 +221,7 @@ class Peer:
             torch.cuda.synchronize()
 
     def eager(self):
-        return self.network(self.x.to(self.device))
+        return self.network(self.x.to(self.device, non_blocking=True))
 
     def captured(self):
         if self.graph is None:
@@ -232,7 +233,7 @@ class Peer:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
                 self.answer = self.network(self.there)
-        self.there.copy_(self.x)
+        self.there.copy_(self.x, non_blocking=True)
         self.graph.replay()
         return self.answer
 

@@ -19,18 +19,22 @@ use std::time::{Duration, Instant};
 
 use blockflow::actors::{Gateway, InferRequest, Ticket};
 use blockflow::app::{Loaded, Part, Runtime, WorkerCommand};
-use blockflow::engine::{BlockSource, Ledger, Prepared, Session, cuda, prepare, read_npy, to_host};
+use blockflow::engine::{
+    BlockSource, Ledger, Prepared, Session, Span, Timeline, cuda, prepare, read_npy, to_host,
+};
 use blockflow::graph::Graph;
 use blockflow::telemetry::metrics;
 use blockflow::types::{
-    BatchSpec, Bindings, BlockSpec, Device, DeviceChoice, EdgeSpec, FlowSpec, GraphEngine,
-    GraphSpec, LimitsSpec, LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec, ReloadSpec,
-    RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
+    BatchSpec, Bindings, BlockSpec, CudaGraphs, Device, DeviceChoice, EdgeSpec, FlowSpec,
+    GraphEngine, GraphSpec, LimitsSpec, LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec,
+    ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
 };
 use serde_json::{Value, json};
 
 const WARM_UP: usize = 3;
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long an epoch that was replaced may take to go.
+const SETTLING: Duration = Duration::from_secs(10);
 const IN_FLIGHT: usize = 8;
 /// Beside float32 arithmetic in another order.
 const RELATIVE_MAX: f64 = 1e-4;
@@ -328,7 +332,7 @@ fn relative_difference(seen: &Tensor, expected: &Tensor) -> f64 {
 /// Whole and split into two to eight blocks, against PyTorch on the same device.
 fn answers(options: &Options) -> Result<Value, Failed> {
     let mut networks = Vec::new();
-    let mut right = true;
+    let (mut furthest, mut differ) = (0.0_f64, 0);
     for name in ["resnet50", "vit", "bert"] {
         let network = Network::read(&options.models, name)?;
         let whole = network.sessions(&[], options.device)?.run(&network.input)?;
@@ -343,7 +347,8 @@ fn answers(options: &Options) -> Result<Value, Failed> {
             equal.push(split[0].bytes() == whole.bytes());
             runtime.stop(Duration::from_secs(1));
         }
-        right &= relative <= RELATIVE_MAX && equal.iter().all(|equal| *equal);
+        furthest = furthest.max(relative);
+        differ += equal.iter().filter(|equal| !**equal).count();
         networks.push(json!({
             "network": name,
             "relative_difference_to_torch": relative,
@@ -351,7 +356,12 @@ fn answers(options: &Options) -> Result<Value, Failed> {
             "split_into_2_to_8_is_bitwise_whole": equal,
         }));
     }
-    Ok(json!({ "passed": right, "networks": networks }))
+    Ok(json!({
+        "passed": furthest <= RELATIVE_MAX && differ == 0,
+        "relative_difference_max": furthest,
+        "splits_that_differ_from_whole": differ,
+        "networks": networks,
+    }))
 }
 
 /// Requests of two pipelines at once, beside one that fills memory that it gives back with NaN: every answer has to be the
@@ -442,7 +452,6 @@ fn hop(options: &Options) -> Result<Value, Failed> {
         "passed": between == 0,
         "hops": hops,
         "hop": summary(&each),
-        "goal_p99_us": 50,
         "row": summary(&rows),
         "split": summary(&split),
         "host_bytes_between_blocks": between,
@@ -532,10 +541,12 @@ fn in_flight(
     Ok(())
 }
 
-/// ResNet-50 in five blocks, batch 1 and a larger one, against itself and PyTorch.
+/// ResNet-50 in five blocks, batch 1 and a larger one, against itself and PyTorch. Where its runs can be captured, `split` replays
+/// them, and `launched` launches every kernel, as the sessions beside it do.
 fn five(options: &Options) -> Result<Value, Failed> {
     const RUNS: usize = 5;
     const SIDES: [&str; 3] = ["eager", "graph", "naive"];
+    const OVERHEAD_MIN: f64 = 1e-6;
     let mut results = Vec::new();
     for name in ["resnet50", "resnet50-batch"] {
         let network = Network::read(&options.models, name)?;
@@ -544,6 +555,12 @@ fn five(options: &Options) -> Result<Value, Failed> {
         let mut row = network.sessions(&cuts, options.device)?;
         let blocks = network.row("stage", &cuts, options.device);
         let pipelines = vec![chain("split", &blocks)];
+        let mut kernels = network.row("launched", &cuts, options.device);
+        for block in &mut kernels {
+            block.proof.cuda_graphs = CudaGraphs::Off;
+        }
+        let alone = vec![chain("launched", &kernels)];
+        let launched = started(options, kernels, alone)?;
         let runtime = started(options, blocks, pipelines)?;
         let mut peer = Peer::start(options, name)?;
         // Of each side by round: the median of its runs, and what a run takes among many.
@@ -559,10 +576,11 @@ fn five(options: &Options) -> Result<Value, Failed> {
             None => times.push((side.to_owned(), vec![latency], vec![share])),
         };
         for round in 0..options.rounds + WARM_UP {
-            for side in ["whole", "row", "split"] {
+            for side in ["whole", "row", "launched", "split"] {
                 let mut run = || match side {
                     "whole" => whole.run(&network.input).map(drop),
                     "row" => row.run(&network.input).map(drop),
+                    "launched" => ask(&launched, 0, &network.input).map(drop),
                     _ => ask(&runtime, 0, &network.input).map(drop),
                 };
                 let latencies = (0..RUNS).map(|_| Ok(timed(&mut run)?.0));
@@ -588,8 +606,10 @@ fn five(options: &Options) -> Result<Value, Failed> {
             }
         }
         runtime.stop(Duration::from_secs(1));
+        launched.stop(Duration::from_secs(1));
         let of = |side: &str| times.iter().find(|(known, ..)| known == side);
         let (_, split, split_share) = of("split").ok_or("no rounds")?;
+        let (_, kernels, _) = of("launched").ok_or("no rounds")?;
         let mut result = serde_json::Map::new();
         for (side, latencies, shares) in &times {
             result.insert(
@@ -597,6 +617,7 @@ fn five(options: &Options) -> Result<Value, Failed> {
                 json!({
                     "latency": summary(latencies),
                     "split_over_it": ratio(split, latencies),
+                    "launched_over_it": ratio(kernels, latencies),
                     "throughput_of_split_over_it": ratio(shares, split_share),
                 }),
             );
@@ -604,17 +625,19 @@ fn five(options: &Options) -> Result<Value, Failed> {
         if let (Some((_, eager, _)), Some((_, naive, _)), Some((_, row, _))) =
             (of("eager"), of("naive"), of("row"))
         {
-            let ours = median(split) - median(row);
+            let ours = median(kernels) - median(row);
             let theirs = median(naive) - median(eager);
             result.insert("overhead_us".into(), json!(ours * 1e6));
             result.insert("overhead_of_naive_us".into(), json!(theirs * 1e6));
+            // Less than can be told from none counts as the least that can.
+            let ours = ours.max(OVERHEAD_MIN);
+            result.insert("overhead_of_naive_over_ours".into(), json!(theirs / ours));
         }
         result.insert("network".into(), json!(name));
         results.push(Value::Object(result));
     }
     Ok(json!({
         "passed": true,
-        "goals": { "split_over_eager": 1.02, "split_over_graph": 1.05, "naive_overhead_over_ours": 5 },
         "rounds": options.rounds,
         "networks": results,
     }))
@@ -624,6 +647,30 @@ fn five(options: &Options) -> Result<Value, Failed> {
 fn held(device: Device) -> u64 {
     let memory = Ledger::of(device).memory();
     memory.weights + memory.workspace
+}
+
+/// What the heads take, added up, over the time from the first that begins to the last that ends: 1 if they run one after
+/// the other, at most as many as there are.
+fn overlap_of(spans: &[Span]) -> Result<f64, Failed> {
+    let heads = spans.iter().filter(|span| span.block.starts_with("head"));
+    let heads: Vec<_> = heads.collect();
+    let sum: Duration = heads.iter().map(|span| span.end - span.start).sum();
+    let first = heads.iter().map(|span| span.start).min();
+    let last = heads.iter().map(|span| span.end).max();
+    let (first, last) = first.zip(last).ok_or("no head was noted")?;
+    // Nothing takes no time at all.
+    let whole = (last - first).max(Duration::from_nanos(1));
+    Ok(sum.as_secs_f64() / whole.as_secs_f64())
+}
+
+/// A timeline in microseconds, from its first beginning on.
+fn drawn(spans: &[Span]) -> Value {
+    let first = spans.first().map_or(Duration::ZERO, |span| span.start);
+    let since = |time: Duration| (time - first).as_secs_f64() * 1e6;
+    let drawn = spans.iter().map(|span| {
+        json!({ "block": span.block, "start_us": since(span.start), "end_us": since(span.end) })
+    });
+    drawn.collect()
 }
 
 /// Four heads on one backbone, against the same heads each with a backbone of its own.
@@ -703,8 +750,20 @@ fn heads(options: &Options) -> Result<Value, Failed> {
             }
         }
     }
+    let mut overlaps = Vec::new();
+    for _ in 0..options.rounds {
+        let timeline = Timeline::begin(options.device)?;
+        ask(&shared, 0, &network.input)?;
+        let spans = timeline.end()?;
+        overlaps.push((overlap_of(&spans)?, spans));
+    }
     shared.stop(Duration::from_secs(1));
     apart.stop(Duration::from_secs(1));
+    overlaps.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    let typical = overlaps
+        .get(overlaps.len() / 2)
+        .map(|(_, spans)| drawn(spans));
+    let overlaps: Vec<f64> = overlaps.into_iter().map(|(overlap, _)| overlap).collect();
     let [shared, apart, shared_rate, apart_rate] = times;
     Ok(json!({
         "passed": equal,
@@ -715,7 +774,8 @@ fn heads(options: &Options) -> Result<Value, Failed> {
         "memory_of_one_full_bytes": one,
         "memory_of_shared_bytes": together,
         "memory_of_shared_over_four_full": together as f64 / (4 * one.max(1)) as f64,
-        "goal_memory": 0.30,
+        "overlap_of_heads": { "median": median(&overlaps), "from": overlaps[0], "to": overlaps[overlaps.len() - 1] },
+        "timeline": typical,
     }))
 }
 
@@ -793,18 +853,17 @@ fn apart(options: &Options) -> Result<Value, Failed> {
     });
     let shares = matches!(options.device, Device::Cuda(_)) && !cuda::is_unshared(options.device);
     runtime.stop(Duration::from_secs(1));
-    let leaked = before - free(options.device);
+    let leaked = (before - free(options.device)).max(0);
     let usual = median(&rows);
     let each: Vec<f64> = split
         .iter()
         .map(|one| (one - usual).max(0.0) / 4.0)
         .collect();
     Ok(json!({
-        "passed": right && (pooled > 0 || !shares),
+        "passed": right && killed > 0 && (pooled > 0 || !shares),
         "hop_between_processes": summary(&each),
         "bytes_between_blocks_in_pools": pooled,
         "tensors_between_blocks_through_the_host": fallen_back,
-        "goal_us": 100,
         "killed": killed,
         "answered_rightly_after_each": right,
         "device_bytes_missing_after_stop": leaked,
@@ -873,6 +932,47 @@ impl Server {
         let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         Ok(values.sum())
     }
+
+    /// What the server holds once the epoch before has gone: that is waited for until the ledger is at most what it `was`.
+    fn settled(&self, device: Device, was: Option<&Held>) -> Result<Held, Failed> {
+        let began = Instant::now();
+        loop {
+            let ledger = self.held(device)?;
+            let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kibibytes =
+                line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            let held = Held {
+                ledger,
+                device: -free(device),
+                resident: kibibytes.ok_or("no resident memory")? * 1024,
+            };
+            let patient = began.elapsed() < SETTLING;
+            if !patient || was.is_none_or(|was| held.ledger <= was.ledger) {
+                return Ok(held);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Bytes at one moment.
+struct Held {
+    ledger: u64,
+    /// Of all processes; up to a constant.
+    device: i64,
+    resident: u64,
+}
+
+/// How far the least of the last third lies over that of the first.
+fn grown(bytes: impl Iterator<Item = i64>) -> i64 {
+    let all: Vec<i64> = bytes.collect();
+    let third = all.len().div_ceil(3);
+    let first = all.iter().take(third).min();
+    let last = all.iter().rev().take(third).min();
+    first
+        .zip(last)
+        .map_or(0, |(first, last)| (last - first).max(0))
 }
 
 /// ResNet-50 in two blocks, replaced again and again while requests are asked.
@@ -914,7 +1014,9 @@ fn swaps(options: &Options) -> Result<Value, Failed> {
         spec.name
     );
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let (mut flat, mut free_memory, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    // Blocks are of the same kind at each look, and both kinds have been there before the first.
+    let step = (options.rounds / 10).max(2).next_multiple_of(2);
+    let (mut looks, mut failed) = (Vec::<Held>::new(), Vec::new());
     let (asked, lost) = std::thread::scope(|scope| -> Result<(usize, usize), Failed> {
         let client = scope.spawn(|| {
             let (mut asked, mut lost) = (0, 0);
@@ -931,9 +1033,8 @@ fn swaps(options: &Options) -> Result<Value, Failed> {
             if status != 200 {
                 failed.push(text);
             }
-            if round.is_multiple_of((options.rounds / 10).max(1)) {
-                flat.push(server.held(options.device)?);
-                free_memory.push(free(options.device));
+            if round.is_multiple_of(step) {
+                looks.push(server.settled(options.device, looks.first())?);
             }
             Ok(())
         };
@@ -944,13 +1045,17 @@ fn swaps(options: &Options) -> Result<Value, Failed> {
         Ok(told)
     })?;
     Ok(json!({
-        "passed": lost == 0 && failed.is_empty(),
+        "passed": lost == 0 && failed.is_empty() && looks.len() > 1,
         "swaps": options.rounds,
         "requests": asked,
         "lost": lost,
         "refused_swaps": failed.len(),
-        "ledger_bytes": flat,
-        "device_free_bytes": free_memory,
+        "refused": failed.first(),
+        "ledger_bytes": looks.iter().map(|held| held.ledger).collect::<Vec<_>>(),
+        "ledger_bytes_grown": grown(looks.iter().map(|held| held.ledger as i64)),
+        "device_bytes_grown": grown(looks.iter().map(|held| held.device)),
+        "resident_bytes": looks.iter().map(|held| held.resident).collect::<Vec<_>>(),
+        "resident_bytes_grown": grown(looks.iter().map(|held| held.resident as i64)),
     }))
 }
 

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154 # the variables of common.sh and scripts/setup
 # libtorch out of the torch wheel, unpacked once per user and linked as .libtorch. Sourced by scripts/setup.
 #
-#   cpu:  <cache>/libtorch-<version>-cpu-<arch>/{include,lib}: just what a CPU program loads
+#   cpu:  <cache>/libtorch-<version>-cpu-<arch>/{include,lib,cuda}: just what a CPU program loads, and in cuda/include the
+#         headers that CUDA graphs are built with, so that the same program has them where there is a device
 #   cuda: <cache>/libtorch-<version>-cuda-<arch>/{torch,nvidia}: everything, laid out as the libraries' run paths expect
 
 torch_version=2.11.0
@@ -72,6 +73,24 @@ libtorch_unpack() {
     else
         mv -T "$stage" "$target"
     fi
+    rm -rf "$stage" "$downloads"
+}
+
+# Brings the headers of CUDA to a libtorch for the CPU, which had them not before; the other one has more than these.
+cuda_headers() {
+    local home downloads="$cache/downloads-headers-$arch" stage
+    home=$(readlink "$checkout/.libtorch")
+    [[ -e $home/cuda/include/cuda_runtime.h ]] && return
+    lock_cache
+    [[ -e $home/cuda/include/cuda_runtime.h ]] && return
+    stage=$(mktemp -d "$cache/tmp.XXXXXX")
+    chmod 755 "$stage"
+    grep -hE '^nvidia-cuda-(runtime|crt)==' "$lib/libtorch-$arch.txt" "$lib/libtorch-cuda-$arch.txt" >"$stage/list.txt"
+    download_wheels "$downloads" "$stage/list.txt"
+    python3 "$lib/unpack.py" "$stage" "$downloads" 'nvidia/*/include/*' ||
+        fail "the downloaded wheels could not be unpacked (the message is above): free some space in $cache, then run this again."
+    rm -rf "$home/cuda"
+    mv -T "$stage"/nvidia/cu* "$home/cuda"
     rm -rf "$stage" "$downloads"
 }
 

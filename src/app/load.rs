@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::engine::cuda;
 use crate::engine::{
     BlockSource, EngineError, Held, builtin, check_device, check_place, graph_engine,
 };
@@ -91,13 +92,23 @@ impl Loaded {
                 contents: spec.blocks.iter().map(|_| OnceLock::new()).collect(),
                 before: None,
             }
-            .choose_devices(),
+            .choose_devices()
+            .map(Self::noting_reach),
             Ok(_) => Err(problems),
             Err(more) => {
                 problems.extend(more);
                 Err(problems)
             }
         }
+    }
+
+    /// Notes how tensors go between the CUDA devices of this machine.
+    pub(super) fn noting_reach(mut self) -> Self {
+        self.plan.note_reach(
+            |reader, owner| cuda::can_read(reader, owner).ok(),
+            |device| cuda::can_share(device).ok(),
+        );
+        self
     }
 
     /// Returns, by block of the plan, a digest of what it computes, wherever the model lies.

@@ -1,6 +1,7 @@
 //! Composition root: reads models, boots a plan, serves it, watches signals, shuts down in order.
 
 mod begin;
+mod captures;
 mod control;
 pub mod doctor;
 mod epoch;

@@ -43,7 +43,7 @@ impl Loaded {
         if !self.spec.blocks.iter().any(is_left_open) {
             return Ok(self);
         }
-        self.choose(present)
+        self.choose(present).map(Self::noting_reach)
     }
 
     fn choose(mut self, present: &Present) -> Result<Self, Vec<Problem>> {

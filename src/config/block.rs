@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::types::{
-    BatchSpec, BlockSpec, Device, DeviceChoice, DeviceParseError, RestartSpec, StuckSpec,
+    BatchSpec, BlockSpec, CudaGraphs, Device, DeviceChoice, DeviceParseError, RestartSpec,
+    StuckSpec,
 };
 
 use super::defaults;
@@ -41,6 +42,13 @@ pub(super) fn block(
     let proof = proof::proof(&mut section, directory);
     let stuck = section.section("stuck").and_then(stuck);
     let queue_max = section.size("queue_max", 1..=QUEUE_MAX);
+    if let (Some((device, DeviceChoice::Named)), Some(proof)) = (&device, &proof)
+        && proof.cuda_graphs == CudaGraphs::Required
+        && !matches!(device, Device::Cuda(_))
+    {
+        let expected = format!("expected \"auto\" or false on {device}, which has no CUDA graphs");
+        section.wrong("cuda_graphs", "is true".to_owned(), expected);
+    }
     let noun = source.as_ref().map_or("a block", source::noun);
     section.finish(noun);
     let place = place?;

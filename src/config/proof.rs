@@ -5,7 +5,7 @@ use std::path::Path;
 
 use config::{Value, ValueKind};
 
-use crate::types::{GoldenCase, GoldenSpec, ProofSpec, RANK_MAX, Shape, Tolerance};
+use crate::types::{CudaGraphs, GoldenCase, GoldenSpec, ProofSpec, RANK_MAX, Shape, Tolerance};
 
 use super::defaults;
 use super::reader::Section;
@@ -26,11 +26,30 @@ pub(super) fn proof(block: &mut Section<'_>, directory: &Path) -> Option<ProofSp
     let golden = block.optional("golden", |block| {
         golden(block.section("golden")?, directory)
     });
+    let cuda_graphs = cuda_graphs(block);
     Some(ProofSpec {
         warm: warm?,
         finite: finite?,
         golden: golden?,
+        cuda_graphs: cuda_graphs?,
     })
+}
+
+fn cuda_graphs(block: &mut Section<'_>) -> Option<CudaGraphs> {
+    let expected = "expected true, false or \"auto\"";
+    let Some(value) = block.take("cuda_graphs").map(typed) else {
+        block.wrong("cuda_graphs", "is missing", expected);
+        return None;
+    };
+    match &value.kind {
+        ValueKind::Boolean(true) => Some(CudaGraphs::Required),
+        ValueKind::Boolean(false) => Some(CudaGraphs::Off),
+        ValueKind::String(text) if text == "auto" => Some(CudaGraphs::Auto),
+        _ => {
+            block.wrong("cuda_graphs", show(&value), expected);
+            None
+        }
+    }
 }
 
 fn warm(block: &mut Section<'_>) -> Option<Vec<BTreeMap<String, Shape>>> {

@@ -46,6 +46,11 @@ pub enum EngineError {
         index: Shape,
         inputs: String,
     },
+    /// Runs on declared shapes are to be captured, and cannot be.
+    #[error(
+        "cuda_graphs is true, and runs on {inputs} cannot be captured: {cause}; \"auto\" does without"
+    )]
+    NotCaptured { inputs: String, cause: String },
     /// An output is not what a golden case says, or the case cannot be used.
     #[error("golden {0}")]
     Golden(Box<GoldenError>),
@@ -81,6 +86,7 @@ impl EngineError {
             | Self::Run(_)
             | Self::Output { .. }
             | Self::NotFinite { .. }
+            | Self::NotCaptured { .. }
             | Self::Golden(_)
             | Self::OutOfMemory(_) => true,
             Self::Warm { cause, .. } => cause.keeps_session(),

@@ -24,6 +24,7 @@ mod seam;
 mod sim;
 mod store;
 mod support;
+mod timeline;
 pub mod torch;
 mod transfer;
 
@@ -38,8 +39,9 @@ pub use npz::read_npz;
 pub use place::{Seat, Staged, prepare_for, stage, workspace_bytes};
 pub use prepare::{BlockSource, check_device, check_place, prepare};
 pub use proof::{prove, warm, warm_up};
-pub use seam::{Engine, Prepared, Session};
+pub use seam::{Capture, Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};
 pub use support::{Lack, Support, lacks};
+pub use timeline::{Span, Timeline};
 pub use torch::{device_pool, pool_opener};
 pub use transfer::{to_host, to_room};

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::telemetry::metrics::{self, BlockMetrics};
-use crate::types::{Device, Dim, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock};
+use crate::types::{
+    Device, Dim, EagerReason, FaultPoint, Heap, Rooms, Signature, Tensor, byte_count, lock,
+};
 
 use super::ledger::{Charge, Lease, Ledger};
 use super::prepare::make;
 use super::sim::SimDevice;
+use super::timeline::noted;
 use super::transfer::{bring, bytes_elsewhere, leave};
-use super::{BlockSource, EngineError, Held, Prepared, Session, check_device};
+use super::{BlockSource, Capture, EngineError, Held, Prepared, Session, check_device};
 
 /// Where a block is to run, and as what.
 #[derive(Debug, Clone, Copy)]
@@ -61,12 +64,15 @@ struct Uses {
 #[derive(Debug)]
 struct PlacedSession {
     inner: Box<dyn Session>,
-    block: String,
+    block: Arc<str>,
     device: Device,
     sim: Option<Arc<SimDevice>>,
     workspace_bytes: u64,
     /// What inputs and outputs of a run take, as declared.
     _workspace: Option<Charge>,
+    /// What captured runs take, for each of them.
+    captured: Vec<Charge>,
+    told: bool,
     uses: Arc<Uses>,
 }
 
@@ -220,11 +226,13 @@ impl Prepared for Placed {
         };
         Ok(Box::new(PlacedSession {
             inner: self.inner.session()?,
-            block: self.block.clone(),
+            block: self.block.as_str().into(),
             device: self.device,
             sim: sim.clone(),
             workspace_bytes: self.workspace_bytes,
             _workspace: workspace,
+            captured: Vec::new(),
+            told: false,
             uses: uses.clone(),
         }))
     }
@@ -275,6 +283,27 @@ impl PlacedSession {
         leave(outputs, self.device, rooms, &self.uses.metrics)
     }
 
+    /// Counts a run as a replay, or as one that could have been one.
+    fn note_replay(&self) {
+        match self.inner.replayed() {
+            Some(true) => self.uses.metrics.cuda_graph_replays.add(1),
+            Some(false) => self.uses.metrics.eager(EagerReason::Shape),
+            None => {}
+        }
+    }
+
+    /// Counts what was not captured, and tells it once.
+    fn note_capture(&mut self, capture: Capture) -> Capture {
+        if let Capture::Refused { why, cause } = &capture {
+            self.uses.metrics.eager(*why);
+            if !std::mem::replace(&mut self.told, true) {
+                let (block, device, reason) = (&self.block, self.device, why.name());
+                tracing::info!(%block, %device, reason, %cause, "runs are not captured as CUDA graphs");
+            }
+        }
+        capture
+    }
+
     fn more(&self, bytes: u64) -> Result<Option<Charge>, EngineError> {
         let charge = (bytes > 0).then(|| self.uses.lease.workspace_within(bytes));
         Ok(charge.transpose()?)
@@ -283,6 +312,21 @@ impl PlacedSession {
 
 impl Session for PlacedSession {
     fn run_in(&mut self, inputs: &[Tensor], rooms: &dyn Rooms) -> Result<Vec<Tensor>, EngineError> {
+        let (block, device) = (self.block.clone(), self.device);
+        noted(&block, device, || self.run_here(inputs, rooms))
+    }
+
+    fn wants_warming(&self) -> bool {
+        self.inner.wants_warming()
+    }
+}
+
+impl PlacedSession {
+    fn run_here(
+        &mut self,
+        inputs: &[Tensor],
+        rooms: &dyn Rooms,
+    ) -> Result<Vec<Tensor>, EngineError> {
         if let Some(sim) = self.sim.clone() {
             return self.simulate(&sim, inputs, rooms);
         }
@@ -294,7 +338,9 @@ impl Session for PlacedSession {
             // As on a simulated one. Outputs are libtorch's by then, and its allocator's to refuse.
             let taken = bytes_of(inputs);
             let _inputs = self.more(taken.saturating_sub(self.workspace_bytes))?;
-            return self.inner.run_in(inputs, rooms);
+            let outputs = self.inner.run_in(inputs, rooms);
+            self.note_replay();
+            return outputs;
         }
         if inputs.iter().all(|tensor| tensor.device() == self.device) {
             return self.inner.run_in(inputs, rooms);
@@ -305,6 +351,48 @@ impl Session for PlacedSession {
 
     fn wants_warming(&self) -> bool {
         self.inner.wants_warming()
+    }
+
+    fn capture(&mut self, inputs: &[Tensor]) -> Result<Capture, EngineError> {
+        let capture = self.inner.capture(inputs)?;
+        let Capture::Done { bytes } = capture else {
+            return Ok(self.note_capture(capture));
+        };
+        if bytes == 0 {
+            return Ok(capture);
+        }
+        match self.uses.lease.workspace_within(bytes) {
+            Ok(charge) => {
+                self.captured.push(charge);
+                self.uses.metrics.cuda_graphs.add(1);
+                let (block, device) = (&self.block, self.device);
+                tracing::debug!(%block, %device, bytes, "runs on a declared shape are captured");
+                Ok(capture)
+            }
+            Err(full) => {
+                self.inner.forget_capture();
+                let (why, cause) = (EagerReason::NoRoom, full.to_string());
+                Ok(self.note_capture(Capture::Refused { why, cause }))
+            }
+        }
+    }
+
+    fn forget_capture(&mut self) {
+        self.inner.forget_capture();
+        if self.captured.pop().is_some() {
+            self.uses.metrics.cuda_graphs.sub(1);
+        }
+    }
+
+    fn replayed(&self) -> Option<bool> {
+        self.inner.replayed()
+    }
+}
+
+impl Drop for PlacedSession {
+    fn drop(&mut self) {
+        let captured = i64::try_from(self.captured.len()).unwrap_or(i64::MAX);
+        self.uses.metrics.cuda_graphs.sub(captured);
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::types::{
-    AlignedBytes, DType, ProofSpec, Shape, Signature, Tensor, TensorError, TensorSpec, byte_count,
+    AlignedBytes, CudaGraphs, DType, ProofSpec, Shape, Signature, Tensor, TensorError, TensorSpec,
+    byte_count,
 };
 
 use super::compare::{floats, index_of};
-use super::{EngineError, Golden, Session};
+use super::{Capture, EngineError, Golden, Session};
 
 /// Runs a session once on zeros, so that the first request does not pay for lazy initialisation, and a block whose
 /// results contradict its signature is found out before traffic. Symbolic dimensions are 1. Returns the inputs and outputs,
@@ -41,16 +42,20 @@ pub fn warm(
     }
 }
 
-/// Warms a session on a size that it may like, then on every one that is declared, and looks at what comes out.
+/// Warms a session on a size that it may like, then on every one that is declared, looks at what comes out, and has runs on
+/// these sizes be captured.
 pub fn warm_up(
     session: &mut dyn Session,
     signature: &Signature,
     proof: &ProofSpec,
 ) -> Result<(), EngineError> {
-    if let Some([inputs, outputs]) = warm(session, signature)?
-        && proof.finite
-    {
-        check_finite(signature, &inputs, &outputs)?;
+    // Those of larger runs first, whose memory is enough for the others.
+    let mut declared = Vec::new();
+    if let Some([inputs, outputs]) = warm(session, signature)? {
+        if proof.finite {
+            check_finite(signature, &inputs, &outputs)?;
+        }
+        declared.push(inputs);
     }
     for shapes in &proof.warm {
         let inputs = zeros_of(signature, shapes)?;
@@ -62,6 +67,33 @@ pub fn warm_up(
             })?;
         if proof.finite {
             check_finite(signature, &inputs, &outputs)?;
+        }
+        declared.push(inputs);
+    }
+    declared.sort_by_key(|inputs| {
+        std::cmp::Reverse(inputs.iter().map(Tensor::byte_count).sum::<usize>())
+    });
+    capture(session, signature, proof.cuda_graphs, &declared)
+}
+
+/// Has runs on inputs like these be captured, as far as that is wanted and can be done.
+fn capture(
+    session: &mut dyn Session,
+    signature: &Signature,
+    wanted: CudaGraphs,
+    declared: &[Vec<Tensor>],
+) -> Result<(), EngineError> {
+    if wanted == CudaGraphs::Off {
+        return Ok(());
+    }
+    for inputs in declared {
+        if let Capture::Refused { cause, .. } = session.capture(inputs)?
+            && wanted == CudaGraphs::Required
+        {
+            return Err(EngineError::NotCaptured {
+                inputs: shown(signature, inputs),
+                cause,
+            });
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::graph::Graph;
-use crate::types::{Device, Heap, Passes, Rooms, Signature, Tensor};
+use crate::types::{Device, EagerReason, Heap, Passes, Rooms, Signature, Tensor};
 
 use super::{EngineError, Held, Lease, to_host};
 
@@ -64,6 +64,17 @@ pub trait Prepared: Send + Sync + fmt::Debug {
     fn session(&self) -> Result<Box<dyn Session>, EngineError>;
 }
 
+/// What came of asking a session to capture its runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Capture {
+    /// It runs where there is nothing to capture.
+    Senseless,
+    /// Runs on such inputs are replayed from now on. That takes so many bytes of the device.
+    Done { bytes: u64 },
+    /// Runs are launched as before.
+    Refused { why: EagerReason, cause: String },
+}
+
 /// The state with which one thread runs one block.
 pub trait Session: fmt::Debug {
     /// Runs the block once on tensors in the order of the signature's inputs; returns those of its outputs.
@@ -84,5 +95,19 @@ pub trait Session: fmt::Debug {
     /// Tells whether a run on zeros before traffic does any good.
     fn wants_warming(&self) -> bool {
         true
+    }
+
+    /// Has runs on inputs of these shapes, on which it has run before, be captured and replayed from now on, where the engine
+    /// can do that. Fails where the session is of no use any more, as when its device is lost.
+    fn capture(&mut self, _inputs: &[Tensor]) -> Result<Capture, EngineError> {
+        Ok(Capture::Senseless)
+    }
+
+    /// Gives up what was captured last.
+    fn forget_capture(&mut self) {}
+
+    /// Tells whether the last run was a replay; `None`: it captured nothing.
+    fn replayed(&self) -> Option<bool> {
+        None
     }
 }

@@ -132,11 +132,13 @@ pub(super) fn compare_blocks(
                 backoff_min,
                 backoff_max,
             },
-        proof: ProofSpec {
-            warm,
-            finite,
-            golden,
-        },
+        proof:
+            ProofSpec {
+                warm,
+                finite,
+                golden,
+                cuda_graphs,
+            },
         stuck,
         queue_max,
     } = &old.spec;
@@ -217,6 +219,12 @@ pub(super) fn compare_blocks(
     compare(&mut retuned, "warm", [warm, &proof.warm], json);
     compare(&mut retuned, "finite", [*finite, proof.finite], shown);
     compare(&mut retuned, "golden", [golden, &proof.golden], json);
+    compare(
+        &mut retuned,
+        "cuda_graphs",
+        [*cuda_graphs, proof.cuda_graphs],
+        |graphs| graphs.name().to_owned(),
+    );
     compare(
         &mut retuned,
         "stuck.run_ms",

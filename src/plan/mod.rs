@@ -24,6 +24,7 @@ mod names;
 mod order;
 mod place;
 mod proof;
+mod reach;
 mod route;
 mod site;
 mod spread;

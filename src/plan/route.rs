@@ -1,9 +1,9 @@
 //! How a tensor travels between two placements: a total function, and its reason.
 //!
 //! It says what happens when it runs, and nothing that is only planned for. Processes of a host that compute on one CUDA device
-//! share a pool of its memory, where the driver can; whether it can is no matter of placements, so who asks it has what it
-//! cannot replaced by [`Route::without_pool`], which is what happens then. All other memory of devices is seen by its own process alone:
-//! such a tensor leaves a process through memory of the host.
+//! share a pool of its memory; all other memory of devices is seen by its own process alone, so such a tensor leaves a process
+//! through memory of the host. Whether devices can do what a route has them do is for the machine to say, and noted afterwards
+//! ([`Plan::note_reach`](super::Plan::note_reach)).
 
 use std::fmt;
 
@@ -52,7 +52,7 @@ pub enum Copies {
     ToHost,
     /// From a device to another of the same process, by the consumer.
     BetweenDevices,
-    /// To the host by the producer, and to the consumer's device by the consumer.
+    /// To the host and to the consumer's device: by producer and consumer, and by the consumer within a process.
     ThroughHost,
 }
 
@@ -88,17 +88,26 @@ impl Route {
         }
     }
 
-    /// Returns the way where the driver does not share memory of the device between processes.
-    #[must_use]
-    pub fn without_pool(self) -> Self {
-        match self.travels {
-            Travels::Pool => Self {
-                travels: Travels::Slot,
-                copies: Copies::ThroughHost,
-                reason: "same host, different processes, same device, whose driver does not share its memory between processes: through shared memory of the host that it copies to and from by itself",
-                ..self
-            },
-            _ => self,
+    /// Takes note of whether processes share memory of the device.
+    pub fn note_sharing(&mut self, shared: bool) {
+        if self.travels == Travels::Pool && !shared {
+            self.travels = Travels::Slot;
+            self.copies = Copies::ThroughHost;
+            self.reason = "same host, different processes, same device, whose driver does not share its memory between processes: through shared memory of the host that it copies to and from by itself";
+        }
+    }
+
+    /// Takes note of whether the consumer's device reads memory of the producer's.
+    pub fn note_reading(&mut self, reads: bool) {
+        if self.copies != Copies::BetweenDevices {
+            return;
+        }
+        if reads {
+            self.reason =
+                "same process, different devices: the consumer's copies directly from the other";
+        } else {
+            self.copies = Copies::ThroughHost;
+            self.reason = reason(self.carrier, self.copies);
         }
     }
 }
@@ -123,8 +132,11 @@ fn reason(carrier: Carrier, copies: Copies) -> &'static str {
             "same process, different devices: the consumer copies it to its device"
         }
         (Carrier::Inproc, Copies::ToHost) => "same process, different devices: copied to the host",
-        (Carrier::Inproc, Copies::BetweenDevices | Copies::ThroughHost) => {
+        (Carrier::Inproc, Copies::BetweenDevices) => {
             "same process, different devices: the consumer copies"
+        }
+        (Carrier::Inproc, Copies::ThroughHost) => {
+            "same process, devices that cannot read each other's memory: the consumer copies through the host"
         }
         (Carrier::Ipc, Copies::None) => "same host, different processes",
         (Carrier::Ipc, Copies::ToDevice) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Shape;
+use super::{CudaGraphs, Shape};
 
 /// What every new session of a block is put through before it gets requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct ProofSpec {
     /// Floating outputs of runs on zeros have to be finite.
     pub finite: bool,
     pub golden: Option<GoldenSpec>,
+    /// Whether runs on the declared shapes are captured where they run on a CUDA device.
+    #[serde(default)]
+    pub cuda_graphs: CudaGraphs,
 }
 
 /// Inputs with the outputs that they have to give.
@@ -47,6 +50,7 @@ impl Default for ProofSpec {
             warm: Vec::new(),
             finite: true,
             golden: None,
+            cuda_graphs: CudaGraphs::Auto,
         }
     }
 }

@@ -14,25 +14,25 @@ use blockflow::engine::{
     BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place, prepare,
     to_host,
 };
-use blockflow::graph::{Binary, Graph, Op, Unary};
+use blockflow::graph::{Binary, Graph, Op, Reduce, Unary};
 use blockflow::types::{
     DType, Device, GraphEngine, MockSpec, Passes, Shape, ShapeSpec, Signature, Tensor, TensorSpec,
 };
 
-use crate::engine_support::{Builder, bools, f32s, fixed, i64s, signature, values_f32};
+use crate::engine_support::{Builder, bools, f32s, fixed, i64s, noise, signature, values_f32};
 use crate::sim::held;
 use crate::support::cuda::{device_or_skip, on_stage, rehearse, rehearse_with};
 use crate::support::files::Files;
 use crate::support::server::{BINARY, Response, Server};
 use crate::support::until;
 
-const GPU: Device = Device::Cuda(0);
+pub(crate) const GPU: Device = Device::Cuda(0);
 
 /// What the tests of devices need of the checkout.
-const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");
+pub(crate) const DIGITS: &[u8] = include_bytes!("../data/digits/digits.onnx");
 
 /// The bytes at which the rehearsed driver loses its device.
-const LOSES: usize = 0x105e << 21;
+pub(crate) const LOSES: usize = 0x105e << 21;
 
 #[test]
 fn streams_events_and_memory_keep_their_order() {
@@ -163,14 +163,14 @@ fn handles_go_with_what_they_name(context: &Arc<Context>) {
     assert!(matches!(told, CudaError::Driver { .. }), "{told}");
 }
 
-fn network() -> Graph {
+pub(crate) fn network() -> Graph {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("digits.onnx");
     fs::write(&path, DIGITS).unwrap();
     Graph::read(&path).unwrap()
 }
 
-fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
+pub(crate) fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineError> {
     let source = BlockSource::Graph {
         graph,
         signature: graph.signature().unwrap(),
@@ -180,7 +180,7 @@ fn prepared(graph: &Graph, device: Device) -> Result<Arc<dyn Prepared>, EngineEr
     prepare(source, 1, device)
 }
 
-fn images(rows: usize, seed: usize) -> Tensor {
+pub(crate) fn images(rows: usize, seed: usize) -> Tensor {
     let pixels: Vec<f32> = (0..rows * 64)
         .map(|place| ((place * 31 + seed * 17) % 17) as f32)
         .collect();
@@ -188,18 +188,18 @@ fn images(rows: usize, seed: usize) -> Tensor {
     Tensor::copy_of(DType::F32, shape, bytemuck::cast_slice(&pixels)).unwrap()
 }
 
-fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
+pub(crate) fn run(session: &mut Box<dyn Session>, inputs: &[Tensor]) -> Vec<Tensor> {
     session.run(inputs).unwrap()
 }
 
-fn host(tensors: &[Tensor]) -> Vec<Tensor> {
+pub(crate) fn host(tensors: &[Tensor]) -> Vec<Tensor> {
     tensors
         .iter()
         .map(|tensor| to_host(tensor).unwrap().unwrap_or_else(|| tensor.clone()))
         .collect()
 }
 
-fn assert_close(seen: &Tensor, expected: &Tensor, told: &str) {
+pub(crate) fn assert_close(seen: &Tensor, expected: &Tensor, told: &str) {
     assert_eq!(seen.shape(), expected.shape(), "{told}");
     let pairs = values_f32(seen).into_iter().zip(values_f32(expected));
     for (seen, expected) in pairs {
@@ -396,6 +396,75 @@ fn inside_what_lies_on_both_sides() {
     let graph = builder.finish(&outputs);
     let masked = [(DType::F32, &row[..]), (DType::Bool, &row[..])];
     same_on_both(&graph, &signature(&both[..1], &masked), &x);
+}
+
+#[test]
+fn a_cut_changes_no_bit_where_elements_lie_otherwise_before_it() {
+    rehearse("cuda_rehearsal::inside_a_cut_changes_no_bit");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_a_cut_changes_no_bit() {
+    cut_changes_no_bit();
+}
+
+#[test]
+fn a_cut_changes_no_bit_on_a_device() {
+    if device_or_skip().is_some() {
+        cut_changes_no_bit();
+    }
+}
+
+/// A sum is rounded by the order of its terms, which a kernel chooses by where they lie: in a whole as behind a cut.
+fn cut_changes_no_bit() {
+    let (sizes, turned) = ([1, 1000, 8], [1, 8, 1000]);
+    let turn = || Op::Transpose {
+        permutation: Some(vec![0, 2, 1]),
+    };
+    let sum = || Op::Reduce {
+        kind: Reduce::Sum,
+        keep_dims: false,
+        noop_with_empty_axes: false,
+    };
+    let of = |inputs: &[usize], outputs: &[usize]| {
+        let (inputs, outputs) = (fixed(inputs), fixed(outputs));
+        signature(&[(DType::F32, &inputs)], &[(DType::F32, &outputs)])
+    };
+    let mut whole = Builder::new();
+    let x = whole.input();
+    let axes = whole.constant(i64s(&[1], &[2]));
+    let there = whole.node(turn(), &[x]);
+    let all = whole.node(sum(), &[there, axes]);
+    let whole = whole.finish(&[all]);
+    let mut before = Builder::new();
+    let x = before.input();
+    let there = before.node(turn(), &[x]);
+    let before = before.finish(&[there]);
+    let mut behind = Builder::new();
+    let x = behind.input();
+    let axes = behind.constant(i64s(&[1], &[2]));
+    let all = behind.node(sum(), &[x, axes]);
+    let behind = behind.finish(&[all]);
+    let session = |graph: &Graph, signature| {
+        let source = BlockSource::Graph {
+            graph,
+            signature,
+            engine: GraphEngine::Aten,
+            passes: Passes::default(),
+        };
+        prepare(source, 1, GPU).unwrap().session().unwrap()
+    };
+    let mut whole = session(&whole, of(&sizes, &[1, 8]));
+    let mut before = session(&before, of(&sizes, &turned));
+    let mut behind = session(&behind, of(&turned, &[1, 8]));
+    for seed in 0..8 {
+        let x = [f32s(&sizes, &noise(8000, seed))];
+        let at_once = host(&run(&mut whole, &x));
+        let between = run(&mut before, &x);
+        let parted = host(&run(&mut behind, &between));
+        assert_eq!(at_once[0].bytes(), parted[0].bytes(), "{seed}");
+    }
 }
 
 #[test]

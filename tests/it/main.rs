@@ -25,6 +25,8 @@ mod config_places;
 mod config_reference;
 mod config_wire;
 mod conformance;
+mod cuda_graphs;
+mod cuda_peers;
 mod cuda_processes;
 mod cuda_rehearsal;
 mod device_auto;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use blockflow::graph::Digest;
 use blockflow::plan::{Change, Diff, Plan, Side, compile};
 use blockflow::types::{
-    CanarySpec, Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec, GoldenSpec,
-    HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, Tolerance,
+    CanarySpec, CudaGraphs, Device, DeviceFault, DeviceSpec, Due, Epoch, FaultPoint, FaultSpec,
+    GoldenSpec, HostSpec, LogFormat, ShadowSpec, SourceSpec, Spec, Tolerance,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,7 @@ fn limited(memory: u64, copy_bytes_per_s: Option<u64>, faults: usize) -> DeviceS
 }
 
 /// What is changed, and how a diff tells.
-const TUNES: [(Edit, &str); 29] = [
+const TUNES: [(Edit, &str); 30] = [
     (
         |spec| spec.server.drain += Duration::from_secs(1),
         "server.drain_ms: 0 → 1000",
@@ -187,6 +187,10 @@ const TUNES: [(Edit, &str); 29] = [
             });
         },
         "block first: retuned (golden: none → {",
+    ),
+    (
+        |spec| spec.blocks[0].proof.cuda_graphs = CudaGraphs::Off,
+        "block first: retuned (cuda_graphs: auto → false)",
     ),
     (
         |spec| spec.blocks[0].stuck.run = Some(Duration::from_secs(2)),

@@ -97,7 +97,10 @@ proptest! {
         producer in placement(), consumer in placement()
     ) {
         let route = Route::between(&producer, &consumer);
-        let without = route.clone().without_pool();
+        let mut without = route.clone();
+        without.note_sharing(true);
+        prop_assert_eq!(&without, &route);
+        without.note_sharing(false);
         if route.travels == Travels::Pool {
             prop_assert_eq!(without.travels, Travels::Slot);
             prop_assert_eq!(without.copies, Copies::ThroughHost);

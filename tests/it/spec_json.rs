@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use blockflow::config::load;
 use blockflow::types::{
-    CanarySpec, DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint, FaultSpec,
-    GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure, MockSpec,
-    Optimize, Pass, Passes, ProofSpec, PublicKey, ReloadSpec, ShadowSpec, ShapeSpec, Signature,
-    SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
+    CanarySpec, CudaGraphs, DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint,
+    FaultSpec, GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure,
+    MockSpec, Optimize, Pass, Passes, ProofSpec, PublicKey, ReloadSpec, ShadowSpec, ShapeSpec,
+    Signature, SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
 };
 use proptest::prelude::*;
 
@@ -100,11 +100,19 @@ fn proofs() -> impl Strategy<Value = ProofSpec> {
     let golden = (prop::collection::vec(case, 0..3), tolerance)
         .prop_map(|(cases, tolerance)| GoldenSpec { cases, tolerance });
     let warm = prop::collection::vec(shapes, 0..3);
-    (warm, any::<bool>(), prop::option::of(golden)).prop_map(|(warm, finite, golden)| ProofSpec {
-        warm,
-        finite,
-        golden,
-    })
+    let graphs = prop::sample::select(vec![
+        CudaGraphs::Off,
+        CudaGraphs::Auto,
+        CudaGraphs::Required,
+    ]);
+    (warm, any::<bool>(), prop::option::of(golden), graphs).prop_map(
+        |(warm, finite, golden, cuda_graphs)| ProofSpec {
+            warm,
+            finite,
+            golden,
+            cuda_graphs,
+        },
+    )
 }
 
 fn devices() -> impl Strategy<Value = DeviceSpec> {

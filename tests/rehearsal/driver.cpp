@@ -40,7 +40,8 @@ namespace {
 
 constexpr int SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, INVALID_CONTEXT = 201,
               PEER_ACCESS_UNSUPPORTED = 217, INVALID_HANDLE = 400, NOT_READY = 600, ILLEGAL_ADDRESS = 700,
-              PEER_ACCESS_ALREADY_ENABLED = 704, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_SUPPORTED = 801;
+              PEER_ACCESS_ALREADY_ENABLED = 704, ALREADY_REGISTERED = 712, NOT_REGISTERED = 713, NOT_SUPPORTED = 801,
+              NOT_CAPTURABLE = 900, CAPTURE_BROKEN = 901;
 constexpr int DEVICES_MAX = 8;
 // Memory of so many bytes, or several times as many, can be shown to other processes.
 constexpr size_t PAGE = size_t{2} << 20;
@@ -96,6 +97,8 @@ void *shared(int file, size_t bytes) {
 struct Stream {
   int device = 0;
   std::deque<Task> tasks;
+  bool capturing = false;
+  bool broken = false; // the capture can only be ended
 };
 
 struct Memory {
@@ -122,6 +125,8 @@ std::set<uint64_t> mapped;             // memory of other processes
 bool ending = false;
 Device devices[DEVICES_MAX];
 thread_local std::vector<void *> current;
+thread_local Stream *captures = nullptr; // of this thread
+thread_local bool relaxed = false;
 
 int count() {
   const char *said = std::getenv("REHEARSAL_DEVICES");
@@ -230,12 +235,22 @@ int ready() {
 // The current device is that of the stream, without which kernels are refused, and here copies too.
 bool is_here(Stream *stream) { return streams.count(stream) != 0 && stream->device == current_device(); }
 
+// What a thread may not do while it captures, or what nobody may do with a stream that is captured, breaks the capture.
+bool breaks(Stream *stream = nullptr) {
+  Stream *broken = captures != nullptr && !relaxed ? captures : stream != nullptr && stream->capturing ? stream : nullptr;
+  return broken != nullptr && (broken->broken = true);
+}
+
 int copy(uint64_t to, uint64_t from, size_t bytes, Stream *stream, bool now) {
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
   }
   if (!is_here(stream)) {
     return INVALID_HANDLE;
+  }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
   }
   auto work = [=] { std::memmove(reinterpret_cast<void *>(to), reinterpret_cast<void *>(from), bytes); };
   if (now) {
@@ -315,6 +330,45 @@ void rehearsal_free(Stream *stream, void *data, size_t length, Stream **others, 
   };
   stream->tasks.push_back({give, {}, 0, {}});
 }
+
+// Work that a stream does when it comes to it. `drop` is called once it has.
+void rehearsal_task(Stream *stream, void (*work)(void *), void *data, void (*drop)(void *)) {
+  Guard guard(lock);
+  std::shared_ptr<void> kept(data, drop);
+  stream->tasks.push_back({[=] { work(kept.get()); }, {}, 0, {}});
+}
+
+// What this thread may not do while it captures it may do meanwhile, as an allocator has to.
+void rehearsal_relax(bool on) { relaxed = on; }
+
+int cuStreamBeginCapture_v2(Stream *stream, int mode) {
+  Guard guard(lock);
+  if (streams.count(stream) == 0 || captures != nullptr) {
+    return INVALID_HANDLE;
+  }
+  if (mode != 1) {
+    return INVALID_VALUE; // calls of other threads would break it
+  }
+  captures = stream;
+  stream->capturing = true;
+  stream->broken = false;
+  return SUCCESS;
+}
+int cuStreamIsCapturing(Stream *stream, int *status) {
+  Guard guard(lock);
+  return *status = !stream->capturing ? 0 : stream->broken ? 2 : 1, SUCCESS;
+}
+int cuStreamEndCapture(Stream *stream, void **graph) {
+  Guard guard(lock);
+  *graph = nullptr;
+  if (!stream->capturing || captures != stream) {
+    return INVALID_VALUE;
+  }
+  captures = nullptr;
+  stream->capturing = false;
+  return stream->broken ? CAPTURE_BROKEN : SUCCESS;
+}
+int cuGraphDestroy(void *) { return SUCCESS; }
 
 int cuInit(unsigned) { return SUCCESS; }
 int cuDriverGetVersion(int *version) {
@@ -409,6 +463,9 @@ int cuStreamQuery(Stream *stream) {
   if (devices[stream->device].lost) {
     return ILLEGAL_ADDRESS;
   }
+  if (breaks(stream)) {
+    return NOT_CAPTURABLE;
+  }
   bool busy = !stream->tasks.empty();
   if (busy) {
     step(stream); // time goes by
@@ -421,6 +478,10 @@ int cuStreamWaitEvent(Stream *stream, void *handle, unsigned) {
   auto event = events.find(handle);
   if (!is_here(stream) || event == events.end()) {
     return INVALID_HANDLE;
+  }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
   }
   stream->tasks.push_back({{}, {}, event->second->state->recorded, event->second});
   return ready();
@@ -455,6 +516,10 @@ int cuEventRecord(void *handle, Stream *stream) {
   if (event == events.end() || !is_here(stream) || event->second->device != stream->device || event->second->foreign) {
     return INVALID_HANDLE;
   }
+  if (stream->capturing) {
+    stream->broken = true;
+    return NOT_CAPTURABLE;
+  }
   event->second->stream = stream;
   stream->tasks.push_back({{}, event->second, ++event->second->state->recorded, {}});
   return ready();
@@ -467,6 +532,9 @@ int cuEventQuery(void *handle) {
   }
   if (devices[event->second->device].lost) {
     return ILLEGAL_ADDRESS;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   const State &state = *event->second->state;
   bool done = state.reached == state.recorded;
@@ -507,6 +575,9 @@ int cuEventSynchronize(void *handle) {
       return INVALID_HANDLE;
     }
     device = event->second->device;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   trouble(device);
   for (;; nap()) {
@@ -555,6 +626,9 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     device.lost = true;
     return ILLEGAL_ADDRESS;
   }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
+  }
   if (device.taken + bytes > TOTAL) {
     return OUT_OF_MEMORY;
   }
@@ -567,7 +641,8 @@ int cuMemAlloc_v2(uint64_t *address, size_t bytes) {
     }
     files[reinterpret_cast<uint64_t>(data)] = file;
   } else {
-    data = std::malloc(bytes);
+    // As the real one's: kernels of the CPU round otherwise where memory lies otherwise.
+    data = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   }
   std::memset(data, 0xdb, bytes);
   memory[*address = reinterpret_cast<uint64_t>(data)] = {bytes, current_device()};
@@ -586,6 +661,12 @@ static void finish_all() {
   }
 }
 int cuMemFree_v2(uint64_t address) {
+  {
+    Guard guard(lock);
+    if (breaks()) {
+      return NOT_CAPTURABLE;
+    }
+  }
   finish_all();
   Guard guard(lock);
   auto found = memory.find(address);
@@ -632,6 +713,9 @@ int cuMemHostAlloc(void **made, size_t bytes, unsigned flags) {
   Guard guard(lock);
   if (int refused = ready(); refused != SUCCESS) {
     return refused;
+  }
+  if (breaks()) {
+    return NOT_CAPTURABLE;
   }
   *made = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
   pinned[reinterpret_cast<uint64_t>(*made)] = {bytes, current_device(), (flags & 1) != 0};

@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use crate::engine::cuda::is_unshared;
 use crate::plan::Plan;
 
 use super::{dot, json, mermaid, text};
@@ -32,9 +31,11 @@ pub enum PlanFormat {
 }
 
 pub(in crate::cli) fn execute(arguments: &ExplainArguments) -> Result<Exit, CliError> {
-    let mut loaded = compose::load(&arguments.source.config)?;
-    loaded.plan.without_pools(is_unshared);
+    let loaded = compose::load(&arguments.source.config)?;
     output::print(&render_plan(&loaded.plan, arguments.format)?)?;
+    if arguments.format == PlanFormat::Text {
+        output::print(&text::captures(&loaded.captures()))?;
+    }
     Ok(Exit::Success)
 }
 

@@ -31,6 +31,18 @@ pub(super) fn render(plan: &Plan) -> String {
     text
 }
 
+/// Writes what is captured of the runs of blocks on CUDA devices; nothing where there are none.
+pub(super) fn captures(said: &[(&str, String)]) -> String {
+    if said.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<_> = said
+        .iter()
+        .map(|(block, captured)| vec![(*block).to_owned(), captured.clone()])
+        .collect();
+    format!("\ncuda graphs\n{}", columns(2, &rows))
+}
+
 /// Cells of the line that names a pipeline and what it takes and gives.
 pub(in crate::cli) fn pipeline_line(pipeline: &PlannedPipeline) -> Vec<String> {
     let signature = &pipeline.signature;

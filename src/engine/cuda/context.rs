@@ -21,6 +21,8 @@ pub struct Context {
     /// Streams that nobody has at the moment.
     pub(super) idle: Mutex<Idle>,
     pinned: PinnedPool,
+    /// Whether it reads the memory of another device directly, as far as somebody has asked.
+    pub(super) reads: Mutex<BTreeMap<u16, bool>>,
 }
 
 // SAFETY: a context is used from any thread; the driver has its own locks. It is never released.
@@ -64,6 +66,7 @@ impl Context {
             raw,
             idle: Mutex::default(),
             pinned: PinnedPool::new(ordinal),
+            reads: Mutex::default(),
         });
         contexts.insert(ordinal, made.clone());
         Ok(made)

@@ -7,11 +7,9 @@ use std::fmt;
 
 use cudarc::driver::{result, sys};
 
-use crate::types::Device;
-
-use super::CudaError;
 use super::error::checked;
 use super::presence::device_count;
+use super::{CudaError, can_read};
 
 /// A version of CUDA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,7 +112,7 @@ fn properties(ordinal: u16) -> Result<DeviceProperties, CudaError> {
             number(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
         ),
         can_ipc: can_ipc(device)?,
-        peers: peers(ordinal, device)?,
+        peers: peers(ordinal)?,
     })
 }
 
@@ -130,11 +128,6 @@ pub(crate) fn can_share(ordinal: u16) -> Result<bool, CudaError> {
     device_count()?;
     check_version()?;
     can_ipc(checked("cuDeviceGet", result::device::get(ordinal.into()))?)
-}
-
-/// Tells whether there is a driver that says that processes cannot share memory of a device.
-pub fn is_unshared(device: Device) -> bool {
-    matches!(device, Device::Cuda(ordinal) if can_share(ordinal) == Ok(false))
 }
 
 fn can_ipc(device: sys::CUdevice) -> Result<bool, CudaError> {
@@ -167,16 +160,11 @@ fn free_bytes(device: sys::CUdevice) -> Option<u64> {
     info.ok().map(|(free, _)| free as u64)
 }
 
-fn peers(ordinal: u16, device: sys::CUdevice) -> Result<Vec<u16>, CudaError> {
+fn peers(ordinal: u16) -> Result<Vec<u16>, CudaError> {
     let count = u16::try_from(device_count()?).unwrap_or(u16::MAX);
     let mut peers = Vec::new();
     for other in (0..count).filter(|&other| other != ordinal) {
-        let peer = checked("cuDeviceGet", result::device::get(other.into()))?;
-        let mut can = 0;
-        // SAFETY: a place to write to, and two devices that the driver named.
-        let asked = unsafe { sys::cuDeviceCanAccessPeer(&raw mut can, device, peer) };
-        checked("cuDeviceCanAccessPeer", asked.result())?;
-        if can != 0 {
+        if can_read(ordinal, other)? {
             peers.push(other);
         }
     }

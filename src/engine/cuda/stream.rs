@@ -90,6 +90,31 @@ impl Stream {
         }
     }
 
+    /// Ends a capture of this stream that nobody else ended; what it noted is dropped.
+    pub(in crate::engine) fn end_capture(&self) -> Result<(), CudaError> {
+        use sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE as NONE;
+        let _current = self.context.enter()?;
+        let mut status = NONE;
+        // SAFETY: a stream that is never destroyed, and a place to write to.
+        let asked = unsafe { sys::cuStreamIsCapturing(self.raw.0, &raw mut status) };
+        checked("cuStreamIsCapturing", asked.result())?;
+        if status == NONE {
+            return Ok(());
+        }
+        let mut noted = std::ptr::null_mut();
+        // SAFETY: as above. One that is broken is ended too, with an error and without a graph.
+        let ended = unsafe { sys::cuStreamEndCapture(self.raw.0, &raw mut noted) };
+        if noted.is_null() {
+            tracing::debug!(?ended, "a broken capture is ended");
+            return Ok(());
+        }
+        // SAFETY: a graph that nobody else has.
+        checked(
+            "cuGraphDestroy",
+            unsafe { sys::cuGraphDestroy(noted) }.result(),
+        )
+    }
+
     /// Returns the address by which libtorch knows the stream. It stays one of a stream for as long as the process.
     pub fn address(&self) -> usize {
         self.raw.0.addr()
@@ -151,6 +176,7 @@ impl Stream {
         (source, from): (&Context, u64),
         bytes: usize,
     ) -> Result<(), CudaError> {
+        self.context.reads(source)?;
         let _current = self.context.enter()?;
         // SAFETY: the caller's promise; both contexts are never released.
         let begun = unsafe {

@@ -11,10 +11,11 @@ mod dtype;
 mod ffi;
 mod torchscript;
 
-pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupported};
+pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, uncaptured, unsupported};
 pub use cuda::{cuda_available, to_host, to_room};
 pub use ffi::{
-    AllocatorMemory, NoTorchCuda, allocator_memory, device_pool, give_back_memory, pool_opener,
-    prefer_long_slices, set_threads, threads, tune_allocator, version,
+    AllocatorMemory, NoGraphs, NoTorchCuda, allocator_memory, carries_graphs, device_pool,
+    give_back_memory, graphs_available, pool_opener, prefer_long_slices, set_threads, threads,
+    tune_allocator, version,
 };
 pub use torchscript::TorchScriptPrepared;

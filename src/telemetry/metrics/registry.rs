@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::types::{FailureKind, FaultKind};
+use crate::types::{EagerReason, FailureKind, FaultKind};
 
 use super::devices::{self, DeviceMetrics};
 use super::text::Page;
@@ -35,20 +35,27 @@ pub struct BlockMetrics {
     pub bytes_pooled: Counter,
     /// Tensors that went through the host though a pool of their device leads there: one that is not there, or was too small.
     pub pool_fallbacks: Counter,
+    /// Runs that were replays of a CUDA graph.
+    pub cuda_graph_replays: Counter,
+    /// By reason, in the order of [`EagerReason::ALL`].
+    eager: [Counter; EagerReason::ALL.len()],
     /// Instances that run; set by whoever supervises them.
     pub instances_up: Gauge,
     /// Envelopes that wait for a run.
     pub queued: Gauge,
     /// Bytes of the weights that it uses, also of those that other blocks use.
     pub weight_bytes: Gauge,
+    /// Shapes whose runs are captured, of all sessions together.
+    pub cuda_graphs: Gauge,
 }
 
 /// Counters of a block, in the order of [`BlockMetrics::counters`].
-pub(super) const BLOCK_COUNTERS: usize = PLAIN_COUNTERS + FaultKind::ALL.len();
+pub(super) const BLOCK_COUNTERS: usize =
+    PLAIN_COUNTERS + FaultKind::ALL.len() + EagerReason::ALL.len();
 /// Those of them that have a family of their own.
-const PLAIN_COUNTERS: usize = 12;
+const PLAIN_COUNTERS: usize = 13;
 /// Gauges of a block, in the order of [`BlockMetrics::gauges`].
-pub(super) const BLOCK_GAUGES: usize = 3;
+pub(super) const BLOCK_GAUGES: usize = 4;
 
 /// Counts of one worker process.
 #[derive(Debug, Default)]
@@ -116,6 +123,10 @@ const COUNTERS: [(&str, &str); PLAIN_COUNTERS] = [
         "pool_fallbacks",
         "Tensors of a device that went to another process through the host for want of a pool.",
     ),
+    (
+        "cuda_graph_replays",
+        "Runs that were replays of a CUDA graph.",
+    ),
 ];
 
 /// Likewise, in the order of [`BlockMetrics::gauges`].
@@ -123,6 +134,10 @@ const GAUGES: [(&str, &str); BLOCK_GAUGES] = [
     ("instances_up", "Instances that run."),
     ("queued", "Envelopes that wait for a run."),
     ("weight_bytes", "Bytes of the weights that a block uses."),
+    (
+        "cuda_graphs",
+        "Shapes of sessions whose runs are captured as CUDA graphs.",
+    ),
 ];
 
 static PROCESS: LazyLock<Registry> = LazyLock::new(Registry::default);
@@ -184,8 +199,28 @@ impl BlockMetrics {
         kinds.map(|(kind, count)| (kind.name(), count.get()))
     }
 
+    /// Counts a shape that was not captured, or a run of a shape that was not, beside ones that were.
+    pub fn eager(&self, why: EagerReason) {
+        self.eager[why as usize].add(1);
+    }
+
+    /// Returns the counts of [`BlockMetrics::eager`] by reason.
+    pub fn eager_reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let reasons = EagerReason::ALL.iter().zip(&self.eager);
+        reasons.map(|(why, count)| (why.name(), count.get()))
+    }
+
     pub(super) fn counters(&self) -> [&Counter; BLOCK_COUNTERS] {
         let [panic, error, links, hang, device_lost, killed, exited] = &self.faults;
+        let [
+            unavailable,
+            data_sizes,
+            host_between,
+            random,
+            no_room,
+            failed,
+            shape,
+        ] = &self.eager;
         [
             &self.envelopes_received,
             &self.envelopes_sent,
@@ -199,6 +234,7 @@ impl BlockMetrics {
             &self.bytes_framed,
             &self.bytes_pooled,
             &self.pool_fallbacks,
+            &self.cuda_graph_replays,
             panic,
             error,
             links,
@@ -206,11 +242,23 @@ impl BlockMetrics {
             device_lost,
             killed,
             exited,
+            unavailable,
+            data_sizes,
+            host_between,
+            random,
+            no_room,
+            failed,
+            shape,
         ]
     }
 
     pub(super) fn gauges(&self) -> [&Gauge; BLOCK_GAUGES] {
-        [&self.instances_up, &self.queued, &self.weight_bytes]
+        [
+            &self.instances_up,
+            &self.queued,
+            &self.weight_bytes,
+            &self.cuda_graphs,
+        ]
     }
 }
 
@@ -332,6 +380,13 @@ impl Registry {
         for (block, metrics) in blocks.iter() {
             for (kind, count) in metrics.faults() {
                 page.sample(&[("block", block), ("kind", kind)], count);
+            }
+        }
+        let help = "Shapes that were not captured as CUDA graphs, and runs of others than were, by reason.";
+        page.family("blockflow_block_cuda_graph_misses_total", "counter", help);
+        for (block, metrics) in blocks.iter() {
+            for (reason, count) in metrics.eager_reasons() {
+                page.sample(&[("block", block), ("reason", reason)], count);
             }
         }
         for (place, (name, help)) in GAUGES.into_iter().enumerate() {

@@ -86,7 +86,7 @@ fn libraries() -> &'static Path {
             let mut compiler = Command::new(env::var_os("CXX").unwrap_or("c++".into()));
             compiler.args(["-std=c++17", "-fPIC", "-shared", "-o"]);
             compiler.arg(making.path().join(name)).arg(source);
-            for include in ["include", "include/torch/csrc/api/include"] {
+            for include in ["include", "include/torch/csrc/api/include", "cuda/include"] {
                 compiler.arg("-isystem").arg(libtorch.join(include));
             }
             if name.contains("torch") {

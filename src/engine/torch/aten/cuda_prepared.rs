@@ -13,6 +13,7 @@ use crate::types::{self, Device, Passes, Signature};
 
 use super::super::ffi::cuda::{InStream, download, leave, take_in};
 use super::super::ffi::{InferenceMode, set_threads};
+use super::cuda_graphs::Obstacle;
 use super::cuda_session::{CudaSession, Failed};
 use super::plan::Plan;
 use super::prepared::ready;
@@ -25,6 +26,8 @@ pub struct AtenCudaPrepared {
     ordinal: u16,
     signature: Arc<Signature>,
     plan: Arc<Plan>,
+    /// Why its runs cannot be captured.
+    obstacle: Option<Arc<Obstacle>>,
     /// Weights that steps on the host read, few and small.
     on_host: Arc<Holding>,
     resident: Mutex<Arc<Resident>>,
@@ -68,6 +71,7 @@ impl AtenCudaPrepared {
             ordinal,
             signature: Arc::new(signature),
             plan: Arc::new(plan),
+            obstacle: Obstacle::of(graph, &sites).map(Arc::new),
             on_host: Arc::new(weights.into_holding()),
             resident: Mutex::new(Arc::new(Resident {
                 device: Device::Cpu,
@@ -188,8 +192,8 @@ impl Prepared for AtenCudaPrepared {
         let session = CudaSession::new(
             self.signature.clone(),
             self.plan.clone(),
-            self.on_host.clone(),
-            resident,
+            self.obstacle.clone(),
+            (self.on_host.clone(), resident),
             self.ordinal,
         );
         Ok(Box::new(

@@ -9,12 +9,13 @@ use crate::engine::cuda::{Context, CudaError, Priority, Stream};
 use crate::engine::ledger::Ledger;
 use crate::engine::outputs::check_outputs;
 use crate::engine::store::Holding;
-use crate::engine::{EngineError, OutOfMemory, Session};
-use crate::types::{Device, Rooms, Signature, Tensor};
+use crate::engine::{Capture, EngineError, OutOfMemory, Session, timeline};
+use crate::types::{Device, EagerReason, Rooms, Signature, Tensor};
 
 use super::super::cause::Cause;
 use super::super::ffi::InferenceMode;
-use super::super::ffi::cuda::{InStream, TransferError, is_on_host, leave, take_in};
+use super::super::ffi::cuda::{InStream, TransferError, graphs_available, take_in};
+use super::cuda_graphs::{Graphs, Obstacle, Output};
 use super::cuda_prepared::Resident;
 use super::datum::Datum;
 use super::frame::Frame;
@@ -33,6 +34,11 @@ const OUT_OF_MEMORY: [&str; 4] = [
 pub(super) struct CudaSession {
     signature: Arc<Signature>,
     plan: Arc<Plan>,
+    /// What was captured, which goes before the weights that it reads.
+    graphs: Graphs,
+    obstacle: Option<Arc<Obstacle>>,
+    /// Whether the last run was a replay, where anything was captured.
+    replayed: Option<bool>,
     frame: Frame,
     ordinal: u16,
     /// In which kernels run.
@@ -55,8 +61,8 @@ impl CudaSession {
     pub(super) fn new(
         signature: Arc<Signature>,
         plan: Arc<Plan>,
-        on_host: Arc<Holding>,
-        resident: Arc<Resident>,
+        obstacle: Option<Arc<Obstacle>>,
+        (on_host, resident): (Arc<Holding>, Arc<Resident>),
         ordinal: u16,
     ) -> Result<Self, Failed> {
         let context = Context::of(ordinal)?;
@@ -74,6 +80,9 @@ impl CudaSession {
         }
         Ok(Self {
             frame: Frame::with(plan.clone(), weights),
+            graphs: Graphs::default(),
+            obstacle,
+            replayed: None,
             signature,
             plan,
             ordinal,
@@ -85,33 +94,48 @@ impl CudaSession {
 
     fn compute(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failed> {
         let _mode = InferenceMode::enter()?;
-        let _current = InStream::enter(&self.stream)?;
-        let (stream, copies) = (&self.stream, &self.copies);
-        let taken = self.plan.inputs.iter().zip(inputs);
-        let taken = taken.map(|(&(_, used), tensor)| match used {
-            true => Ok(Datum::Tensor(take_in(tensor, stream, copies)?)),
-            false => Ok(Datum::Nothing),
-        });
-        let taken = taken.collect::<Result<_, Failed>>()?;
-        let outputs = self.frame.run(taken).map_err(Failed::Engine)?;
-        let mut here = Vec::new();
-        let mut there = Vec::new();
-        for (datum, spec) in outputs.into_iter().zip(&self.signature.outputs) {
-            match datum {
-                Datum::Tensor(tensor) if !is_on_host(&tensor) => {
-                    here.push(None);
-                    there.push(tensor);
-                }
-                other => here.push(Some(other.export(spec.dtype)?)),
+        let current = InStream::enter(&self.stream)?;
+        let taken = take_all(&self.plan, inputs, (&self.stream, &self.copies))?;
+        let captured = self.graphs.find(inputs);
+        self.replayed = (!self.graphs.is_empty()).then_some(captured.is_some());
+        let noted = timeline::begun(&self.stream);
+        let outputs = match captured {
+            Some(place) => (self.graphs).replay(place, &taken, (&self.stream, &current))?,
+            None => {
+                let outputs = self.frame.run(taken).map_err(Failed::Engine)?;
+                let outputs = outputs.into_iter().zip(&self.signature.outputs);
+                let outputs = outputs.map(|(datum, spec)| Output::of(datum, spec));
+                Output::leave(outputs.collect::<Result<_, _>>()?, &self.stream)?
             }
+        };
+        if let Some(noted) = noted {
+            noted.ended(&self.stream);
         }
-        let mut there = leave(there, stream)?.into_iter();
-        let outputs = here
-            .into_iter()
-            .map(|output| output.or_else(|| there.next()));
-        let outputs: Option<Vec<_>> = outputs.collect();
-        outputs.ok_or_else(|| Cause::new("an output is missing").into())
+        Ok(outputs)
     }
+
+    fn capture_run(&mut self, inputs: &[Tensor]) -> Result<u64, Failed> {
+        let _mode = InferenceMode::enter()?;
+        let current = InStream::enter(&self.stream)?;
+        let taken = take_all(&self.plan, inputs, (&self.stream, &self.copies))?;
+        let computes = (&mut self.frame, &*self.signature);
+        let stream = (&self.stream, &current);
+        self.graphs.capture(computes, (inputs, &taken), stream)
+    }
+}
+
+/// Takes the inputs that the plan uses.
+fn take_all(
+    plan: &Plan,
+    inputs: &[Tensor],
+    (stream, copies): (&Stream, &Stream),
+) -> Result<Vec<Datum>, Failed> {
+    let taken = plan.inputs.iter().zip(inputs);
+    let taken = taken.map(|(&(_, used), tensor)| match used {
+        true => Ok(Datum::Tensor(take_in(tensor, stream, copies)?)),
+        false => Ok(Datum::Nothing),
+    });
+    taken.collect()
 }
 
 impl Session for CudaSession {
@@ -122,6 +146,41 @@ impl Session for CudaSession {
         let outputs = outputs.map_err(|failed| failed.on(self.ordinal, Some(&self.stream)))?;
         check_outputs(&self.signature, &outputs, &bindings)?;
         Ok(outputs)
+    }
+
+    fn capture(&mut self, inputs: &[Tensor]) -> Result<Capture, EngineError> {
+        let refused = |why, cause| Ok(Capture::Refused { why, cause });
+        self.signature.bind(inputs)?;
+        if let Some(obstacle) = &self.obstacle {
+            return refused(obstacle.why, obstacle.cause.clone());
+        }
+        if let Err(error) = graphs_available() {
+            return refused(EagerReason::Unavailable, error.to_string());
+        }
+        if self.graphs.find(inputs).is_some() {
+            return Ok(Capture::Done { bytes: 0 });
+        }
+        let failed = match self.capture_run(inputs) {
+            Ok(bytes) => return Ok(Capture::Done { bytes }),
+            Err(failed) => failed,
+        };
+        // Nothing may be asked of a stream that is captured still.
+        let ended = self.stream.end_capture();
+        let error = failed.on(self.ordinal, Some(&self.stream));
+        ended.map_err(|error| Failed::from(error).on(self.ordinal, None))?;
+        match error {
+            error if error.loses_device() => Err(error),
+            EngineError::OutOfMemory(full) => refused(EagerReason::NoRoom, full.to_string()),
+            error => refused(EagerReason::Failed, error.to_string()),
+        }
+    }
+
+    fn forget_capture(&mut self) {
+        self.graphs.forget();
+    }
+
+    fn replayed(&self) -> Option<bool> {
+        self.replayed
     }
 }
 

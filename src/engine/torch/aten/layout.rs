@@ -25,6 +25,8 @@ pub(super) enum Layout {
     Even { threads: usize },
     /// That of the dimensions, as opposed to channels last.
     Dimensions,
+    /// That of the dimensions and no other.
+    RowMajor,
 }
 
 impl Layout {
@@ -38,6 +40,16 @@ impl Layout {
             Op::GlobalPool(PoolKind::Max) | Op::Binary(_) | Op::Clip | Op::Where => Self::Any,
             op if op.only_moves() => Self::Any,
             _ => Self::Dimensions,
+        }
+    }
+
+    /// Returns what the kernel of an operator takes on a device, whose libraries choose how to multiply and sum by where
+    /// the elements lie.
+    pub(super) fn on_device(op: &Op) -> Self {
+        match Self::of(op, 1) {
+            // Element by element, each by itself.
+            Self::Any | Self::Even { .. } => Self::Any,
+            Self::Dimensions | Self::RowMajor => Self::RowMajor,
         }
     }
 
@@ -91,6 +103,7 @@ impl Layout {
             Self::Any => true,
             Self::Even { threads } if is_even(tensor.numel(), threads) => true,
             Self::Even { .. } | Self::Dimensions => !is_channels_last(tensor),
+            Self::RowMajor => tensor.is_contiguous(),
         }
     }
 }

@@ -70,7 +70,7 @@ impl Plan {
         let mut on_host = HashMap::new();
         for (node, step) in steps.iter_mut().enumerate() {
             step.data = sites.data(node).to_vec();
-            step.layout = Layout::Any;
+            step.layout = Layout::on_device(&graph.nodes[node].op);
             for (place, slot) in step.inputs.iter_mut().enumerate() {
                 if let Some(slot) = slot
                     && sites.uses(*slot) == (true, true)

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::graph::{Graph, Index, Node, Op, ValueOrigin};
+use crate::graph::{Graph, Index, Node, Op, ValueId, ValueOrigin};
 use crate::types::DType;
 
 use super::storage::is_native;
@@ -88,6 +88,11 @@ impl Sites {
     /// Tells whether a weight is used on the device, and on the host.
     pub(super) fn uses(&self, weight: usize) -> (bool, bool) {
         (self.on_device[weight], self.on_host.contains(&weight))
+    }
+
+    /// Tells whether the device has a value.
+    pub(super) fn is_on_device(&self, value: ValueId) -> bool {
+        self.on_device[value.0 as usize]
     }
 
     /// Notes where a node runs; returns the places of its inputs that belong on the device.

@@ -15,7 +15,10 @@ pub(crate) mod scalar;
 mod threads;
 mod version;
 
-pub use cuda::{AllocatorMemory, allocator_memory, device_pool, pool_opener};
+pub use cuda::{
+    AllocatorMemory, NoGraphs, allocator_memory, carries_graphs, device_pool, graphs_available,
+    pool_opener,
+};
 pub use first::NoTorchCuda;
 pub(crate) use first::{begin, has_begun};
 pub(crate) use lent::with_rooms;
