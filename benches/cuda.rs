@@ -851,7 +851,9 @@ fn apart(options: &Options) -> Result<Value, Failed> {
         let more = (block.bytes_pooled.get(), block.pool_fallbacks.get());
         (pooled + more.0, fallen_back + more.1)
     });
-    let shares = matches!(options.device, Device::Cuda(_)) && !cuda::is_unshared(options.device);
+    let devices = cuda::devices().unwrap_or_default();
+    let is = |one: &cuda::DeviceProperties| Device::Cuda(one.ordinal) == options.device;
+    let shares = devices.iter().any(|one| is(one) && one.can_ipc);
     runtime.stop(Duration::from_secs(1));
     let leaked = (before - free(options.device)).max(0);
     let usual = median(&rows);
