@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::types::{HostMemory, PoolCard, Tensor};
 
 use super::shm::{Announcement, Arena, LEASES_MAX, Place, PoolRange, SlotId};
@@ -94,6 +96,11 @@ impl Lending {
         arena.is_some_and(|arena| arena.shows(tensor))
     }
 
+    /// Likewise, of a consumer that has not answered yet.
+    pub(super) fn may_show(&self, tensor: &Tensor) -> bool {
+        self.arena.as_ref().is_some_and(|arena| arena.shows(tensor))
+    }
+
     /// Has tensors that the host cannot read lie in the pool, or brings them to the host where they cannot. `None`: one has to
     /// wait until the consumer returns another.
     pub(super) fn show(
@@ -113,7 +120,11 @@ impl Lending {
             let arena = arena.ok_or_else(|| wrong("its link carries bytes alone".to_owned()))?;
             let mut place = Place::Elsewhere;
             if self.pool_mapped && self.count + index < LEASES_MAX {
-                place = arena.show(tensor).map_err(|error| wrong(error.cause))?;
+                let shown = arena.show(tensor);
+                let told = shown.inspect_err(|error| {
+                    warn!(%device, %error, "a tensor does not get into the pool");
+                });
+                place = told.unwrap_or(Place::Elsewhere);
             }
             match place {
                 Place::Shown(memory, range) => shown.push(Some((memory, range))),

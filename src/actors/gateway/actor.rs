@@ -14,7 +14,7 @@ use crate::actors::links::{self, Instances, Sends, ported, time_left};
 use crate::actors::reactor::{Wake, wakes};
 use crate::actors::seldom::Seldom;
 use crate::actors::supervisor::Supervisor;
-use crate::plan::{Plan, PlannedPipeline, Receiver, Site, Wiring};
+use crate::plan::{Plan, PlannedPipeline, Receiver, Site, Travels, Wiring};
 use crate::telemetry::metrics::{self, PipelineMetrics};
 use crate::telemetry::{Event, Straggler};
 use crate::tensormq::{
@@ -67,6 +67,8 @@ pub(in crate::actors) struct GatewayActor {
     metrics: Vec<Arc<PipelineMetrics>>,
     /// By pipeline: whether a block of it lives in another process, which can be lost.
     pub(super) leaves_process: Vec<bool>,
+    /// By pipeline: whether tensors of it lie in pools of devices, which their producers fill after they have told of them.
+    pooled: Vec<bool>,
     /// Streams of edges that took the place of others, by the instance at their end.
     pub(super) watched: HashMap<(usize, usize), SpawnHandle>,
     alarm: Alarm,
@@ -123,7 +125,12 @@ impl GatewayActor {
                 .map(|step| &config.plan.blocks[step.block]);
             blocks.any(|block| !config.site.has(&block.placement))
         };
+        let pooled = |pipeline: &PlannedPipeline| {
+            let mut edges = pipeline.edges.iter();
+            edges.any(|edge| edge.route.travels == Travels::Pool)
+        };
         Self {
+            pooled: pipelines.iter().map(pooled).collect(),
             leaves_process: pipelines.iter().map(elsewhere).collect(),
             config,
             links: None,
@@ -269,6 +276,11 @@ impl GatewayActor {
         match envelope.body {
             Body::Tensors(outputs) => {
                 links.inbound.release(peer)?;
+                let pipeline = usize::from(envelope.address.pipeline.0);
+                if self.pooled.get(pipeline) == Some(&true) {
+                    // A producer that died before its device had filled a pool was lost before this came.
+                    self.poll(links)?;
+                }
                 self.finish(id, outputs);
             }
             Body::Failure(failure) => {

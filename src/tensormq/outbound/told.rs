@@ -29,9 +29,13 @@ impl Outbound {
         }
     }
 
-    /// Tells whether a tensor of a device travels as it is, as things are; else it is to be brought to the host.
+    /// Tells whether a tensor of a device travels as it is, as far as is known; else it is to be brought to the host.
     pub fn shows(&self, tensor: &Tensor) -> bool {
-        matches!(self.state, LinkState::Up { .. }) && self.lending.shows(tensor)
+        match self.state {
+            LinkState::Up { .. } => self.lending.shows(tensor),
+            LinkState::Connecting | LinkState::Greeted => self.lending.may_show(tensor),
+            LinkState::Refused { .. } => false,
+        }
     }
 
     /// Returns the payloads that were sent other than as handles.
