@@ -62,7 +62,7 @@ fn inside_tensors_go_through_the_host() {
 }
 
 #[test]
-fn tensors_go_from_device_to_device_on_devices() {
+fn a_second_device_gets_tensors_on_a_device() {
     if device_or_skip().is_some() {
         match check_device(SECOND) {
             Ok(()) => tensors_arrive(),
