@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
+use crate::engine::{device_pool, pool_opener, workspace_bytes};
+use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Travels, Wiring};
 use crate::tensormq::{
     ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
     Moved, Outbound,
@@ -30,20 +31,51 @@ pub(super) fn endpoints(
         .collect()
 }
 
-/// Returns memory that a producer shares with the other processes of its host, if any of the receivers is in one.
+/// Runs of a block whose tensors its pool has room for, as declared.
+const POOL_RUNS: u64 = 4;
+/// Bytes of a pool at least: memory of a device, which is there whether or not it is used.
+const POOL_BYTES_MIN: u64 = 32 << 20;
+
+/// Returns memory that a producer shares with the other processes of its host, if any of the receivers is in one. Where it
+/// computes on a device that receivers compute on too, memory of that device is part of it.
 pub(super) fn arena(
     plan: &Plan,
     from: Receiver,
-    receivers: impl IntoIterator<Item = Receiver>,
+    receivers: impl IntoIterator<Item = Receiver, IntoIter: Clone>,
 ) -> Option<Arena> {
-    let mut carriers = receivers.into_iter().map(|to| plan.carrier(from, to));
+    let receivers = receivers.into_iter();
+    let mut carriers = receivers.clone().map(|to| plan.carrier(from, to));
     if !carriers.any(|carrier| carrier == Carrier::Ipc) {
         return None;
     }
     let arena = Arena::new(ARENA_BYTES, INLINE_BYTES_MAX);
-    arena
+    let arena = arena
         .inspect_err(|error| warn!(%error, "no shared memory, payloads are sent as bytes"))
-        .ok()
+        .ok()?;
+    let Receiver::Block(block) = from else {
+        return Some(arena);
+    };
+    let own = &plan.blocks[block];
+    if let Some(opener) = pool_opener(own.placement.device)
+        && let Err(error) = arena.pin(&*opener)
+    {
+        let block = &own.spec.name;
+        info!(%block, %error, "the device copies to shared memory through a buffer");
+    }
+    let mut travels = receivers.map(|to| plan.route(from, to).travels);
+    if !travels.any(|travels| travels == Travels::Pool) {
+        return Some(arena);
+    }
+    let bytes = POOL_RUNS * workspace_bytes(&own.signature, own.spec.batch.rows_max);
+    let bytes = bytes.clamp(POOL_BYTES_MIN, ARENA_BYTES as u64);
+    let (name, device) = (&own.spec.name, own.placement.device);
+    match device_pool(name, device, usize::try_from(bytes).unwrap_or(ARENA_BYTES)) {
+        Ok(pool) => Some(arena.with_pool(pool)),
+        Err(error) => {
+            warn!(block = %name, %error, "no shared memory of the device, tensors go through the host");
+            Some(arena)
+        }
+    }
 }
 
 /// How a producer sends tensors out of its process.
@@ -68,6 +100,13 @@ impl SharedRooms {
             arena: arena.clone(),
             outputs,
         }
+    }
+}
+
+impl SharedRooms {
+    /// Returns room for any tensor of so many bytes.
+    pub(super) fn any(&self, bytes: usize) -> Option<Box<dyn Room>> {
+        self.arena.room(bytes)
     }
 }
 
@@ -130,6 +169,12 @@ impl Instances {
             Some(instance) => self.0[instance].send(envelope),
             None => Ok(()),
         }
+    }
+
+    /// Tells whether the instance that is sent to takes a tensor of a device as it is.
+    pub(super) fn shows(&self, request: RequestId, joined: bool, tensor: &Tensor) -> bool {
+        let chosen = self.pick(request, joined);
+        chosen.is_some_and(|instance| self.0[instance].shows(tensor))
     }
 
     /// Sends to every instance.

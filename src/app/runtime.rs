@@ -12,7 +12,7 @@ use crate::actors::{
     Distress, Gateway, Node, NodeConfig, NodeError, StopReport, WorkerCommand, Workers,
     WorkersHandle,
 };
-use crate::engine::{EngineError, Held, Store, Usage, set_devices};
+use crate::engine::{EngineError, Held, Store, Usage, cuda, set_devices};
 use crate::graph::Digest;
 use crate::plan::{Misfit, Need, Placement, Plan, Side, Site};
 use crate::telemetry::metrics::{self, EdgeLabels};
@@ -446,6 +446,8 @@ fn party_of(plan: &Plan) -> Party {
 
 /// Tells metrics how every edge goes.
 fn tell_routes(plan: &Plan) {
+    let mut plan = plan.clone();
+    plan.without_pools(cuda::is_unshared);
     let mut edges = BTreeSet::new();
     for pipeline in &plan.pipelines {
         for edge in &pipeline.edges {

@@ -41,4 +41,5 @@ pub use proof::{prove, warm, warm_up};
 pub use seam::{Engine, Prepared, Session};
 pub use store::{Held, Store, Usage};
 pub use support::{Lack, Support, lacks};
-pub use transfer::to_host;
+pub use torch::{device_pool, pool_opener};
+pub use transfer::{to_host, to_room};

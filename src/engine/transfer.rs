@@ -1,7 +1,7 @@
 //! Tensors on their way between devices: copied once, and counted.
 
 use crate::telemetry::metrics::BlockMetrics;
-use crate::types::{Device, Parts, Remote, Rooms, Tensor, room_or_heap};
+use crate::types::{Device, Parts, Remote, Room, Rooms, Tensor, room_or_heap};
 
 use super::sim::SimDevice;
 use super::{EngineError, torch};
@@ -75,6 +75,14 @@ pub fn to_host(tensor: &Tensor) -> Result<Option<Tensor>, EngineError> {
         Device::Cpu => Ok(None),
         Device::Sim(_) if tensor.is_readable() => Ok(Some(copy(tensor, Device::Cpu))),
         Device::Sim(_) | Device::Cuda(_) => readable(tensor).map(Some),
+    }
+}
+
+/// As [`to_host`], where the host cannot read a tensor; it is written to room there of as many bytes.
+pub fn to_room(tensor: &Tensor, room: Box<dyn Room>) -> Result<Option<Tensor>, EngineError> {
+    match tensor.is_readable() {
+        true => to_host(tensor),
+        false => torch::to_room(tensor, room).map(Some),
     }
 }
 

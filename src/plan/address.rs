@@ -59,7 +59,12 @@ impl Plan {
 
     /// Returns what carries envelopes from any instance of `from` to any of `to`.
     pub fn carrier(&self, from: Receiver, to: Receiver) -> Carrier {
-        Route::between(self.placement(from), self.placement(to)).carrier
+        self.route(from, to).carrier
+    }
+
+    /// Returns how tensors travel from any instance of `from` to any of `to`.
+    pub fn route(&self, from: Receiver, to: Receiver) -> Route {
+        Route::between(self.placement(from), self.placement(to))
     }
 
     /// Returns every carrier that an instance of a receiver has to listen on. The gateway sends to every block, every

@@ -105,6 +105,21 @@ impl Edge {
 }
 
 impl Plan {
+    /// Replaces the routes over pools of devices whose memory processes do not share here.
+    pub fn without_pools(&mut self, unshared: impl Fn(Device) -> bool) {
+        for pipeline in &mut self.pipelines {
+            for edge in &mut pipeline.edges {
+                let EdgeFrom::Step { step, .. } = edge.from else {
+                    continue;
+                };
+                let device = self.blocks[pipeline.steps[step].block].placement.device;
+                if unshared(device) {
+                    edge.route = edge.route.clone().without_pool();
+                }
+            }
+        }
+    }
+
     /// Returns the longest that a request may take.
     pub fn deadline_max(&self) -> Duration {
         let deadlines = self.pipelines.iter().map(|pipeline| pipeline.deadline);

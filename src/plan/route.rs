@@ -1,7 +1,9 @@
 //! How a tensor travels between two placements: a total function, and its reason.
 //!
-//! It says what happens when it runs, and nothing that is only planned for. Memory of a device is seen by its own process
-//! alone, so a tensor that leaves a process leaves through memory of the host.
+//! It says what happens when it runs, and nothing that is only planned for. Processes of a host that compute on one CUDA device
+//! share a pool of its memory, where the driver can; whether it can is no matter of placements, so who asks it has what it
+//! cannot replaced by [`Route::without_pool`], which is what happens then. All other memory of devices is seen by its own process alone:
+//! such a tensor leaves a process through memory of the host.
 
 use std::fmt;
 
@@ -34,6 +36,8 @@ pub enum Travels {
     Handle,
     /// A slot in shared memory of one host.
     Slot,
+    /// A part of a pool of a device that both processes have mapped.
+    Pool,
     /// The bytes themselves.
     Bytes,
 }
@@ -57,16 +61,44 @@ impl Route {
         let (carrier, travels) = if producer.host != consumer.host {
             (Carrier::Tcp, Travels::Bytes)
         } else if producer.process != consumer.process {
-            (Carrier::Ipc, Travels::Slot)
+            match (producer.device, consumer.device) {
+                (Device::Cuda(one), Device::Cuda(other)) if one == other => {
+                    (Carrier::Ipc, Travels::Pool)
+                }
+                _ => (Carrier::Ipc, Travels::Slot),
+            }
         } else {
             (Carrier::Inproc, Travels::Handle)
         };
-        let copies = Copies::between(carrier, producer.device, consumer.device);
+        let copies = match travels {
+            Travels::Pool => Copies::None,
+            _ => Copies::between(carrier, producer.device, consumer.device),
+        };
+        let reason = match travels {
+            Travels::Pool => {
+                "same host, different processes, same device: a pool of it that both map"
+            }
+            _ => reason(carrier, copies),
+        };
         Self {
             carrier,
             travels,
             copies,
-            reason: reason(carrier, copies),
+            reason,
+        }
+    }
+
+    /// Returns the way where the driver does not share memory of the device between processes.
+    #[must_use]
+    pub fn without_pool(self) -> Self {
+        match self.travels {
+            Travels::Pool => Self {
+                travels: Travels::Slot,
+                copies: Copies::ThroughHost,
+                reason: "same host, different processes, same device, whose driver does not share its memory between processes: through shared memory of the host that it copies to and from by itself",
+                ..self
+            },
+            _ => self,
         }
     }
 }
@@ -128,6 +160,7 @@ impl fmt::Display for Travels {
         f.write_str(match self {
             Self::Handle => "handle",
             Self::Slot => "shared-memory slot",
+            Self::Pool => "device-memory pool",
             Self::Bytes => "bytes",
         })
     }

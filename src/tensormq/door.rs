@@ -24,6 +24,13 @@ pub(super) struct Producer {
     pub ledger: Option<Arc<Ledger>>,
 }
 
+impl Producer {
+    pub(super) fn has_pool(&self) -> bool {
+        let ledger = self.ledger.as_ref();
+        ledger.is_some_and(|ledger| ledger.has_pool())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     /// Index of the socket.

@@ -20,12 +20,13 @@
 //! | 2 | port |
 //! | 1 | dtype, as an index into [`DType::ALL`] |
 //! | 1 | rank, at most [`RANK_MAX`] |
-//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only), 3 encoded bytes |
+//! | 1 | [`Form`]: 0 handle (inproc only), 1 bytes, 2 slot (ipc only), 3 encoded bytes, 4 pool (ipc only) |
 //! | 2 | zero |
 //! | 1 | order of the dimensions in memory: 0 row-major, 1 another (of bytes and slots only) |
 //! | 8 × rank | sizes |
 //! | rank | of another order: the dimensions from the outermost to the innermost, each `u8` |
 //! | 32 | of a slot: offset, generation, first byte of its payload, bytes; each `u64` |
+//! | 40 | of a pool: offset and generation of the slot, offset in the pool, bytes; each `u64`; event `u16`, then 6 of zero |
 //! | 8 | of encoded bytes: the encoding, an index into [`Encoding::ALL`] of 1 at least, then 7 of zero |
 //!
 //! Failure: kind `u8` as an index into [`FailureKind::ALL`], bytes of the block's name `u8`, bytes of the cause `u16`, the
@@ -56,7 +57,7 @@ use super::shm::Ledger;
 use super::{LinkError, SlotError};
 
 /// Bytes of one header at most.
-pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 9 * RANK_MAX + 32);
+pub const HEADER_BYTES_MAX: usize = FIXED_BYTES + TENSORS_MAX * (8 + 9 * RANK_MAX + 40);
 
 const FIXED_BYTES: usize = 40;
 const CAUSE_BYTES_MAX: usize = 4096;
@@ -210,7 +211,7 @@ pub fn encode_each(
         header.extend_from_slice(&port.to_le_bytes());
         header.extend_from_slice(&[code(&DType::ALL, &tensor.dtype()), rank]);
         let order = match form {
-            Form::Handle | Form::Encoded(_) => None,
+            Form::Handle | Form::Encoded(_) | Form::Pool(_) => None,
             Form::Bytes | Form::Slot(_) => tensor.stored().1,
         };
         header.extend_from_slice(&[form.code(), 0, 0, u8::from(order.is_some())]);
@@ -344,13 +345,18 @@ impl Header {
             Announced::Other(_) => &[],
         };
         let lend = |(index, is): (usize, &Description)| {
-            let Form::Slot(range) = is.form else {
-                return None;
-            };
-            let lent = ledger.ok_or(SlotError::NoArena);
-            let lent = lent.and_then(|ledger| ledger.lend(range));
-            let lent = lent.map_err(|cause| LinkError::Slot { index, cause });
-            Some(lent.map(Payload::Slot))
+            let wrong = |cause| LinkError::Slot { index, cause };
+            let ledger = ledger.ok_or(wrong(SlotError::NoArena));
+            match is.form {
+                Form::Slot(range) => Some(
+                    ledger.and_then(|ledger| ledger.lend(range).map(Payload::Slot).map_err(wrong)),
+                ),
+                Form::Pool(range) => Some(ledger.and_then(|ledger| {
+                    let fetched = ledger.fetch(index, range, is.dtype, &is.shape);
+                    fetched.map(Payload::Pool)
+                })),
+                Form::Handle | Form::Bytes | Form::Encoded(_) => None,
+            }
         };
         let slots: Vec<_> = descriptions.iter().enumerate().map(lend).collect();
         let expected = slots.iter().filter(|slot| slot.is_none()).count();

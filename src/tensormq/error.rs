@@ -1,6 +1,6 @@
 //! What can go wrong on a link.
 
-use crate::types::{Endpoint, TensorError};
+use crate::types::{Device, Endpoint, PoolError, TensorError};
 
 use super::{EncodingError, Form, SlotError};
 
@@ -65,6 +65,10 @@ pub enum LinkError {
     Encoded { index: usize, cause: EncodingError },
     #[error("slot of tensor {index}: {cause}")]
     Slot { index: usize, cause: SlotError },
+    #[error("tensor {index} in a pool of its device: {cause}")]
+    Pool { index: usize, cause: PoolError },
+    #[error("a tensor of {device} cannot leave it: {cause}")]
+    Device { device: Device, cause: String },
     #[error("cannot make an arena of {bytes} bytes: {cause}")]
     Arena { bytes: usize, cause: String },
     #[error("the name of a producer is not UTF-8")]

@@ -5,7 +5,7 @@
 //! | offset | size | field |
 //! |---|---|---|
 //! | 0 | 4 | magic `BFMQ` |
-//! | 4 | 1 | version (3) |
+//! | 4 | 1 | version (4) |
 //! | 5 | 1 | kind; of a producer below 0x80, of a consumer from there on |
 //! | 6 | 2 | a count whose meaning depends on the kind |
 //!
@@ -17,7 +17,7 @@ use super::{LinkError, SlotId};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"BFMQ");
 /// Version of the protocol that this program speaks.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 pub(super) const HELLO: u8 = 1;
 pub(super) const TENSORS: u8 = 2;

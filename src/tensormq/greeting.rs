@@ -1,5 +1,7 @@
 //! How two ends of a link get to know each other: [`Hello`] of the producer, answered by [`Welcome`] or [`Refusal`].
 
+use crate::types::{POOL_EVENTS_MAX, PoolCard};
+
 use super::frame::{self, Reader, expect_kind, no_count};
 use super::{Announcement, Digest, LEASES_MAX, LinkError, Party, SlotId};
 
@@ -18,6 +20,8 @@ pub struct Hello {
     pub name: String,
     /// Where it will send tensors in slots of, if it may.
     pub arena: Option<Announcement>,
+    /// Where it will show tensors of its device, if it may; none without an arena.
+    pub pool: Option<PoolCard>,
 }
 
 /// Answer to a producer that is let in.
@@ -33,6 +37,8 @@ pub struct Welcome {
     /// Slots of its arena that the consumer still holds, each as often as it does, at most [`LEASES_MAX`]; `None` if the arena is
     /// not mapped, so that tensors come as bytes.
     pub held: Option<Vec<SlotId>>,
+    /// The pool is mapped, too; else tensors of its device come through the host.
+    pub pool: bool,
 }
 
 /// Answer to a producer that is not let in.
@@ -54,8 +60,10 @@ impl Hello {
     /// | 48 | 4 | connection |
     /// | 52 | 1 | arena: 0 none, 1 one |
     /// | 53 | 1 | bytes of the name, at least 1, at most [`NAME_BYTES_MAX`] |
-    /// | 54 | 2 | zero |
+    /// | 54 | 1 | pool: 0 none, 1 one; with an arena only |
+    /// | 55 | 1 | zero |
     /// | 56 | 24 | of an arena: process `u32`, descriptor `u32`, bytes `u64`, id `u64` |
+    /// | … | 96 + 64 × events | of a pool: device 16 bytes, bytes `u64`, number of events `u16` (1 to [`POOL_EVENTS_MAX`]), 6 of zero, handle of the memory 64 bytes, handle of each event 64 bytes |
     /// | … | … | name, UTF-8 |
     pub fn encode(&self) -> Vec<u8> {
         let name = frame::truncate(&self.name, NAME_BYTES_MAX);
@@ -64,12 +72,22 @@ impl Hello {
         frame.extend_from_slice(&self.party.digest.0);
         frame.extend_from_slice(&self.connection.to_le_bytes());
         let arena = u8::from(self.arena.is_some());
-        frame.extend_from_slice(&[arena, name.len() as u8, 0, 0]);
+        let pool = self.pool.as_ref().filter(|_| self.arena.is_some());
+        frame.extend_from_slice(&[arena, name.len() as u8, u8::from(pool.is_some()), 0]);
         if let Some(arena) = &self.arena {
             frame.extend_from_slice(&arena.process.to_le_bytes());
             frame.extend_from_slice(&arena.descriptor.to_le_bytes());
             frame.extend_from_slice(&arena.bytes.to_le_bytes());
             frame.extend_from_slice(&arena.id.to_le_bytes());
+        }
+        if let Some(pool) = pool {
+            let events = &pool.events[..pool.events.len().min(POOL_EVENTS_MAX)];
+            frame.extend_from_slice(&pool.device);
+            frame.extend_from_slice(&pool.bytes.to_le_bytes());
+            frame.extend_from_slice(&(events.len() as u16).to_le_bytes());
+            frame.extend_from_slice(&[0; 6]);
+            frame.extend_from_slice(&pool.memory);
+            frame.extend_from_slice(events.as_flattened());
         }
         frame.extend_from_slice(name.as_bytes());
         frame
@@ -85,9 +103,14 @@ impl Hello {
             digest: Digest(reader.array()?),
         };
         let connection = reader.u32()?;
-        let has_arena = arena(reader.u8()?)?;
+        let has_arena = flag("arena", reader.u8()?)?;
         let length = usize::from(reader.u8()?);
-        reader.zeros(2)?;
+        let has_pool = flag("pool", reader.u8()?)?;
+        reader.zeros(1)?;
+        if has_pool && !has_arena {
+            let (field, seen) = ("pool", 1);
+            return Err(LinkError::Field { field, seen });
+        }
         if !(1..=NAME_BYTES_MAX).contains(&length) {
             return Err(LinkError::Field {
                 field: "name length",
@@ -99,6 +122,11 @@ impl Hello {
         } else {
             None
         };
+        let pool = if has_pool {
+            Some(pool_card(&mut reader)?)
+        } else {
+            None
+        };
         let name = str::from_utf8(reader.take(length)?).map_err(|_| LinkError::Name)?;
         let name = name.to_owned();
         reader.end()?;
@@ -107,6 +135,7 @@ impl Hello {
             connection,
             name,
             arena,
+            pool,
         })
     }
 }
@@ -122,7 +151,8 @@ impl Welcome {
     /// | 20 | 4 | window |
     /// | 24 | 4 | credits |
     /// | 28 | 1 | arena: 0 not mapped, 1 mapped |
-    /// | 29 | 3 | zero |
+    /// | 29 | 1 | pool: 0 not mapped, 1 mapped; with the arena only |
+    /// | 30 | 2 | zero |
     /// | 32 | … | slots held, each: offset `u64`, generation `u64` |
     pub fn encode(&self) -> Vec<u8> {
         let held = self.held.as_deref().unwrap_or_default();
@@ -133,7 +163,9 @@ impl Welcome {
         frame.extend_from_slice(&self.connection.to_le_bytes());
         frame.extend_from_slice(&self.window.to_le_bytes());
         frame.extend_from_slice(&self.credits.to_le_bytes());
-        frame.extend_from_slice(&[u8::from(self.held.is_some()), 0, 0, 0]);
+        let arena = self.held.is_some();
+        let pool = arena && self.pool;
+        frame.extend_from_slice(&[u8::from(arena), u8::from(pool), 0, 0]);
         frame::put_slots(&mut frame, held);
         frame
     }
@@ -148,9 +180,15 @@ impl Welcome {
             window: reader.u32()?,
             credits: reader.u32()?,
             held: None,
+            pool: false,
         };
-        let mapped = arena(reader.u8()?)?;
-        reader.zeros(3)?;
+        let mapped = flag("arena", reader.u8()?)?;
+        welcome.pool = flag("pool", reader.u8()?)?;
+        reader.zeros(2)?;
+        if welcome.pool && !mapped {
+            let (field, seen) = ("pool", 1);
+            return Err(LinkError::Field { field, seen });
+        }
         let count = usize::from(count);
         if count > if mapped { LEASES_MAX } else { 0 } {
             return Err(LinkError::Field {
@@ -209,12 +247,31 @@ fn announcement(reader: &mut Reader<'_>) -> Result<Announcement, LinkError> {
     })
 }
 
-fn arena(seen: u8) -> Result<bool, LinkError> {
+fn pool_card(reader: &mut Reader<'_>) -> Result<PoolCard, LinkError> {
+    let (device, bytes, events) = (reader.array()?, reader.u64()?, reader.u16()?);
+    reader.zeros(6)?;
+    if !(1..=POOL_EVENTS_MAX).contains(&usize::from(events)) {
+        return Err(LinkError::Field {
+            field: "events",
+            seen: events.into(),
+        });
+    }
+    Ok(PoolCard {
+        device,
+        bytes,
+        memory: reader.array()?,
+        events: (0..events)
+            .map(|_| reader.array())
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn flag(field: &'static str, seen: u8) -> Result<bool, LinkError> {
     match seen {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(LinkError::Field {
-            field: "arena",
+            field,
             seen: seen.into(),
         }),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::types::Endpoint;
+use crate::types::{Endpoint, PoolCard, PoolOpener};
 
 use super::credit::RETURNS_MAX;
 use super::door::{Connection, Door, Producer};
@@ -40,6 +40,8 @@ pub struct Inbound {
     producers: Vec<Producer>,
     by_name: HashMap<String, usize>,
     moved: Moved,
+    /// Maps pools, where tensors are wanted on a device.
+    pools: Option<Arc<dyn PoolOpener>>,
     discarded: u64,
     /// Rung by tensors that are let go.
     bell: Arc<Bell>,
@@ -79,11 +81,19 @@ impl Inbound {
             producers: Vec::new(),
             by_name: HashMap::new(),
             moved: Moved::default(),
+            pools: None,
             discarded: 0,
             bell: Arc::new(bell),
             unreturned: false,
             owing: false,
         })
+    }
+
+    /// Has tensors of a device be taken out of pools that producers of this host show, where they can be mapped.
+    #[must_use]
+    pub fn with_pools(mut self, opener: Arc<dyn PoolOpener>) -> Self {
+        self.pools = Some(opener);
+        self
     }
 
     /// Returns where the sockets listen, in the order in which they were asked for; a port of 0 has become a real one.
@@ -221,11 +231,11 @@ impl Inbound {
         door: usize,
         message: &mut Message,
     ) -> Result<Result<(), Discarded>, LinkError> {
-        let hello = match Hello::decode(&message.header) {
+        let mut hello = match Hello::decode(&message.header) {
             Ok(hello) => hello,
             Err(error) => return Ok(Err(Discarded { error, of: None })),
         };
-        let (number, arena) = (hello.connection, hello.arena);
+        let (number, arena, pool) = (hello.connection, hello.arena, hello.pool.take());
         let at = Connection {
             socket: door,
             identity: message.identity.to_vec(),
@@ -238,7 +248,7 @@ impl Inbound {
         };
         match self.admit(hello, at)? {
             Ok(index) => {
-                self.producers[index].ledger = self.ledger(index, arena);
+                self.producers[index].ledger = self.ledger(index, arena, pool);
                 self.welcome(index).map(Ok)
             }
             Err((name, reason)) => {
@@ -359,14 +369,20 @@ impl Inbound {
     }
 
     /// Returns what a producer that was let in lends from now on.
-    fn ledger(&self, index: usize, arena: Option<Announcement>) -> Option<Arc<Ledger>> {
+    fn ledger(
+        &self,
+        index: usize,
+        arena: Option<Announcement>,
+        pool: Option<PoolCard>,
+    ) -> Option<Arc<Ledger>> {
         let producer = &self.producers[index];
         let origin = Origin {
             endpoint: self.doors[producer.at.socket].on_host.clone()?,
             producer: producer.name.clone(),
             arena: arena?,
         };
-        let ledger = self.context.ledgers().open(origin, &self.bell);
+        let (all, opener) = (self.context.ledgers(), self.pools.as_ref());
+        let ledger = all.open(origin, pool, opener, &self.bell);
         ledger
             .inspect_err(|error| {
                 let producer = &producer.name;
@@ -385,6 +401,7 @@ impl Inbound {
             window: self.window.0,
             credits: self.window.0.saturating_sub(producer.held),
             held: producer.ledger.as_ref().map(|ledger| ledger.restate()),
+            pool: producer.has_pool(),
         };
         let at = &producer.at;
         let socket = &mut self.doors[at.socket].socket;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::types::{HostMemory, Tensor};
+use crate::types::{HostMemory, PoolCard, Tensor};
 
-use super::shm::{Announcement, Arena, LEASES_MAX, SlotId};
-use super::{Body, Envelope, Form, Moved};
+use super::shm::{Announcement, Arena, LEASES_MAX, Place, PoolRange, SlotId};
+use super::{Body, Envelope, Form, LinkError, Moved};
 
 /// The producer's half of lending. Without an arena, or where the consumer has not mapped it, tensors stay what they are.
 #[derive(Debug, Default)]
@@ -14,13 +14,20 @@ pub(super) struct Lending {
     arena: Option<Arena>,
     /// The consumer has mapped the arena.
     mapped: bool,
+    /// And the pool.
+    pool_mapped: bool,
     /// The process that leases are with.
     consumer: Option<u64>,
     leases: HashMap<SlotId, Lent>,
     /// How often slots are lent, each counted.
     count: usize,
+    /// Of those, slots of tensors in the pool.
+    shown: usize,
     refused: u64,
 }
+
+/// By tensor, what keeps it in the pool, and where it lies there; `None`: it travels otherwise.
+pub(super) type Shown = Vec<Option<(Arc<dyn HostMemory>, PoolRange)>>;
 
 /// A slot and how often the consumer has it.
 #[derive(Debug)]
@@ -28,6 +35,7 @@ struct Lent {
     /// Keeps the slot.
     memory: Arc<dyn HostMemory>,
     times: usize,
+    in_pool: bool,
 }
 
 impl Lending {
@@ -39,11 +47,17 @@ impl Lending {
         self.arena.as_ref().map(Arena::announcement)
     }
 
-    /// A consumer has let this producer in, and says what it holds: if it is the process of before, all else is back.
-    pub(super) fn welcomed(&mut self, incarnation: u64, mapped: bool, held: &[SlotId]) {
-        self.mapped = mapped && self.arena.is_some();
+    pub(super) fn pool_card(&self) -> Option<PoolCard> {
+        self.arena.as_ref().and_then(Arena::pool_card).cloned()
+    }
+
+    /// A consumer has let this producer in, and says whether it has mapped arena and pool, and what it holds: if it is the process
+    /// of before, all else is back.
+    pub(super) fn welcomed(&mut self, incarnation: u64, mapped: [bool; 2], held: &[SlotId]) {
+        self.mapped = mapped[0] && self.arena.is_some();
+        self.pool_mapped = mapped[1] && self.mapped;
         let before = std::mem::take(&mut self.leases);
-        self.count = 0;
+        (self.count, self.shown) = (0, 0);
         if self.consumer.replace(incarnation) != Some(incarnation) {
             return;
         }
@@ -54,7 +68,7 @@ impl Lending {
                 taken < lent.times
             });
             match left {
-                Some(lent) => self.lend(slot, &lent.memory),
+                Some(lent) => self.lend(slot, &lent.memory, lent.in_pool),
                 None => self.refused += 1,
             }
         }
@@ -66,11 +80,58 @@ impl Lending {
             return;
         };
         for (_, tensor) in tensors {
+            // What the host cannot read stays where it is.
             if let Some((placed, copied)) = arena.place(tensor) {
                 *tensor = placed;
                 moved.copied += copied;
             }
         }
+    }
+
+    /// Tells whether the consumer takes a tensor of a device as it is.
+    pub(super) fn shows(&self, tensor: &Tensor) -> bool {
+        let arena = self.arena.as_ref().filter(|_| self.pool_mapped);
+        arena.is_some_and(|arena| arena.shows(tensor))
+    }
+
+    /// Has tensors that the host cannot read lie in the pool, or brings them to the host where they cannot. `None`: one has to
+    /// wait until the consumer returns another.
+    pub(super) fn show(
+        &self,
+        tensors: &mut [(u16, Tensor)],
+        moved: &mut Moved,
+    ) -> Result<Option<Shown>, LinkError> {
+        let mut shown = Vec::with_capacity(tensors.len());
+        for index in 0..tensors.len() {
+            let tensor = &mut tensors[index].1;
+            if tensor.is_readable() {
+                shown.push(None);
+                continue;
+            }
+            let device = tensor.device();
+            let wrong = |cause: String| LinkError::Device { device, cause };
+            let arena = self.arena.as_ref();
+            let arena = arena.ok_or_else(|| wrong("its link carries bytes alone".to_owned()))?;
+            let mut place = Place::Elsewhere;
+            if self.pool_mapped && self.count + index < LEASES_MAX {
+                place = arena.show(tensor).map_err(|error| wrong(error.cause))?;
+            }
+            match place {
+                Place::Shown(memory, range) => shown.push(Some((memory, range))),
+                // What the consumer has comes back by itself; what others have may not.
+                Place::Full if self.shown > 0 => return Ok(None),
+                Place::Full | Place::Elsewhere => {
+                    let brought = arena.to_host(tensor);
+                    let brought = brought.ok_or_else(|| wrong("there is no pool".to_owned()))?;
+                    let brought = brought.map_err(|error| wrong(error.cause))?;
+                    moved.copied += brought.byte_count() as u64;
+                    moved.fallen_back += 1;
+                    *tensor = brought;
+                    shown.push(None);
+                }
+            }
+        }
+        Ok(Some(shown))
     }
 
     /// Returns the form in which a tensor travels that would travel as bytes.
@@ -83,14 +144,17 @@ impl Lending {
     }
 
     /// An envelope has been sent, its tensors in these forms.
-    pub(super) fn sent(&mut self, envelope: &Envelope, forms: &[Form]) {
+    pub(super) fn sent(&mut self, envelope: &Envelope, forms: &[Form], shown: &Shown) {
         let Body::Tensors(tensors) = &envelope.body else {
             return;
         };
         for ((_, tensor), form) in tensors.iter().zip(forms) {
             if let Form::Slot(range) = form {
-                self.lend(range.slot, tensor.memory());
+                self.lend(range.slot, tensor.memory(), false);
             }
+        }
+        for (memory, range) in shown.iter().flatten() {
+            self.lend(range.slot, memory, true);
         }
     }
 
@@ -102,6 +166,7 @@ impl Lending {
                 continue;
             };
             self.count -= 1;
+            self.shown -= usize::from(lent.in_pool);
             lent.times -= 1;
             if lent.times == 0 {
                 self.leases.remove(slot);
@@ -117,12 +182,14 @@ impl Lending {
         self.refused
     }
 
-    fn lend(&mut self, slot: SlotId, memory: &Arc<dyn HostMemory>) {
+    fn lend(&mut self, slot: SlotId, memory: &Arc<dyn HostMemory>, in_pool: bool) {
         let lent = self.leases.entry(slot).or_insert_with(|| Lent {
             memory: memory.clone(),
             times: 0,
+            in_pool,
         });
         lent.times += 1;
         self.count += 1;
+        self.shown += usize::from(in_pool);
     }
 }

@@ -11,7 +11,8 @@
 //! Within a process a tensor travels as a handle: the frame *is* a reference to the shared memory, owned by the
 //! message and freed by the message's own free function, so a message that libzmq discards leaks nothing. No payload
 //! byte is copied. Between processes of one host it lies in memory of the producer that the consumer maps ([`Arena`]), and what
-//! travels is where. Where there is no such memory, no room in it, or too little to be worth it, its bytes travel, from where they lie into the kernel, and out of it into the message
+//! travels is where. Tensors of a device lie in a pool of that device likewise, where the consumer is on it too ([`Form::Pool`]);
+//! what a device is, only those know who have it ([`DevicePool`](crate::types::DevicePool)). Where there is no such memory, no room in it, or too little to be worth it, its bytes travel, from where they lie into the kernel, and out of it into the message
 //! that the received tensor then lies in ([`Form`]). Elements travel in the order in which they are stored, which is told with
 //! them. To another host they may travel narrowed or compressed, where the configuration asks for it of an edge; these are
 //! row-major.
@@ -64,7 +65,7 @@ pub use payload::{Form, Moved, Payload};
 pub use received::{Discarded, Peer, Received};
 pub use shm::{
     ARENA_BYTES, ARENA_BYTES_MAX, Announcement, Arena, INLINE_BYTES_MAX, LEASES_MAX, MapError,
-    SlotBuffer, SlotError, SlotId, SlotRange,
+    PoolRange, SlotBuffer, SlotError, SlotId, SlotRange,
 };
 pub use socket::{Context, Edges, Library, library};
 pub use wire::{

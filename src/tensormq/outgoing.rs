@@ -2,7 +2,7 @@
 
 use crate::types::Tensor;
 
-use super::lending::Lending;
+use super::lending::{Lending, Shown};
 use super::wire::Encoder;
 use super::{Body, Envelope, Form, Moved};
 
@@ -18,9 +18,11 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Settles the forms of tensors that cross a socket in the form `of_socket` unless there is a better one.
+    /// Settles the forms of tensors that cross a socket in the form `of_socket` unless there is a better one. `shown` are those
+    /// that lie in a pool, by tensor.
     pub(super) fn of(
         envelope: &Envelope,
+        shown: &Shown,
         of_socket: Form,
         lending: &Lending,
         encoder: &mut Encoder,
@@ -31,9 +33,10 @@ impl Outgoing {
         };
         let address = &envelope.address;
         for (index, (port, tensor)) in tensors.iter().enumerate() {
-            let form = match of_socket {
-                Form::Bytes => lending.form(tensor, index),
-                form => form,
+            let form = match (of_socket, shown.get(index)) {
+                (_, Some(Some((_, range)))) => Form::Pool(*range),
+                (Form::Bytes, _) => lending.form(tensor, index),
+                (form, _) => form,
             };
             let edge = (address.pipeline, address.step, *port);
             let encoded = (form == Form::Bytes).then(|| encoder.encode(edge, tensor));
@@ -50,12 +53,13 @@ impl Outgoing {
         match form {
             Form::Handle => {}
             Form::Slot(_) => self.moved.lent += bytes,
+            Form::Pool(_) => self.moved.shown += bytes,
             Form::Bytes | Form::Encoded(_) => {
                 self.moved.bytes += bytes;
                 self.moved.framed += frame.byte_count() as u64;
             }
         }
-        if !matches!(form, Form::Slot(_)) {
+        if !matches!(form, Form::Slot(_) | Form::Pool(_)) {
             self.frames.push(frame);
         }
         self.forms.push(form);

@@ -3,12 +3,14 @@
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use crate::types::{AlignedBytes, DType, Encoding, HostMemory, Order, Shape, Tensor, TensorError};
+use crate::types::{
+    AlignedBytes, DType, Encoding, HostMemory, Order, PoolPlace, Shape, Tensor, TensorError,
+};
 
 use super::envelope::Description;
 use super::frame::Reader;
 use super::wire;
-use super::{LinkError, SlotId, SlotRange};
+use super::{LinkError, PoolRange, SlotId, SlotRange};
 
 /// How the payload of a tensor travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +21,9 @@ pub enum Form {
     Bytes,
     /// No frame: the elements lie in the producer's arena, in the order that goes with it; within one host only.
     Slot(SlotRange),
+    /// No frame: the elements lie row-major in a pool of the producer's device, which the consumer has mapped; a slot of the
+    /// arena says so, too.
+    Pool(PoolRange),
     /// A frame of the elements, row-major, in an encoding other than the plain one; between hosts.
     Encoded(Encoding),
 }
@@ -29,6 +34,8 @@ pub enum Payload {
     Handle(Tensor),
     Bytes(Arc<dyn HostMemory>),
     Slot(Arc<dyn HostMemory>),
+    /// Memory of this process that is filled from a pool.
+    Pool(Tensor),
 }
 
 /// Payload bytes that a link moved; handles move none.
@@ -40,6 +47,10 @@ pub struct Moved {
     pub framed: u64,
     /// Sent or received in slots.
     pub lent: u64,
+    /// Sent or received in memory of a device.
+    pub shown: u64,
+    /// Tensors of a device, not bytes, that went through the host because a pool had no room for them or was not there.
+    pub fallen_back: u64,
     /// Those that this program copied itself: into slots, or because they lay where their dtype cannot be read.
     pub copied: u64,
 }
@@ -49,6 +60,8 @@ impl AddAssign for Moved {
         self.bytes += more.bytes;
         self.framed += more.framed;
         self.lent += more.lent;
+        self.shown += more.shown;
+        self.fallen_back += more.fallen_back;
         self.copied += more.copied;
     }
 }
@@ -60,6 +73,7 @@ impl Form {
             Self::Bytes => 1,
             Self::Slot(_) => 2,
             Self::Encoded(_) => 3,
+            Self::Pool(_) => 4,
         }
     }
 
@@ -73,6 +87,16 @@ impl Form {
                 start: reader.u64()?,
                 length: reader.u64()?,
             })),
+            4 => {
+                let slot = reader.slot()?;
+                let place = PoolPlace {
+                    offset: reader.u64()?,
+                    length: reader.u64()?,
+                    event: reader.u16()?,
+                };
+                reader.zeros(6)?;
+                Ok(Self::Pool(PoolRange { slot, place }))
+            }
             3 => {
                 let code = reader.u8()?;
                 reader.zeros(7)?;
@@ -100,6 +124,13 @@ impl Form {
                     frame.extend_from_slice(&number.to_le_bytes());
                 }
             }
+            Self::Pool(PoolRange { slot, place }) => {
+                for number in [slot.offset, slot.generation, place.offset, place.length] {
+                    frame.extend_from_slice(&number.to_le_bytes());
+                }
+                frame.extend_from_slice(&place.event.to_le_bytes());
+                frame.extend_from_slice(&[0; 6]);
+            }
             Self::Encoded(encoding) => {
                 let known = Encoding::ALL.iter().position(|one| *one == encoding);
                 frame.extend_from_slice(&[known.unwrap_or_default() as u8, 0, 0, 0, 0, 0, 0, 0]);
@@ -125,8 +156,10 @@ impl Payload {
         } = is;
         let seen = match (&self, form) {
             (Self::Handle(_), _) => Form::Handle,
-            (Self::Slot(_), Form::Slot(_)) | (Self::Bytes(_), Form::Encoded(_)) => form,
-            (Self::Bytes(_) | Self::Slot(_), _) => Form::Bytes,
+            (Self::Slot(_), Form::Slot(_))
+            | (Self::Bytes(_), Form::Encoded(_))
+            | (Self::Pool(_), Form::Pool(_)) => form,
+            (Self::Bytes(_) | Self::Slot(_) | Self::Pool(_), _) => Form::Bytes,
         };
         if seen != form {
             return Err(LinkError::Form {
@@ -136,6 +169,10 @@ impl Payload {
             });
         }
         match self {
+            Self::Pool(tensor) => {
+                moved.shown += tensor.byte_count() as u64;
+                Ok(tensor)
+            }
             Self::Handle(tensor) => {
                 if (tensor.dtype(), tensor.shape()) == (dtype, shape.as_slice()) {
                     return Ok(tensor);
@@ -159,7 +196,7 @@ impl Payload {
                         moved.framed += bytes;
                         return Tensor::new(dtype, shape, Arc::new(elements)).map_err(wrong);
                     }
-                    Form::Handle | Form::Bytes => {
+                    Form::Handle | Form::Bytes | Form::Pool(_) => {
                         moved.bytes += bytes;
                         moved.framed += bytes;
                     }

@@ -16,6 +16,7 @@ mod memory;
 mod nearest;
 mod order;
 mod passes;
+mod pool;
 mod precision;
 mod problem;
 mod proof;
@@ -42,6 +43,9 @@ pub use memory::{AlignedBytes, DeviceMemory, HostMemory, MEMORY_ALIGNMENT};
 pub use nearest::nearest;
 pub use order::{Order, Ordered};
 pub use passes::{Optimize, Pass, PassParseError, Passes};
+pub use pool::{
+    DevicePool, Mapped, POOL_EVENTS_MAX, PoolCard, PoolError, PoolOpener, PoolPlace, PoolView,
+};
 pub use precision::{CudaSpec, Precision, StreamPriority};
 pub use problem::{Problem, Unsound};
 pub use proof::{GoldenCase, GoldenSpec, ProofSpec, Tolerance};

@@ -37,6 +37,7 @@ impl Liar {
             connection: 1,
             name: "liar".to_owned(),
             arena,
+            pool: None,
         };
         socket.send(hello.encode(), 0).unwrap();
         let mut answer = None;
@@ -415,6 +416,7 @@ impl Trap {
             window: 8,
             credits: 8,
             held,
+            pool: false,
         };
         self.answer(&welcome.encode());
         let producer = &mut self.producer;

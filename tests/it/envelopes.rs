@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use blockflow::tensormq::{
     Addressed, Announcement, BlockState, Body, Condition, Digest, Envelope, Form, Grant,
-    HEADER_BYTES_MAX, Hello, LinkError, LostReceiver, NAME_BYTES_MAX, Party, Payload, RETURNS_MAX,
-    Refusal, SlotId, SlotRange, VERSION, Welcome, decode, encode,
+    HEADER_BYTES_MAX, Hello, LinkError, LostReceiver, NAME_BYTES_MAX, Party, Payload, PoolRange,
+    RETURNS_MAX, Refusal, SlotId, SlotRange, VERSION, Welcome, decode, encode,
 };
 use blockflow::types::{
-    DType, Epoch, Failure, FailureKind, HostMemory, Order, PipelineId, RANK_MAX, RequestId, StepId,
-    TENSORS_MAX, Tensor, byte_count,
+    DType, Epoch, Failure, FailureKind, HostMemory, Order, POOL_EVENTS_MAX, PipelineId, PoolCard,
+    PoolPlace, RANK_MAX, RequestId, StepId, TENSORS_MAX, Tensor, byte_count,
 };
 use proptest::prelude::*;
 
@@ -107,6 +107,25 @@ fn announcements() -> impl Strategy<Value = Announcement> {
     })
 }
 
+fn cards() -> impl Strategy<Value = PoolCard> {
+    let handle = || {
+        any::<(u64, u64)>().prop_map(|(one, other)| {
+            let words = [one, other, !one, !other, one, other, one, !other];
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            <[u8; 64]>::try_from(bytes).unwrap()
+        })
+    };
+    let events = prop::collection::vec(handle(), 1..=POOL_EVENTS_MAX);
+    (any::<[u8; 16]>(), any::<u64>(), handle(), events).prop_map(
+        |(device, bytes, memory, events)| PoolCard {
+            device,
+            bytes,
+            memory,
+            events,
+        },
+    )
+}
+
 fn forms() -> impl Strategy<Value = Form> {
     prop::sample::select(vec![Form::Handle, Form::Bytes])
 }
@@ -114,7 +133,7 @@ fn forms() -> impl Strategy<Value = Form> {
 fn carried(body: &Body, form: Form) -> Vec<Payload> {
     let payload = |(_, tensor): &(u16, Tensor)| match form {
         Form::Handle => Payload::Handle(tensor.clone()),
-        Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
+        Form::Bytes | Form::Slot(_) | Form::Pool(_) | Form::Encoded(_) => {
             Payload::Bytes(Arc::new(tensor.stored().0.to_vec()))
         }
     };
@@ -127,9 +146,11 @@ fn carried(body: &Body, form: Form) -> Vec<Payload> {
 fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
     let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u32>());
     let arena = prop::option::of(announcements());
-    let shared = (arena, prop::option::of(slots(20)), slots(RETURNS_MAX));
+    let pool = (prop::option::of(cards()), any::<bool>());
+    let shared = (arena, prop::option::of(slots(20)), slots(RETURNS_MAX), pool);
     (numbers, any::<[u8; 32]>(), "[a-z/é]{1,60}", shared).prop_map(
-        |((incarnation, connection, window, credits), digest, name, (arena, held, returned))| {
+        |((incarnation, connection, window, credits), digest, name, shared)| {
+            let (arena, held, returned, (pool, pooled)) = shared;
             let party = Party {
                 incarnation,
                 digest: Digest(digest),
@@ -138,6 +159,7 @@ fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
                 party,
                 connection,
                 name,
+                pool: pool.filter(|_| arena.is_some()),
                 arena,
             };
             let welcome = Welcome {
@@ -145,6 +167,7 @@ fn greetings() -> impl Strategy<Value = (Hello, Welcome, Grant)> {
                 connection,
                 window,
                 credits,
+                pool: pooled && held.is_some(),
                 held,
             };
             let grant = Grant {
@@ -265,8 +288,9 @@ fn frames_are_laid_out_as_documented() {
         connection: 9,
         name,
         arena: None,
+        pool: None,
     };
-    let mut expected = b"BFMQ\x03\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
+    let mut expected = b"BFMQ\x04\x01\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08".to_vec();
     expected.extend([0xdd; 32]);
     expected.extend([9, 0, 0, 0, 0, 2, 0, 0, b'a', b'b']);
     assert_eq!(hello.encode(), expected);
@@ -275,7 +299,7 @@ fn frames_are_laid_out_as_documented() {
         credits: 258,
         returned: Vec::new(),
     };
-    let expected = b"BFMQ\x03\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    let expected = b"BFMQ\x04\x83\x00\x00\x01\x00\x00\x00\x02\x01\x00\x00";
     assert_eq!(grant.encode(), expected);
     let number = |number: u64| number.to_le_bytes();
     let slot = SlotId {
@@ -285,7 +309,7 @@ fn frames_are_laid_out_as_documented() {
     let returned = vec![slot];
     let grant = Grant { returned, ..grant };
     let slot_bytes = [number(4096), number(3)].concat();
-    let start = b"BFMQ\x03\x83\x01\x00\x01\x00\x00\x00\x02\x01\x00\x00";
+    let start = b"BFMQ\x04\x83\x01\x00\x01\x00\x00\x00\x02\x01\x00\x00";
     assert_eq!(grant.encode(), [&start[..], &slot_bytes].concat());
     let arena = Some(Announcement {
         process: 1,
@@ -305,23 +329,56 @@ fn frames_are_laid_out_as_documented() {
         window: 2,
         credits: 3,
         held: Some(vec![slot]),
+        pool: false,
     };
     let frame = welcome.encode();
-    assert_eq!(frame[..8], *b"BFMQ\x03\x81\x01\x00");
+    assert_eq!(frame[..8], *b"BFMQ\x04\x81\x01\x00");
     assert_eq!(
         frame[16..32],
         [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0]
     );
     assert_eq!(frame[32..], slot_bytes);
     let reason = "no".to_owned();
+    let welcome = Welcome {
+        pool: true,
+        ..welcome
+    };
+    assert_eq!(welcome.encode()[28..32], [1, 1, 0, 0]);
+    let card = PoolCard {
+        device: [7; 16],
+        bytes: 9,
+        memory: [8; 64],
+        events: vec![[5; 64], [6; 64]],
+    };
+    let hello = Hello {
+        pool: Some(card),
+        ..hello
+    };
+    let frame = hello.encode();
+    assert_eq!(frame[52..56], [1, 2, 1, 0]);
+    let mut expected = vec![7; 16];
+    expected.extend(number(9));
+    expected.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+    for byte in [8, 5, 6] {
+        expected.extend([byte; 64]);
+    }
+    expected.extend(b"ab");
+    assert_eq!(frame[80..], expected);
+    assert_eq!(Hello::decode(&frame).unwrap(), hello);
+    // No event, more than there may be, a pool without an arena.
+    for (at, value) in [(104, 0), (104, 33), (105, 1), (52, 0), (54, 2)] {
+        let mut odd = frame.clone();
+        odd[at] = value;
+        assert!(Hello::decode(&odd).is_err(), "{at}");
+    }
     let refusal = Refusal {
         connection: 3,
         reason,
     };
-    let expected = b"BFMQ\x03\x82\x02\x00\x03\x00\x00\x00no";
+    let expected = b"BFMQ\x04\x82\x02\x00\x03\x00\x00\x00no";
     assert_eq!(refusal.encode(), expected);
     let header = encode(&one_tensor(), 5, Form::Bytes).unwrap();
-    assert_eq!(header[..8], *b"BFMQ\x03\x02\x01\x00");
+    assert_eq!(header[..8], *b"BFMQ\x04\x02\x01\x00");
     assert_eq!(
         header[8..24],
         [5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0]
@@ -339,6 +396,22 @@ fn frames_are_laid_out_as_documented() {
     assert_eq!(header[44..48], [2, 0, 0, 0]);
     assert_eq!(header[48..64], tensor[8..]);
     assert_eq!(header[64..], [4096, 3, 64, 6].map(number).concat());
+    let place = PoolPlace {
+        offset: 128,
+        length: 6,
+        event: 0x0201,
+    };
+    let form = Form::Pool(PoolRange { slot, place });
+    let header = encode(&one_tensor(), 5, form).unwrap();
+    assert_eq!(header[44..48], [4, 0, 0, 0]);
+    let words = [4096, 3, 128, 6].map(number).concat();
+    assert_eq!(header[64..96], words);
+    assert_eq!(header[96..], [1, 2, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(blockflow::tensormq::forms(&header).unwrap(), [form]);
+    let mut odd = header.clone();
+    odd[98] = 1;
+    assert!(blockflow::tensormq::forms(&odd).is_err());
+    assert!(blockflow::tensormq::forms(&header[..95]).is_err());
 }
 
 /// The envelope of [`one_tensor`], whose columns lie outermost.
@@ -431,6 +504,7 @@ fn an_overlong_name_or_reason_is_cut_and_an_empty_or_odd_name_refused() {
         connection,
         name,
         arena: None,
+        pool: None,
     };
     let mut frame = hello.encode();
     let back = Hello::decode(&frame).unwrap();

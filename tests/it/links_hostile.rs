@@ -108,6 +108,7 @@ impl Trap {
             window,
             credits: window,
             held: None,
+            pool: false,
         }
     }
 
@@ -143,6 +144,7 @@ fn hello(name: &str) -> Vec<u8> {
         connection,
         name,
         arena: None,
+        pool: None,
     }
     .encode()
 }

@@ -31,6 +31,12 @@ fn together(one: &Placement, other: &Placement) -> bool {
     (&one.host, &one.process) == (&other.host, &other.process)
 }
 
+/// Whether both ends are on one device whose memory processes of a host share.
+fn pooled(one: &Placement, other: &Placement) -> bool {
+    let device = matches!(one.device, Device::Cuda(_)) && one.device == other.device;
+    device && one.host == other.host
+}
+
 proptest! {
     #[test]
     fn every_pair_of_placements_has_the_route_of_its_distance(
@@ -39,6 +45,8 @@ proptest! {
         let route = Route::between(&producer, &consumer);
         let expected = if producer.host != consumer.host {
             (Carrier::Tcp, Travels::Bytes)
+        } else if producer.process != consumer.process && pooled(&producer, &consumer) {
+            (Carrier::Ipc, Travels::Pool)
         } else if producer.process != consumer.process {
             (Carrier::Ipc, Travels::Slot)
         } else {
@@ -60,7 +68,10 @@ proptest! {
     ) {
         let route = Route::between(&producer, &consumer);
         let same = producer.device == consumer.device;
-        let shared = same && (together(&producer, &consumer) || producer.device == Device::Cpu);
+        let shared = same
+            && (together(&producer, &consumer)
+                || pooled(&producer, &consumer)
+                || producer.device == Device::Cpu);
         prop_assert_eq!(route.copies == Copies::None, shared, "{:?}", route);
     }
 
@@ -69,7 +80,9 @@ proptest! {
         producer in placement(), consumer in placement()
     ) {
         let route = Route::between(&producer, &consumer);
-        let leaves = !together(&producer, &consumer) && producer.device != Device::Cpu;
+        let leaves = !together(&producer, &consumer)
+            && !pooled(&producer, &consumer)
+            && producer.device != Device::Cpu;
         let through_host = matches!(route.copies, Copies::ToHost | Copies::ThroughHost);
         prop_assert!(!leaves || through_host, "{:?}", route);
         let ends_there = matches!(
@@ -77,6 +90,22 @@ proptest! {
             Copies::ToDevice | Copies::BetweenDevices | Copies::ThroughHost
         );
         prop_assert!(!ends_there || consumer.device != Device::Cpu, "{:?}", route);
+    }
+
+    #[test]
+    fn without_a_pool_a_route_is_that_of_memory_that_nobody_shares(
+        producer in placement(), consumer in placement()
+    ) {
+        let route = Route::between(&producer, &consumer);
+        let without = route.clone().without_pool();
+        if route.travels == Travels::Pool {
+            prop_assert_eq!(without.travels, Travels::Slot);
+            prop_assert_eq!(without.copies, Copies::ThroughHost);
+            prop_assert_eq!(without.carrier, route.carrier);
+            prop_assert_ne!(without.reason, route.reason);
+        } else {
+            prop_assert_eq!(without, route);
+        }
     }
 
     #[test]

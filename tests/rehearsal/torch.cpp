@@ -1,6 +1,7 @@
 // The CUDA half of libtorch over the rehearsed driver: kernels are those of the CPU, over memory of the device. What a kernel
 // computes is there when its stream comes to it and not before; memory that is given back is overwritten in the order of its
-// stream and of those that were recorded for it. A kernel that is given tensors of both sides refuses them.
+// stream and of those that were recorded for it, and then kept for the next of that size. A kernel that is given tensors of
+// both sides, or of two devices, refuses them.
 //
 // Products of FP32 read 10 bits of each mantissa where libtorch would have cuBLAS do so. With REHEARSAL_CUDNN, a file, there is a
 // cuDNN for convolutions: it does likewise where it is told to, and for each time that it is to try its algorithms the file
@@ -37,8 +38,27 @@ void *driver(const char *name) {
 }
 template <typename F> F *call(const char *name) { return reinterpret_cast<F *>(driver(name)); }
 
-const at::Device kDevice(at::kCUDA, 0);
-thread_local int64_t current = 0;
+int devices() {
+  static const int count = [] {
+    int count = 0;
+    call<int(int *)>("cuDeviceGetCount")(&count);
+    return count;
+  }();
+  return count;
+}
+
+at::Device cuda(int device) { return {at::kCUDA, static_cast<at::DeviceIndex>(device)}; }
+
+// Of the thread: its device, and the stream of each.
+thread_local int device = 0;
+thread_local std::map<int, int64_t> current;
+
+// A device is the thread's for a while.
+struct OnDevice {
+  int before = device;
+  explicit OnDevice(int other) { device = other; }
+  ~OnDevice() { device = before; }
+};
 
 Stream *stream_of(int64_t id) {
   TORCH_CHECK(id != 0, "rehearsal: work is given to the default stream");
@@ -47,63 +67,123 @@ Stream *stream_of(int64_t id) {
 
 void finish() {
   static auto *finish = call<void(Stream *)>("rehearsal_finish");
-  finish(stream_of(current));
+  finish(stream_of(current[device]));
 }
 
 struct Block {
   size_t bytes;
+  int device;
   int64_t stream;
   std::set<int64_t> others;
 };
 std::mutex lock;
-std::map<void *, Block> blocks;
+std::map<void *, Block> blocks; // of tensors
+std::map<void *, Block> given;  // back, and not yet by their streams
+std::map<void *, Block> kept;   // for the next tensors of their streams
 
 struct Allocator final : c10::DeviceAllocator {
   at::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) {
-      return {nullptr, nullptr, &release, kDevice};
+      return {nullptr, nullptr, &release, cuda(device)};
     }
+    const int64_t stream = current[device];
+    (void)stream_of(stream);
+    void *data = found(bytes, stream);
+    data = data != nullptr ? data : taken(bytes);
+    std::lock_guard<std::mutex> guard(lock);
+    blocks[data] = {bytes, device, stream, {}};
+    return {data, data, &release, cuda(device)};
+  }
+  static void *found(size_t bytes, int64_t stream) {
+    std::lock_guard<std::mutex> guard(lock);
+    for (auto &[data, block] : kept) {
+      if (block.bytes == bytes && block.device == device && block.stream == stream) {
+        return kept.extract(data).key();
+      }
+    }
+    return nullptr;
+  }
+  static void *taken(size_t bytes) {
+    static auto *retain = call<int(void **, int)>("cuDevicePrimaryCtxRetain");
     static auto *push = call<int(void *)>("cuCtxPushCurrent_v2");
     static auto *pop = call<int(void **)>("cuCtxPopCurrent_v2");
     static auto *take = call<int(uint64_t *, size_t)>("cuMemAlloc_v2");
     uint64_t address = 0;
-    void *before = nullptr;
-    push(&address);
+    void *context = nullptr, *before = nullptr;
+    retain(&context, device);
+    push(context);
     int code = take(&address, bytes);
+    if (code != 0) {
+      empty_cache();
+      code = take(&address, bytes);
+    }
     pop(&before);
     TORCH_CHECK(code == 0, "CUDA out of memory. Tried to allocate ", bytes, " bytes.");
-    auto *data = reinterpret_cast<void *>(address);
-    std::lock_guard<std::mutex> guard(lock);
-    (void)stream_of(current);
-    blocks[data] = {bytes, current, {}};
-    return {data, data, &release, kDevice};
+    return reinterpret_cast<void *>(address);
   }
   static void release(void *data) {
     if (data == nullptr) {
       return;
     }
-    std::lock_guard<std::mutex> guard(lock);
-    auto found = blocks.find(data);
+    static auto *give = call<void(Stream *, void *, size_t, Stream **, size_t, void (*)(void *))>("rehearsal_free");
+    Block block;
+    {
+      std::lock_guard<std::mutex> guard(lock);
+      block = blocks.at(data);
+      blocks.erase(data);
+      given[data] = block;
+    }
     std::vector<Stream *> others;
-    for (int64_t other : found->second.others) {
+    for (int64_t other : block.others) {
       others.push_back(stream_of(other));
     }
-    static auto *give = call<void(Stream *, void *, size_t, Stream **, size_t)>("rehearsal_free");
-    give(stream_of(found->second.stream), data, found->second.bytes, others.data(), others.size());
-    blocks.erase(found);
+    give(stream_of(block.stream), data, block.bytes, others.data(), others.size(), &keep);
+  }
+  // The stream has come to where memory was given back.
+  static void keep(void *data) {
+    std::lock_guard<std::mutex> guard(lock);
+    auto found = given.find(data);
+    kept.insert(given.extract(found));
   }
   at::DeleterFnPtr raw_deleter() const override { return &release; }
   void copy_data(void *to, const void *from, size_t bytes) const override { default_copy_data(to, from, bytes); }
   bool initialized() override { return true; }
-  void emptyCache(c10::MempoolId_t = {0, 0}) override {}
+  void emptyCache(c10::MempoolId_t = {0, 0}) override { empty_cache(); }
+  static void empty_cache() {
+    static auto *finish = call<void(Stream *)>("rehearsal_finish");
+    static auto *free = call<int(uint64_t)>("cuMemFree_v2");
+    std::set<int64_t> streams;
+    {
+      std::lock_guard<std::mutex> guard(lock);
+      for (auto &[data, block] : given) {
+        streams.insert(block.stream);
+      }
+    }
+    for (int64_t stream : streams) {
+      finish(stream_of(stream));
+    }
+    std::map<void *, Block> all;
+    {
+      std::lock_guard<std::mutex> guard(lock);
+      all.swap(kept);
+    }
+    for (auto &[data, block] : all) {
+      free(reinterpret_cast<uint64_t>(data));
+    }
+  }
   void recordStream(const at::DataPtr &memory, c10::Stream stream) override { record(memory, stream); }
-  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override {
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex device) override {
     c10::CachingDeviceAllocator::DeviceStats stats;
     std::lock_guard<std::mutex> guard(lock);
-    for (auto &[data, block] : blocks) {
-      stats.allocated_bytes[0].current += static_cast<int64_t>(block.bytes);
-      stats.reserved_bytes[0].current += static_cast<int64_t>(block.bytes);
-    }
+    auto sum = [&](const std::map<void *, Block> &all) {
+      int64_t bytes = 0;
+      for (auto &[data, block] : all) {
+        bytes += block.device == device ? static_cast<int64_t>(block.bytes) : 0;
+      }
+      return bytes;
+    };
+    stats.allocated_bytes[0].current = sum(blocks);
+    stats.reserved_bytes[0].current = sum(blocks) + sum(given) + sum(kept);
     return stats;
   }
   void resetAccumulatedStats(c10::DeviceIndex) override {}
@@ -112,6 +192,7 @@ struct Allocator final : c10::DeviceAllocator {
     std::lock_guard<std::mutex> guard(lock);
     auto found = blocks.find(memory.get());
     if (found != blocks.end() && found->second.stream != stream.id()) {
+      TORCH_CHECK(found->second.device == stream.device_index(), "rehearsal: a stream of another device is recorded");
       found->second.others.insert(stream.id());
     }
   }
@@ -121,16 +202,24 @@ REGISTER_ALLOCATOR(at::kCUDA, &allocator);
 
 struct GuardImpl final : c10::impl::DeviceGuardImplInterface {
   at::DeviceType type() const override { return at::kCUDA; }
-  at::Device exchangeDevice(at::Device) const override { return kDevice; }
-  at::Device getDevice() const override { return kDevice; }
-  void setDevice(at::Device) const override {}
-  void uncheckedSetDevice(at::Device) const noexcept override {}
-  c10::Stream getStream(at::Device) const override { return c10::Stream(c10::Stream::UNSAFE, kDevice, current); }
-  c10::Stream exchangeStream(c10::Stream stream) const override {
-    c10::Stream before = getStream(kDevice);
-    return current = stream.id(), before;
+  at::Device exchangeDevice(at::Device other) const override {
+    const at::Device before = cuda(device);
+    return setDevice(other), before;
   }
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  at::Device getDevice() const override { return cuda(device); }
+  void setDevice(at::Device other) const override {
+    TORCH_CHECK(other.is_cuda() && other.index() >= 0 && other.index() < devices(), "CUDA error: invalid device ordinal");
+    device = other.index();
+  }
+  void uncheckedSetDevice(at::Device other) const noexcept override { device = other.index(); }
+  c10::Stream getStream(at::Device of) const override {
+    return c10::Stream(c10::Stream::UNSAFE, of, current[of.index()]);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    c10::Stream before = getStream(stream.device());
+    return current[stream.device_index()] = stream.id(), before;
+  }
+  c10::DeviceIndex deviceCount() const noexcept override { return static_cast<c10::DeviceIndex>(devices()); }
   void recordDataPtrOnStream(const at::DataPtr &memory, const c10::Stream &stream) const override {
     Allocator::record(memory, stream);
   }
@@ -155,7 +244,7 @@ void publish(const at::Tensor &tensor) {
   static auto *publish = call<void(Stream *, void *, const void *, size_t)>("rehearsal_publish");
   std::vector<char> bytes(storage.nbytes());
   std::memcpy(bytes.data(), storage.data(), bytes.size());
-  publish(stream_of(current), const_cast<void *>(storage.data()), bytes.data(), bytes.size());
+  publish(stream_of(current[tensor.device().index()]), const_cast<void *>(storage.data()), bytes.data(), bytes.size());
 }
 
 // A kernel reads a tensor when its stream comes to it, unless it is one of memory that it writes to.
@@ -165,22 +254,27 @@ void expect(const at::Tensor &tensor, const std::set<const void *> &written = {}
     return;
   }
   static auto *expect = call<void(Stream *, const void *, size_t)>("rehearsal_expect");
-  expect(stream_of(current), tensor.storage().data(), tensor.storage().nbytes());
+  expect(stream_of(current[device]), tensor.storage().data(), tensor.storage().nbytes());
 }
 
 at::Tensor empty(at::IntArrayRef sizes, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
-                 std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+                 std::optional<at::Device> where, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  OnDevice there(where && where->has_index() ? where->index() : device);
   return at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::CUDA),
                                    dtype.value_or(at::kFloat), format);
 }
 
 at::Tensor empty_strided(at::IntArrayRef sizes, at::IntArrayRef strides, std::optional<at::ScalarType> dtype,
-                         std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
+                         std::optional<at::Layout>, std::optional<at::Device> where, std::optional<bool>) {
+  OnDevice there(where && where->has_index() ? where->index() : device);
   return at::detail::empty_strided_generic(sizes, strides, &allocator, c10::DispatchKeySet(c10::DispatchKey::CUDA),
                                            dtype.value_or(at::kFloat));
 }
 
 at::Tensor &copy(at::Tensor &self, const at::Tensor &source, bool) {
+  TORCH_CHECK(!self.is_cuda() || !source.is_cuda() || self.device() == source.device(),
+              "rehearsal: libtorch is to copy between devices");
+  OnDevice there(self.is_cuda() ? self.device().index() : source.device().index());
   finish();
   expect(source, {self.storage().data()});
   host(self).copy_(host(source));
@@ -227,10 +321,41 @@ at::Tensor cudnn_convolution(const at::Tensor &data, const at::Tensor &weight, c
                                 padding, dilation, false, none, groups);
 }
 
+// The device of an operator: of its tensors, else the one that it is told, else the thread's.
+int site(const c10::OperatorHandle &op, const torch::jit::Stack &stack, size_t first) {
+  std::optional<at::Device> found, told;
+  auto see = [&](const at::Tensor &tensor) {
+    if (!tensor.defined() || !tensor.is_cuda()) {
+      return;
+    }
+    TORCH_CHECK(!found || *found == tensor.device(), "Expected all tensors to be on the same device, but found at least "
+                "two devices, ", *found, " and ", tensor.device(), ": ", op.operator_name());
+    found = tensor.device();
+  };
+  for (size_t i = first; i < stack.size(); ++i) {
+    const c10::IValue &value = stack[i];
+    if (value.isTensor()) {
+      see(value.toTensor());
+    } else if (value.isTensorList()) {
+      for (const at::Tensor &tensor : value.toTensorVector()) {
+        see(tensor);
+      }
+    } else if (value.isOptionalTensorList()) {
+      for (const std::optional<at::Tensor> tensor : value.toOptionalTensorList()) {
+        see(tensor.value_or(at::Tensor()));
+      }
+    } else if (value.isDevice() && value.toDevice().is_cuda() && value.toDevice().has_index()) {
+      told = value.toDevice();
+    }
+  }
+  return found ? found->index() : told ? told->index() : device;
+}
+
 void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
   const int factor = shortens_products() ? first_factor(schema.name()) : -1;
   const size_t first = stack->size() - schema.arguments().size();
+  OnDevice placed(site(op, *stack, first));
   finish();
   std::vector<at::Tensor> before(schema.arguments().size());
   std::set<const void *> written;
@@ -253,6 +378,11 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       before[i] = value.toTensor();
       expect(before[i], written);
       value = seen(before[i]);
+      const auto *alias = schema.arguments()[i].alias_info();
+      if (alias != nullptr && alias->isWrite() && before[i].defined() && before[i].numel() == 0) {
+        // It may be given the size of the result.
+        value = at::empty({0}, before[i].options().device(at::kCPU));
+      }
       if (factor >= 0 && (static_cast<int>(i) == factor || static_cast<int>(i) == factor + 1)) {
         value = shortened(value.toTensor());
       }
@@ -285,6 +415,11 @@ void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
       for (size_t j = 0; j < before.size(); ++j) {
         const auto *own = schema.arguments()[j].alias_info();
         if (own != nullptr && own->isWrite() && own->beforeSets() == alias->beforeSets()) {
+          if (before[j].numel() == 0 && value.toTensor().numel() > 0) {
+            const at::Tensor made = upload(value.toTensor());
+            before[j].unsafeGetTensorImpl()->set_storage_keep_dtype(made.storage());
+            before[j].unsafeGetTensorImpl()->set_sizes_and_strides(made.sizes(), made.strides());
+          }
           TORCH_CHECK(before[j].sizes() == value.toTensor().sizes(), "rehearsal: a result is of another size");
           publish(before[j]);
           value = before[j];
@@ -311,12 +446,12 @@ struct CUDAHooks final : CUDAHooksInterface {
   void init() const override {}
   bool hasCUDA() const override { return true; }
   bool hasPrimaryContext(DeviceIndex) const override { return true; }
-  DeviceIndex current_device() const override { return 0; }
-  int getNumGPUs() const override { return 1; }
   bool compiledWithCuDNN() const override { return getenv("REHEARSAL_CUDNN") != nullptr; }
   bool supportsBFloat16ConvolutionWithCuDNNv8() const override { return true; }
   long versionCuDNN() const override { return 0; }
   long versionRuntimeCuDNN() const override { return 0; }
+  DeviceIndex current_device() const override { return static_cast<DeviceIndex>(::device); }
+  int getNumGPUs() const override { return ::devices(); }
 };
 using at::CUDAHooksRegistry;
 REGISTER_CUDA_HOOKS(CUDAHooks);

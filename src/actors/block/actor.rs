@@ -264,10 +264,13 @@ impl BlockActor {
     fn count_moved(&mut self, links: &Links) {
         let now = links.moved();
         let before = std::mem::replace(&mut self.moved, now);
-        let sent = |moved: Moved| moved.bytes + moved.lent;
+        let sent = |moved: Moved| moved.bytes + moved.lent + moved.shown;
         self.metrics.bytes_sent.add(sent(now) - sent(before));
         self.metrics.bytes_framed.add(now.framed - before.framed);
         self.metrics.bytes_copied.add(now.copied - before.copied);
+        self.metrics.bytes_pooled.add(now.shown - before.shown);
+        let fallen_back = now.fallen_back - before.fallen_back;
+        self.metrics.pool_fallbacks.add(fallen_back);
     }
 
     /// Goes on once the mailbox, the timers and the reactor of this thread had their turn.

@@ -9,8 +9,8 @@ use crate::actors::links::{
     Instances, Looked, Sends, SharedRooms, arena, endpoints, ported, time_left,
 };
 use crate::actors::supervisor::Reconnect;
-use crate::engine::{EngineError, to_host};
-use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Wiring};
+use crate::engine::{EngineError, pool_opener, to_host, to_room};
+use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Travels, Wiring};
 use crate::tensormq::{
     self, Addressed, Body, Condition, Context, Discarded, Edges, Envelope, Inbound, LinkError,
     LostReceiver, Moved, Peer, Received, Window,
@@ -29,6 +29,12 @@ pub(super) struct Links {
     rooms: Option<SharedRooms>,
     /// Those that get handles, of memory of any kind.
     inproc: BTreeSet<Receiver>,
+    /// Those that map the arena.
+    shared: BTreeSet<Receiver>,
+    /// Those that are to get what lies in a pool of their device.
+    pooled: BTreeSet<Receiver>,
+    /// Tensors that they did not get so.
+    fallen_back: u64,
     /// Of the block.
     name: String,
     epoch: Epoch,
@@ -59,7 +65,10 @@ impl Links {
         let identity = format!("{name}/{instance}");
         let window = Window(u32::try_from(wiring.windows[block]).unwrap_or(u32::MAX));
         let endpoints = endpoints(plan, site, &wiring, own, instance);
-        let inbound = Inbound::bind(context, &endpoints, window)?;
+        let mut inbound = Inbound::bind(context, &endpoints, window)?;
+        if let Some(opener) = pool_opener(plan.blocks[block].placement.device) {
+            inbound = inbound.with_pools(opener);
+        }
         let mut receivers = wiring.receivers_of(plan, block);
         receivers.insert(Receiver::Gateway);
         let arena = arena(plan, own, receivers.iter().copied());
@@ -70,6 +79,10 @@ impl Links {
         });
         let by_handle = |to: &Receiver| plan.carrier(own, *to) == Carrier::Inproc;
         let inproc = receivers.iter().copied().filter(by_handle).collect();
+        let by_slot = |to: &Receiver| plan.carrier(own, *to) == Carrier::Ipc;
+        let shared = receivers.iter().copied().filter(by_slot).collect();
+        let by_pool = |to: &Receiver| plan.route(own, *to).travels == Travels::Pool;
+        let pooled = receivers.iter().copied().filter(by_pool).collect();
         let connect = |receiver| {
             let ends = [own, receiver];
             let sends = Sends {
@@ -89,6 +102,9 @@ impl Links {
             outbound,
             rooms,
             inproc,
+            shared,
+            pooled,
+            fallen_back: 0,
             name: name.clone(),
             epoch: plan.epoch,
             block,
@@ -206,6 +222,7 @@ impl Links {
     pub(super) fn moved(&self) -> Moved {
         let mut all = Moved {
             copied: self.inbound.moved().copied + self.brought,
+            fallen_back: self.fallen_back,
             ..Moved::default()
         };
         for moved in self.outbound.values().flat_map(Instances::moved) {
@@ -296,7 +313,8 @@ impl Links {
         let deliveries = deliveries(&wiring, done);
         for (sent, delivery) in deliveries.iter().enumerate() {
             let mut tensors = ported(delivery, outputs);
-            if let Err(error) = self.bring(delivery.to, &mut tensors) {
+            let whose = (done.request, delivery.joined);
+            if let Err(error) = self.bring(delivery.to, whose, &mut tensors) {
                 let cause = error.to_string();
                 let kind = match error.loses_device() {
                     true => FailureKind::Unavailable,
@@ -330,17 +348,38 @@ impl Links {
     }
 
     /// Brings to the host what goes where no device is, and what its link can only carry from there.
-    fn bring(&mut self, to: Receiver, tensors: &mut [(u16, Tensor)]) -> Result<(), EngineError> {
+    fn bring(
+        &mut self,
+        to: Receiver,
+        (request, joined): (RequestId, bool),
+        tensors: &mut [(u16, Tensor)],
+    ) -> Result<(), EngineError> {
         let inproc = self.inproc.contains(&to);
+        let pooled = self.pooled.contains(&to);
+        let link = self.outbound.get(&to);
+        let shows = |tensor: &Tensor| {
+            pooled && link.is_some_and(|link| link.shows(request, joined, tensor))
+        };
         for (_, tensor) in tensors {
-            if (to == Receiver::Gateway || !(tensor.is_readable() || inproc))
-                && let Some(host) = to_host(tensor)?
+            if (to == Receiver::Gateway || !(tensor.is_readable() || inproc || shows(tensor)))
+                && let Some(host) = self.to_host(to, tensor)?
             {
+                self.fallen_back += u64::from(pooled);
                 self.brought += host.byte_count() as u64;
                 *tensor = host;
             }
         }
         Ok(())
+    }
+
+    /// Returns a tensor in memory of the host, where a process that it goes to can read it, too.
+    fn to_host(&self, to: Receiver, tensor: &Tensor) -> Result<Option<Tensor>, EngineError> {
+        let shared = self.shared.contains(&to) && !tensor.is_readable();
+        let rooms = self.rooms.as_ref().filter(|_| shared);
+        match rooms.and_then(|rooms| rooms.any(tensor.byte_count())) {
+            Some(room) => to_room(tensor, room),
+            None => to_host(tensor),
+        }
     }
 
     /// Answers a request with an error.

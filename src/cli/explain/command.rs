@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::engine::cuda::is_unshared;
 use crate::plan::Plan;
 
 use super::{dot, json, mermaid, text};
@@ -31,7 +32,8 @@ pub enum PlanFormat {
 }
 
 pub(in crate::cli) fn execute(arguments: &ExplainArguments) -> Result<Exit, CliError> {
-    let loaded = compose::load(&arguments.source.config)?;
+    let mut loaded = compose::load(&arguments.source.config)?;
+    loaded.plan.without_pools(is_unshared);
     output::print(&render_plan(&loaded.plan, arguments.format)?)?;
     Ok(Exit::Success)
 }

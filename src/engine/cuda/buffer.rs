@@ -69,6 +69,23 @@ impl DeviceBuffer {
         Ok(done)
     }
 
+    /// Copies memory of the device to the bytes from `start` on, in a stream.
+    ///
+    /// # Safety
+    /// `from` is the first of `bytes` bytes of memory of this buffer's device. Until what the stream has been given so far is
+    /// done, they and the buffer stay, nobody writes to them, and nobody else touches those bytes of the buffer.
+    pub(in crate::engine) unsafe fn put(
+        &self,
+        start: usize,
+        from: u64,
+        bytes: usize,
+        stream: &Stream,
+    ) -> Result<(), CudaError> {
+        within(self.length, start, bytes)?;
+        // SAFETY: the bytes lie in this buffer; all else is the caller's promise.
+        unsafe { stream.copy_within(self.address + start as u64, from, bytes) }
+    }
+
     /// Copies the bytes from `start` on into a block of the host, in a stream, and waits for them.
     pub fn read(
         &self,

@@ -7,6 +7,8 @@ use std::fmt;
 
 use cudarc::driver::{result, sys};
 
+use crate::types::Device;
+
 use super::CudaError;
 use super::error::checked;
 use super::presence::device_count;
@@ -94,9 +96,6 @@ fn properties(ordinal: u16) -> Result<DeviceProperties, CudaError> {
         result::device::total_mem(device)
     })?;
     let uuid = checked("cuDeviceGetUuid", result::device::get_uuid(device))?;
-    let integrated = number(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0;
-    let unified = number(Attribute::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING)? != 0;
-    let events = number(Attribute::CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED).unwrap_or(0) != 0;
     Ok(DeviceProperties {
         ordinal,
         name: checked("cuDeviceGetName", result::device::get_name(device))?,
@@ -114,9 +113,40 @@ fn properties(ordinal: u16) -> Result<DeviceProperties, CudaError> {
             number(Attribute::CU_DEVICE_ATTRIBUTE_PCI_BUS_ID)?,
             number(Attribute::CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID)?,
         ),
-        can_ipc: events && unified && !integrated,
+        can_ipc: can_ipc(device)?,
         peers: peers(ordinal, device)?,
     })
+}
+
+/// Returns what tells a device from all others, whatever a process calls it.
+pub(crate) fn identity(ordinal: u16) -> Result<[u8; 16], CudaError> {
+    let device = checked("cuDeviceGet", result::device::get(ordinal.into()))?;
+    let uuid = checked("cuDeviceGetUuid", result::device::get_uuid(device))?;
+    Ok(uuid.bytes.map(|byte| byte as u8))
+}
+
+/// Tells whether processes can share memory of a device and wait for each other's events.
+pub(crate) fn can_share(ordinal: u16) -> Result<bool, CudaError> {
+    device_count()?;
+    check_version()?;
+    can_ipc(checked("cuDeviceGet", result::device::get(ordinal.into()))?)
+}
+
+/// Tells whether there is a driver that says that processes cannot share memory of a device.
+pub fn is_unshared(device: Device) -> bool {
+    matches!(device, Device::Cuda(ordinal) if can_share(ordinal) == Ok(false))
+}
+
+fn can_ipc(device: sys::CUdevice) -> Result<bool, CudaError> {
+    use sys::CUdevice_attribute as Attribute;
+    let is = |attribute| {
+        // SAFETY: a device that the driver named.
+        let value = unsafe { result::device::get_attribute(device, attribute) };
+        checked("cuDeviceGetAttribute", value).map(|value| value != 0)
+    };
+    let events = is(Attribute::CU_DEVICE_ATTRIBUTE_IPC_EVENT_SUPPORTED).unwrap_or(false);
+    let unified = is(Attribute::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING)?;
+    Ok(events && unified && !is(Attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)?)
 }
 
 /// Returns the free memory, for which a context is needed; one that was not there is gone again afterwards.

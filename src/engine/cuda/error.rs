@@ -28,6 +28,8 @@ pub enum CudaError {
     },
     #[error("the handle comes from this process, which has the memory or event itself")]
     OwnHandle,
+    #[error("the device does not copy by itself from memory that this process only reads")]
+    ReadOnly,
     #[error("{wanted} bytes were asked for, of {length} from byte {start} on")]
     OutOfRange {
         start: usize,

@@ -143,6 +143,24 @@ impl IpcMemory {
         self.length == 0
     }
 
+    /// Copies the bytes from `start` on to memory of this process, in a stream.
+    ///
+    /// # Safety
+    /// `to` is the first of `bytes` bytes of memory of the stream's device, which nobody else touches and which stay, as this
+    /// does, until what the stream has been given so far is done.
+    pub(in crate::engine) unsafe fn take(
+        &self,
+        start: usize,
+        to: u64,
+        bytes: usize,
+        stream: &Stream,
+    ) -> Result<(), CudaError> {
+        within(self.length, start, bytes)?;
+        // SAFETY: the bytes lie in what is mapped; that the owner does not write to them meanwhile is what its event is for,
+        // and where it does, the bytes are wrong and nothing else. All else is the caller's promise.
+        unsafe { stream.copy_within(to, self.address + start as u64, bytes) }
+    }
+
     /// Copies the bytes from `start` on into a block of the host, in a stream, and waits for them.
     pub fn read(
         &self,

@@ -11,6 +11,7 @@
 //! | [`Event`] | a point in a stream that streams, hosts and processes can wait for |
 //! | [`DeviceBuffer`] | memory of a device that is not libtorch's, to be shared with other processes |
 //! | [`PinnedPool`], [`PinnedBlock`] | host memory that a device copies from and to by itself, bounded |
+//! | [`Registered`] | that a device copies from and to memory of somebody else by itself, as shared memory |
 //! | [`IpcMemory`], [`IpcEvent`] | memory and events of another process, mapped once per handle |
 //!
 //! Invariants:
@@ -27,6 +28,7 @@ mod context;
 mod device;
 mod error;
 mod event;
+mod host;
 mod ipc;
 mod keep;
 mod pinned;
@@ -36,11 +38,14 @@ mod stream;
 pub use buffer::DeviceBuffer;
 pub use context::{Context, DeviceMemoryInfo};
 pub(crate) use device::check_version;
-pub use device::{CudaVersion, DeviceProperties, devices, driver_version};
+pub use device::{CudaVersion, DeviceProperties, devices, driver_version, is_unshared};
+pub(crate) use device::{can_share, identity};
 pub use error::CudaError;
 pub use event::{Event, EventKind};
+pub use host::Registered;
+pub(in crate::engine) use host::is_registered;
 pub use ipc::{IpcEvent, IpcEventHandle, IpcMemory, IpcMemoryHandle};
-pub use keep::{keep_until, sweep};
+pub use keep::{keep_until, let_go_after, sweep};
 pub use pinned::{PinnedBlock, PinnedPool};
 pub use presence::{Presence, presence};
 pub use stream::{Priority, Stream};

@@ -123,6 +123,23 @@ impl Stream {
         checked("cuMemcpyDtoHAsync", begun)
     }
 
+    /// Copies bytes from one place of this stream's device to another, which may be memory of another process that is mapped.
+    ///
+    /// # Safety
+    /// `from` and `to` are each the first of `bytes` bytes of memory of this stream's device, which do not overlap. Until what
+    /// this stream has been given so far is done, both sides stay, nobody else touches `to`, and nobody writes to `from`.
+    pub(in crate::engine) unsafe fn copy_within(
+        &self,
+        to: u64,
+        from: u64,
+        bytes: usize,
+    ) -> Result<(), CudaError> {
+        let _current = self.context.enter()?;
+        // SAFETY: the caller's promise.
+        let begun = unsafe { result::memcpy_dtod_async(to, from, bytes, self.raw.0) };
+        checked("cuMemcpyDtoDAsync", begun)
+    }
+
     /// Copies bytes of another device to this stream's, directly where the devices can, else through the host.
     ///
     /// # Safety

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::EngineError;
 use crate::engine::cuda::{Context, Priority, Stream};
-use crate::types::{Device, Tensor};
+use crate::types::{Device, Room, Tensor};
 
 use super::aten::Failed;
 use super::ffi::{InferenceMode, NoTorchCuda, begin, cuda};
@@ -25,16 +25,34 @@ pub fn to_host(tensor: &Tensor) -> Result<Tensor, EngineError> {
     let Device::Cuda(ordinal) = tensor.device() else {
         return Ok(tensor.clone());
     };
+    from_device(ordinal, |stream| Ok(cuda::download(tensor, stream)?))
+}
+
+/// As [`to_host`], into room of as many bytes.
+pub fn to_room(tensor: &Tensor, room: Box<dyn Room>) -> Result<Tensor, EngineError> {
+    let Device::Cuda(ordinal) = tensor.device() else {
+        return Ok(tensor.clone());
+    };
+    from_device(ordinal, |stream| {
+        Ok(cuda::download_into(tensor, room, stream)?)
+    })
+}
+
+/// Calls with a stream of this thread for copies from a device.
+fn from_device(
+    ordinal: u16,
+    copy: impl FnOnce(&Stream) -> Result<Tensor, Failed>,
+) -> Result<Tensor, EngineError> {
     COPIES.with_borrow_mut(|copies| {
-        let fetched = fetch(tensor, copies, ordinal);
+        let fetched = fetch(copies, ordinal, copy);
         fetched.map_err(|failed| failed.on(ordinal, copies.get(&ordinal)))
     })
 }
 
 fn fetch(
-    tensor: &Tensor,
     copies: &mut BTreeMap<u16, Stream>,
     ordinal: u16,
+    copy: impl FnOnce(&Stream) -> Result<Tensor, Failed>,
 ) -> Result<Tensor, Failed> {
     let _mode = InferenceMode::enter()?;
     let stream = match copies.remove(&ordinal) {
@@ -42,5 +60,5 @@ fn fetch(
         None => Stream::new(&Context::of(ordinal)?, Priority::Normal)?,
     };
     let stream = copies.entry(ordinal).or_insert(stream);
-    Ok(cuda::download(tensor, stream)?)
+    copy(stream)
 }

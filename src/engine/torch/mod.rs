@@ -12,9 +12,9 @@ mod ffi;
 mod torchscript;
 
 pub use aten::{AtenCudaPrepared, AtenPrepared, misplaced, on_devices, unsupported};
-pub use cuda::{cuda_available, to_host};
+pub use cuda::{cuda_available, to_host, to_room};
 pub use ffi::{
-    AllocatorMemory, NoTorchCuda, allocator_memory, give_back_memory, prefer_long_slices,
-    set_threads, threads, tune_allocator, version,
+    AllocatorMemory, NoTorchCuda, allocator_memory, device_pool, give_back_memory, pool_opener,
+    prefer_long_slices, set_threads, threads, tune_allocator, version,
 };
 pub use torchscript::TorchScriptPrepared;

@@ -31,6 +31,10 @@ pub struct BlockMetrics {
     pub bytes_sent: Counter,
     /// Bytes of those frames: fewer than of the payloads in them where these were encoded.
     pub bytes_framed: Counter,
+    /// Payload bytes that went to other processes in memory of a device.
+    pub bytes_pooled: Counter,
+    /// Tensors that went through the host though a pool of their device leads there: one that is not there, or was too small.
+    pub pool_fallbacks: Counter,
     /// Instances that run; set by whoever supervises them.
     pub instances_up: Gauge,
     /// Envelopes that wait for a run.
@@ -42,7 +46,7 @@ pub struct BlockMetrics {
 /// Counters of a block, in the order of [`BlockMetrics::counters`].
 pub(super) const BLOCK_COUNTERS: usize = PLAIN_COUNTERS + FaultKind::ALL.len();
 /// Those of them that have a family of their own.
-const PLAIN_COUNTERS: usize = 10;
+const PLAIN_COUNTERS: usize = 12;
 /// Gauges of a block, in the order of [`BlockMetrics::gauges`].
 pub(super) const BLOCK_GAUGES: usize = 3;
 
@@ -103,6 +107,14 @@ const COUNTERS: [(&str, &str); PLAIN_COUNTERS] = [
     (
         "bytes_framed",
         "Bytes that payloads took in messages, as encoded.",
+    ),
+    (
+        "bytes_pooled",
+        "Payload bytes that went to other processes in memory of a device.",
+    ),
+    (
+        "pool_fallbacks",
+        "Tensors of a device that went to another process through the host for want of a pool.",
     ),
 ];
 
@@ -185,6 +197,8 @@ impl BlockMetrics {
             &self.bytes_copied,
             &self.bytes_sent,
             &self.bytes_framed,
+            &self.bytes_pooled,
+            &self.pool_fallbacks,
             panic,
             error,
             links,

@@ -25,7 +25,7 @@ use crate::tensormq::lending::Lending;
 use crate::tensormq::outgoing::Outgoing;
 use crate::tensormq::socket::{Connection, Context, Edges, Rekeyed, Socket};
 use crate::tensormq::wire::Encoder;
-use crate::tensormq::{Arena, Envelope, Grant, LinkError, Moved, Party};
+use crate::tensormq::{Arena, Envelope, Form, Grant, LinkError, Moved, Party};
 use crate::types::{Encodings, Endpoint, RequestId, Tensor};
 
 /// Messages in the pipe to the consumer. Credits bound those with tensors.
@@ -99,11 +99,11 @@ pub struct Outbound {
     failure: Option<String>,
     /// The last attempt to connect was denied, and no other has been made since.
     denied: bool,
-    lending: Lending,
+    pub(super) lending: Lending,
     encoder: Encoder,
     /// Why the consumer did not let this producer in last, until it does.
     refusal: Option<String>,
-    moved: Moved,
+    pub(super) moved: Moved,
     /// Messages without tensors that were dropped, as too many waited.
     dropped: u64,
 }
@@ -312,44 +312,6 @@ impl Outbound {
         self.socket.edges()
     }
 
-    /// Returns how many envelopes wait.
-    pub fn backlog(&self) -> usize {
-        self.waiting.len() + self.urgent.len()
-    }
-
-    /// Returns how many more envelopes the consumer would take now.
-    pub fn credits(&self) -> u32 {
-        self.credits
-            .saturating_sub(u32::try_from(self.waiting.len()).unwrap_or(u32::MAX))
-    }
-
-    pub fn link_state(&self) -> &LinkState {
-        &self.state
-    }
-
-    /// Returns the incarnation of the consumer's process while the link is up.
-    pub fn peer(&self) -> Option<u64> {
-        match self.state {
-            LinkState::Up { incarnation } => Some(incarnation),
-            _ => None,
-        }
-    }
-
-    /// Returns the payloads that were sent other than as handles.
-    pub fn moved(&self) -> Moved {
-        self.moved
-    }
-
-    /// Returns how many slots the consumer has, each counted as often as it has it.
-    pub fn leases(&self) -> usize {
-        self.lending.count()
-    }
-
-    /// Returns how many slots came back that the consumer did not have.
-    pub fn refused_returns(&self) -> u64 {
-        self.lending.refused()
-    }
-
     /// Begins anew on a connection that has just been made.
     pub(super) fn greet(&mut self) -> Result<(), LinkError> {
         self.connection = self.connection.checked_add(1).unwrap_or(1);
@@ -367,6 +329,7 @@ impl Outbound {
             connection: self.connection,
             name: self.name.clone(),
             arena: self.lending.announcement(),
+            pool: self.lending.pool_card(),
         };
         self.greeted = self.socket.send(&hello.encode(), Vec::new())?;
         Ok(self.greeted)
@@ -404,8 +367,9 @@ impl Outbound {
         let incarnation = welcome.incarnation;
         self.state = LinkState::Up { incarnation };
         let held = welcome.held.as_deref();
+        let mapped = [held.is_some(), welcome.pool];
         self.lending
-            .welcomed(incarnation, held.is_some(), held.unwrap_or_default());
+            .welcomed(incarnation, mapped, held.unwrap_or_default());
         self.window = welcome.window;
         self.credits = welcome.credits.min(welcome.window);
         self.failure = None;
@@ -467,10 +431,18 @@ impl Outbound {
             Body::Tensors(tensors) => tensors,
             _ => &mut [],
         };
+        let mut shown = Vec::new();
+        if self.socket.form() != Form::Handle {
+            let Some(all) = self.lending.show(tensors, &mut self.moved)? else {
+                return Ok(false);
+            };
+            shown = all;
+        }
         self.lending.place(tensors, &mut self.moved);
         // Encoded again if it cannot be sent now, which takes a connection that has just been lost.
         let outgoing = Outgoing::of(
             envelope,
+            &shown,
             self.socket.form(),
             &self.lending,
             &mut self.encoder,
@@ -480,7 +452,7 @@ impl Outbound {
         if sent {
             self.sequence += 1;
             self.moved += outgoing.moved;
-            self.lending.sent(envelope, &outgoing.forms);
+            self.lending.sent(envelope, &outgoing.forms, &shown);
         }
         Ok(sent)
     }

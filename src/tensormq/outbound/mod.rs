@@ -2,5 +2,6 @@
 
 mod link;
 mod reopen;
+mod told;
 
 pub use link::{LinkState, LostPeer, Outbound, Polled};

@@ -8,12 +8,16 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use crate::tensormq::LinkError;
-use crate::types::{DType, HostMemory, Order, Room, Shape, Tensor, byte_count, lock};
+use crate::types::{
+    DType, DevicePool, HostMemory, Order, PoolCard, PoolError, PoolOpener, Room, Shape, Tensor,
+    byte_count, lock,
+};
 
 use super::extents::Extents;
+use super::pool::{Extent, PLACE_BYTES, Place, Shows};
 use super::region::{ARENA_BYTES_MAX, Announcement, Region, draw};
 use super::slot::{FIRST_SLOT, SLOT_HEADER_BYTES, SlotId, SlotRange};
 
@@ -27,6 +31,7 @@ pub const INLINE_BYTES_MAX: usize = 16 << 10;
 pub struct Arena {
     shared: Arc<Shared>,
     inline_bytes_max: usize,
+    shows: Option<Arc<Shows>>,
 }
 
 /// A slot that is being written, and becomes a tensor that is sent without a copy.
@@ -38,7 +43,9 @@ pub struct SlotBuffer {
 }
 
 struct Shared {
-    region: Region,
+    /// First, so that it goes before the mapping.
+    pinned: OnceLock<Box<dyn Any + Send + Sync>>,
+    region: Arc<Region>,
     state: Mutex<State>,
 }
 
@@ -62,12 +69,14 @@ struct Copy {
 }
 
 /// A slot that somebody in this process holds: tensors, and links that have sent it.
-struct Slot {
+pub(super) struct Slot {
     arena: Arc<Shared>,
     offset: usize,
     length: usize,
     generation: u64,
     copy_of: Option<Source>,
+    /// Of a pool, where that is where the tensor lies.
+    extent: Option<Extent>,
 }
 
 impl Arena {
@@ -91,13 +100,69 @@ impl Arena {
             copies: HashMap::new(),
         };
         let shared = Arc::new(Shared {
-            region,
+            pinned: OnceLock::new(),
+            region: Arc::new(region),
             state: Mutex::new(state),
         });
         Ok(Self {
             shared,
             inline_bytes_max,
+            shows: None,
         })
+    }
+
+    /// Shows tensors of a device in a pool of it, to consumers that have mapped that.
+    #[must_use]
+    pub fn with_pool(mut self, pool: Arc<dyn DevicePool>) -> Self {
+        self.shows = Some(Arc::new(Shows::new(pool)));
+        self
+    }
+
+    /// Has the device of an opener copy from and to the arena by itself, as far as it can.
+    pub fn pin(&self, opener: &dyn PoolOpener) -> Result<(), PoolError> {
+        let pinned = opener.pin(self.shared.region.clone())?;
+        // One is enough, of whatever device.
+        let _ = self.shared.pinned.set(pinned);
+        Ok(())
+    }
+
+    /// Returns what consumers are told of the pool, if there is one.
+    pub fn pool_card(&self) -> Option<&PoolCard> {
+        self.shows.as_ref().map(|shows| shows.card())
+    }
+
+    /// Returns the bytes of the pool that are free, in however many pieces.
+    pub fn pool_free_bytes(&self) -> usize {
+        self.shows.as_ref().map_or(0, |shows| shows.free_bytes())
+    }
+
+    /// Tells whether a tensor can be shown, be it not now.
+    pub(in crate::tensormq) fn shows(&self, tensor: &Tensor) -> bool {
+        self.shows.as_ref().is_some_and(|shows| shows.takes(tensor))
+    }
+
+    /// Has a tensor of a device lie in the pool.
+    pub(in crate::tensormq) fn show(&self, tensor: &Tensor) -> Result<Place, PoolError> {
+        let Some(shows) = &self.shows else {
+            return Ok(Place::Elsewhere);
+        };
+        shows.place(tensor, |words, extent| {
+            let mut slot = Slot::take(&self.shared, PLACE_BYTES, None)?;
+            for (to, word) in slot.payload_mut().chunks_exact_mut(8).zip(words) {
+                to.copy_from_slice(&word.to_le_bytes());
+            }
+            slot.extent = Some(extent);
+            Some(Arc::new(slot))
+        })
+    }
+
+    /// Returns a tensor of a device in memory of the host; `None`: there is nobody who could do that.
+    pub(in crate::tensormq) fn to_host(
+        &self,
+        tensor: &Tensor,
+    ) -> Option<Result<Tensor, PoolError>> {
+        let shows = self.shows.as_ref()?;
+        Some(shows.pool().to_host(tensor))
     }
 
     /// Returns memory for a tensor to be written to, which holds whatever it held before. `None` if there is no room, or if the
@@ -140,7 +205,7 @@ impl Arena {
     /// is better sent as bytes.
     pub(in crate::tensormq) fn place(&self, tensor: &Tensor) -> Option<(Tensor, u64)> {
         let length = tensor.byte_count();
-        if length <= self.inline_bytes_max {
+        if length <= self.inline_bytes_max || !tensor.is_readable() {
             return None;
         }
         if self.range(tensor).is_some() {
@@ -172,7 +237,7 @@ impl Arena {
 
     /// Returns where in this arena a tensor lies, if it does and is to travel so.
     pub fn range(&self, tensor: &Tensor) -> Option<SlotRange> {
-        if tensor.byte_count() <= self.inline_bytes_max {
+        if tensor.byte_count() <= self.inline_bytes_max || !tensor.is_readable() {
             return None;
         }
         let memory = tensor.memory();
@@ -191,10 +256,7 @@ impl Arena {
             return None;
         }
         Some(SlotRange {
-            slot: SlotId {
-                offset: slot.offset as u64,
-                generation: slot.generation,
-            },
+            slot: slot.id(),
             start: start as u64,
             length: tensor.byte_count() as u64,
         })
@@ -257,7 +319,15 @@ impl Slot {
             length,
             generation,
             copy_of,
+            extent: None,
         })
+    }
+
+    pub(super) fn id(&self) -> SlotId {
+        SlotId {
+            offset: self.offset as u64,
+            generation: self.generation,
+        }
     }
 
     fn payload_mut(&mut self) -> &mut [u8] {

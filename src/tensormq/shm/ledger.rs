@@ -1,17 +1,24 @@
 //! The consumer's side of shared memory: what is lent, and what is to be given back.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use crate::types::{HostMemory, lock};
+use tracing::{info, warn};
+
+use crate::types::{
+    DType, HostMemory, PoolCard, PoolOpener, PoolPlace, PoolView, Shape, Tensor, byte_count, lock,
+};
 
 use super::bell::Bell;
+use super::pool::PLACE_BYTES;
 use super::region::{Announcement, MapError, View};
 use super::slot::{
-    FIRST_SLOT, LEASES_MAX, SLOT_ALIGNMENT, SLOT_HEADER_BYTES, SLOT_MAGIC, SlotError, SlotId,
-    SlotRange,
+    FIRST_SLOT, LEASES_MAX, PoolRange, SLOT_ALIGNMENT, SLOT_HEADER_BYTES, SLOT_MAGIC, SlotError,
+    SlotId, SlotRange,
 };
+use crate::tensormq::LinkError;
 
 /// A link as the consumer tells it from others: where it listens, who sends, and from which arena.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,8 +35,19 @@ pub(in crate::tensormq) struct Ledgers(Arc<Mutex<HashMap<Origin, Weak<Ledger>>>>
 /// The slots of one link that this process holds.
 #[derive(Debug)]
 pub(in crate::tensormq) struct Ledger {
-    view: View,
+    /// That devices copy from the arena by themselves, where they do. Goes before the mapping.
+    _pinned: Option<Box<dyn Any + Send + Sync>>,
+    view: Arc<View>,
+    pool: Option<Pool>,
     state: Mutex<State>,
+}
+
+/// A pool that is mapped.
+#[derive(Debug)]
+struct Pool {
+    view: Arc<dyn PoolView>,
+    bytes: u64,
+    events: usize,
 }
 
 struct State {
@@ -55,6 +73,8 @@ impl Ledgers {
     pub(in crate::tensormq) fn open(
         &self,
         origin: Origin,
+        pool: Option<PoolCard>,
+        opener: Option<&Arc<dyn PoolOpener>>,
         bell: &Arc<Bell>,
     ) -> Result<Arc<Ledger>, MapError> {
         let mut all = lock(&self.0);
@@ -62,8 +82,14 @@ impl Ledgers {
             known.state().bell = bell.clone();
             return Ok(known);
         }
+        let view = Arc::new(View::open(&origin.arena)?);
+        let producer = &origin.producer;
         let ledger = Arc::new(Ledger {
-            view: View::open(&origin.arena)?,
+            _pinned: opener.and_then(|opener| pin(producer, &view, opener)),
+            view,
+            pool: opener
+                .zip(pool)
+                .and_then(|(opener, card)| map(producer, &card, opener)),
             state: Mutex::new(State {
                 held: HashMap::new(),
                 leases: 0,
@@ -98,6 +124,76 @@ impl Ledger {
             // It is within the mapping.
             length: range.length as usize,
         }))
+    }
+
+    /// Tells whether the producer's pool is mapped.
+    pub(in crate::tensormq) fn has_pool(&self) -> bool {
+        self.pool.is_some()
+    }
+
+    /// Has a tensor in a pool be copied out of it, if it is there; the lease ends when that is done.
+    pub(in crate::tensormq) fn fetch(
+        self: &Arc<Self>,
+        index: usize,
+        range: PoolRange,
+        dtype: DType,
+        shape: &Shape,
+    ) -> Result<Tensor, LinkError> {
+        let wrong = |cause| LinkError::Slot { index, cause };
+        let PoolRange { slot, place } = range;
+        let said = SlotRange {
+            slot,
+            start: 0,
+            length: PLACE_BYTES as u64,
+        };
+        let start = self.find(said).map_err(wrong)?;
+        // First: so it is let go, whatever is wrong with the rest.
+        let lease = self.lend(said).map_err(wrong)?;
+        let pool = self.pool.as_ref().ok_or(wrong(SlotError::NoPool))?;
+        self.check(pool, place, start, dtype, shape)
+            .map_err(wrong)?;
+        let fetched = pool
+            .view
+            .fetch(place, dtype, shape.clone(), Box::new(lease));
+        fetched.map_err(|cause| LinkError::Pool { index, cause })
+    }
+
+    /// Tells whether a pool has what is said of it, by the message and by the slot.
+    fn check(
+        &self,
+        pool: &Pool,
+        place: PoolPlace,
+        start: usize,
+        dtype: DType,
+        shape: &Shape,
+    ) -> Result<(), SlotError> {
+        let PoolPlace {
+            offset,
+            length,
+            event,
+        } = place;
+        if self.view.words(start) != Some([offset, length, event.into()]) {
+            return Err(SlotError::OtherPlace);
+        }
+        let bytes = pool.bytes;
+        let end = offset.checked_add(length).filter(|&end| end <= bytes);
+        if end.is_none() || !offset.is_multiple_of(SLOT_ALIGNMENT as u64) {
+            return Err(SlotError::OutOfPool {
+                offset,
+                length,
+                bytes,
+            });
+        }
+        if usize::from(event) >= pool.events {
+            let events = pool.events;
+            return Err(SlotError::NoEvent { event, events });
+        }
+        let expected = dtype.size().and_then(|_| byte_count(dtype, shape).ok());
+        let expected = expected.map_or(u64::MAX, |bytes| bytes as u64);
+        if length != expected {
+            return Err(SlotError::OtherLength { length, expected });
+        }
+        Ok(())
     }
 
     /// Returns where a part of a slot begins in the arena.
@@ -172,6 +268,32 @@ impl Ledger {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+}
+
+/// Has a device copy from an arena by itself, where it can.
+fn pin(
+    producer: &str,
+    view: &Arc<View>,
+    opener: &Arc<dyn PoolOpener>,
+) -> Option<Box<dyn Any + Send + Sync>> {
+    let pinned = opener.pin(view.clone());
+    let told = pinned.inspect_err(|error| {
+        info!(producer, %error, "the device copies from shared memory through a buffer");
+    });
+    told.ok()
+}
+
+/// Maps a pool, where that can be done.
+fn map(producer: &str, card: &PoolCard, opener: &Arc<dyn PoolOpener>) -> Option<Pool> {
+    let view = opener.open(card);
+    let view = view.inspect_err(|error| {
+        warn!(producer, %error, "no shared memory of the device, tensors come through the host");
+    });
+    Some(Pool {
+        view: view.ok()?,
+        bytes: card.bytes,
+        events: card.events.len(),
+    })
 }
 
 impl fmt::Debug for State {

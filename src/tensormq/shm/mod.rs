@@ -25,6 +25,20 @@
 //! silenced before the list is read, so no entry is overlooked. Nobody waits for a slot: a tensor that finds no room
 //! travels as bytes.
 //!
+//! Tensors of a device: memory of a device is not mapped by a file, so a producer on one has, beside its arena, a *pool* of that
+//! device ([`DevicePool`](crate::types::DevicePool)), which its consumers on the same device map too. It is a fixed piece of memory with one handle and a ring of events, all
+//! of which the consumer is told once, in the hello. A tensor is copied into an extent of the pool on the producer's side, by
+//! the device; a slot of the arena says where it lies and which event says that it does, and that slot is what is
+//! leased, checked (magic, generation, bounds) and returned, as any other. The message repeats the place, with dtype and shape
+//! (elements are row-major), and what the slot and the message say must be the same. The consumer has the device wait for the event and
+//! copy the tensor into memory of its own, when the message is read; once that copy is done the lease ends. So extents return
+//! whether or not the consumer's queue moves, and nothing in it lies in memory of another process. Where there is no room, the
+//! message waits until this consumer has returned an extent; a tensor that is larger than the pool, or that finds no room while
+//! this consumer has none of it, goes through the host.
+//!
+//! The pool goes with the process of its producer. What a consumer that died had leased is back when another takes its place. A consumer
+//! whose producer died keeps what it has mapped until its copies are done, and closes it then.
+//!
 //! Invariants: the file never changes its size, so a mapping never faults; after the producer has mapped it, nobody can map it
 //! to write. A consumer opens only what is a memory file of the announced size and seals. It believes no number it has
 //! not checked, and reads each number once. Nothing here has a name in a file system: memory goes with the last process that
@@ -37,12 +51,14 @@ mod arena;
 mod bell;
 mod extents;
 mod ledger;
+mod pool;
 mod region;
 mod slot;
 
 pub use arena::{ARENA_BYTES, Arena, INLINE_BYTES_MAX, SlotBuffer};
 pub use region::{ARENA_BYTES_MAX, Announcement, MapError};
-pub use slot::{LEASES_MAX, SlotError, SlotId, SlotRange};
+pub use slot::{LEASES_MAX, PoolRange, SlotError, SlotId, SlotRange};
 
 pub(super) use bell::{Bell, eventfd};
 pub(super) use ledger::{Ledger, Ledgers, Origin};
+pub(super) use pool::Place;

@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::types::Mapped;
+
 use super::slot::{FIRST_SLOT, SLOT_HEADER_BYTES, SLOT_MAGIC};
 
 /// Bytes of an arena at most: a thousand of them fit into the address space of a consumer.
@@ -172,6 +174,26 @@ impl Region {
     }
 }
 
+impl Mapped for Region {
+    fn span(&self) -> (usize, usize) {
+        (self.map.as_ptr().addr(), self.map.len())
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
+}
+
+impl Mapped for View {
+    fn span(&self) -> (usize, usize) {
+        (self.map.as_ptr().addr(), self.map.len())
+    }
+
+    fn is_writable(&self) -> bool {
+        false
+    }
+}
+
 impl View {
     /// Maps an arena of another process, if it is one.
     pub(super) fn open(announced: &Announcement) -> Result<Self, MapError> {
@@ -235,6 +257,11 @@ impl View {
     pub(super) fn header(&self, offset: usize) -> Option<[u64; 3]> {
         let word = |index: usize| self.word(offset.checked_add(8 * index)?);
         Some([word(0)?, word(1)?, word(2)?])
+    }
+
+    /// Returns some numbers from an aligned offset on.
+    pub(super) fn words(&self, offset: usize) -> Option<[u64; 3]> {
+        self.header(offset)
     }
 
     /// Returns the eight bytes at an aligned offset, each time anew: somebody else may write them.

@@ -1,5 +1,7 @@
 //! How a slot is called, and what can be wrong with a name.
 
+use crate::types::PoolPlace;
+
 /// Slots of one producer that one consumer may hold, each counted as often as it is held; further tensors travel as bytes.
 pub const LEASES_MAX: usize = 4096;
 
@@ -29,6 +31,13 @@ pub struct SlotRange {
     pub length: u64,
 }
 
+/// A tensor in a pool of its device, and the slot that says the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolRange {
+    pub slot: SlotId,
+    pub place: PoolPlace,
+}
+
 /// Why a consumer does not believe that a tensor lies in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
@@ -44,6 +53,22 @@ pub enum SlotError {
     Stale { announced: u64, seen: u64 },
     #[error("{length} bytes from byte {start} on are more than the {slot} of the slot")]
     TooLong { start: u64, length: u64, slot: u64 },
+    #[error("its producer has no pool of this device that is mapped here")]
+    NoPool,
+    #[error("its slot says that it lies elsewhere in the pool")]
+    OtherPlace,
+    #[error(
+        "offset {offset} and {length} bytes are not within a pool of {bytes}, aligned to {SLOT_ALIGNMENT}"
+    )]
+    OutOfPool {
+        offset: u64,
+        length: u64,
+        bytes: u64,
+    },
+    #[error("event {event} of {events}")]
+    NoEvent { event: u16, events: usize },
+    #[error("{length} bytes of a pool for a tensor of {expected}")]
+    OtherLength { length: u64, expected: u64 },
     #[error("{LEASES_MAX} slots are held already")]
     TooMany,
 }

@@ -55,7 +55,7 @@ pub(super) fn send(
     });
     let (data, length): (*mut c_void, usize) = match form {
         Form::Handle => (null_mut(), size_of::<Handle>()),
-        Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
+        Form::Bytes | Form::Slot(_) | Form::Pool(_) | Form::Encoded(_) => {
             let (bytes, _) = handle.tensor.stored();
             if bytes.is_empty() {
                 return patient(|| socket.send(&[][..], flags));
@@ -114,7 +114,7 @@ pub(super) unsafe fn payload(
     form: Form,
 ) -> Result<Payload, LinkError> {
     match form {
-        Form::Bytes | Form::Slot(_) | Form::Encoded(_) => {
+        Form::Bytes | Form::Slot(_) | Form::Pool(_) | Form::Encoded(_) => {
             Ok(Payload::Bytes(Arc::new(Received(frame))))
         }
         // SAFETY: as the caller promises.

@@ -15,7 +15,7 @@ pub(crate) mod scalar;
 mod threads;
 mod version;
 
-pub use cuda::{AllocatorMemory, allocator_memory};
+pub use cuda::{AllocatorMemory, allocator_memory, device_pool, pool_opener};
 pub use first::NoTorchCuda;
 pub(crate) use first::{begin, has_begun};
 pub(crate) use lent::with_rooms;

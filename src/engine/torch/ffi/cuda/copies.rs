@@ -5,8 +5,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::engine::cuda::{PinnedBlock, Stream, keep_until};
-use crate::types::{AlignedBytes, DType, HostMemory, Tensor};
+use crate::engine::cuda::{PinnedBlock, Stream, is_registered, keep_until, let_go_after};
+use crate::types::{AlignedBytes, DType, HostMemory, Room, Tensor};
 
 use super::super::super::cause::Cause;
 use super::super::super::dtype::{dtype_of, scalar_type};
@@ -40,8 +40,9 @@ pub(super) fn upload(
     let event = copies.event()?;
     let memory = tensor.memory().clone();
     let owner: &dyn Any = memory.as_ref();
-    let block = match owner.is::<PinnedBlock>() {
-        // Brought here before, as from another device: it lies as it should.
+    let shared = is_registered(bytes);
+    let block = match owner.is::<PinnedBlock>() || shared {
+        // Brought here before, as from another device, or shared by another process: it lies as it should.
         true => None,
         false => copies.context().pinned().take(length),
     };
@@ -57,7 +58,11 @@ pub(super) fn upload(
         // SAFETY: as above; `bytes` stay until the event, as their owner does, whatever memory they are.
         unsafe { copies.copy_in(address, bytes)? };
         waited = event.record(copies).and_then(|()| stream.wait(&event));
-        keep_until(event, Box::new(memory));
+        match shared {
+            // It is another process's, which is told when this one has done with it.
+            true => let_go_after(Arc::new(event), Box::new(memory)),
+            false => keep_until(event, Box::new(memory)),
+        }
     }
     waited?;
     record(&made, stream)?;
@@ -109,8 +114,21 @@ pub(crate) fn download(tensor: &Tensor, copies: &Stream) -> Result<Tensor, Trans
     made.map_err(|error| Cause::new(error.to_string()).into())
 }
 
+/// Copies a tensor of a CUDA device into room on the host, after all that it is computed from. Waits for that, and for nothing
+/// else.
+pub(crate) fn download_into(
+    tensor: &Tensor,
+    mut room: Box<dyn Room>,
+    copies: &Stream,
+) -> Result<Tensor, TransferError> {
+    let taken = taken_for(tensor, copies)?;
+    fetch(&taken, room.as_mut_slice(), copies)?;
+    let made = Tensor::new(tensor.dtype(), tensor.shape().to_vec(), room.into_memory());
+    made.map_err(|error| Cause::new(error.to_string()).into())
+}
+
 /// Returns a row-major tensor that may be read in a stream.
-fn taken_for(tensor: &Tensor, copies: &Stream) -> Result<tch::Tensor, TransferError> {
+pub(super) fn taken_for(tensor: &Tensor, copies: &Stream) -> Result<tch::Tensor, TransferError> {
     let _current = InStream::enter(copies)?;
     Ok(take_in(tensor, copies, copies)?.f_contiguous()?)
 }
@@ -134,7 +152,11 @@ fn fetch(taken: &tch::Tensor, to: &mut [u8], copies: &Stream) -> Result<(), Tran
 }
 
 /// Returns a tensor that nobody has and whose memory is that of a stream.
-fn fresh(dtype: DType, shape: &[usize], stream: &Stream) -> Result<tch::Tensor, TransferError> {
+pub(super) fn fresh(
+    dtype: DType,
+    shape: &[usize],
+    stream: &Stream,
+) -> Result<tch::Tensor, TransferError> {
     let _current = InStream::enter(stream)?;
     let sizes = shape.iter().map(|&size| i64::try_from(size));
     let sizes = sizes.collect::<Result<Vec<_>, _>>();

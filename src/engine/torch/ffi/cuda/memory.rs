@@ -26,6 +26,24 @@ pub(crate) struct CudaMemory {
     stream: usize,
 }
 
+impl CudaMemory {
+    /// Memory that a stream is to fill until an event.
+    pub(super) fn new(
+        tensor: SharedTensor,
+        length: usize,
+        ready: Arc<Event>,
+        stream: &Stream,
+    ) -> Self {
+        Self {
+            tensor,
+            device: device_of(stream),
+            length,
+            ready,
+            stream: stream.address(),
+        }
+    }
+}
+
 impl RemoteMemory for CudaMemory {
     fn device(&self) -> Device {
         self.device
@@ -51,13 +69,7 @@ pub(crate) fn leave(
         let dtype =
             dtype_of(kind).ok_or_else(|| Cause::new(format!("result has type {kind:?}")))?;
         let shape = shape_of(&result)?;
-        let memory = CudaMemory {
-            tensor: SharedTensor::new(result),
-            device: device_of(stream),
-            length,
-            ready: ready.clone(),
-            stream: stream.address(),
-        };
+        let memory = CudaMemory::new(SharedTensor::new(result), length, ready.clone(), stream);
         Ok(described(dtype, shape, Arc::new(memory))?)
     };
     results.into_iter().map(leave).collect()

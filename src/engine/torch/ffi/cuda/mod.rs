@@ -22,12 +22,14 @@ mod error;
 mod memory;
 mod numbers;
 mod place;
+mod pool;
 
 pub(crate) use allocator::give_back_device_memory;
 pub use allocator::{AllocatorMemory, allocator_memory};
-pub(crate) use copies::download;
+pub(crate) use copies::{download, download_into};
 pub(crate) use current::InStream;
 pub(crate) use error::TransferError;
 pub(crate) use memory::{leave, take_in};
 pub(crate) use numbers::{Geometry, Numbers, WithNumbers, convolution};
 pub(crate) use place::{beside, is_on_host};
+pub use pool::{device_pool, pool_opener};
