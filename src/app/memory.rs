@@ -96,20 +96,14 @@ pub(super) fn guess(bytes: u64) -> BTreeMap<String, u64> {
 
 fn of_graph(graph: &Graph, engine: GraphEngine, precision: Precision, by_content: bool) -> Held {
     if let Some(dtype) = precision.narrowed() {
-        let weights = graph.weights_in(dtype);
-        return match by_content {
-            true => Held {
-                by_content: weights
-                    .into_iter()
-                    .map(|(one, bytes)| (one, guess(bytes)))
-                    .collect(),
-                ..Held::default()
-            },
-            false => Held {
-                own: weights.into_values().sum(),
-                ..Held::default()
-            },
-        };
+        let mut held = Held::default();
+        if by_content {
+            let weights = graph.weights_in(dtype).into_iter();
+            held.by_content = weights.map(|(one, bytes)| (one, guess(bytes))).collect();
+        } else {
+            held.own = graph.weight_bytes_in(dtype);
+        }
+        return held;
     }
     let mut met = HashSet::new();
     let initializers = graph.values.iter().filter_map(|value| match &value.origin {

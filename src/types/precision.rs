@@ -63,7 +63,6 @@ impl Precision {
         }
     }
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

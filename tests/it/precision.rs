@@ -103,6 +103,7 @@ fn a_network_in_16_bits_is_near_itself_in_fp32_and_holds_half_the_bytes() {
         let dtype = precision.narrowed().unwrap();
         let told = graph.weights_in(dtype);
         assert_eq!(told.values().sum::<u64>(), held, "{precision:?}");
+        assert_eq!(graph.weight_bytes_in(dtype), held, "{precision:?}");
         let seen = prepared
             .session()
             .unwrap()

@@ -7,8 +7,8 @@ use blockflow::config::load;
 use blockflow::types::{
     CanarySpec, CudaGraphs, DType, Device, DeviceFault, DeviceSpec, Dim, Due, Encoding, FaultPoint,
     FaultSpec, GoldenCase, GoldenSpec, GraphEngine, HostSpec, ImageLayout, ImageSpec, MockFailure,
-    MockSpec, Optimize, Pass, Passes, ProofSpec, PublicKey, ReloadSpec, ShadowSpec, ShapeSpec,
-    Signature, SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
+    MockSpec, Optimize, Pass, Passes, Precision, ProofSpec, PublicKey, ReloadSpec, ShadowSpec,
+    ShapeSpec, Signature, SourceSpec, Spec, TensorSpec, Tolerance, WireSpec,
 };
 use proptest::prelude::*;
 
@@ -38,9 +38,11 @@ fn sources() -> impl Strategy<Value = SourceSpec> {
     let engine = prop::sample::select(GraphEngine::ALL.map(|(_, engine)| engine).to_vec());
     let level = prop::sample::select(Optimize::ALL.to_vec());
     let off = prop::sample::subsequence(Pass::ALL.to_vec(), 0..4);
-    let passes = (level, off).prop_map(|(level, off)| {
+    let precision = prop::sample::select(Precision::ALL.map(|(_, precision)| precision).to_vec());
+    let passes = (level, off, precision).prop_map(|(level, off, precision)| {
         off.into_iter()
             .fold(Passes::of(level), |passes, pass| passes.without(pass))
+            .in_precision(precision)
     });
     let graph = (path.clone(), names.clone(), names, engine, passes).prop_map(
         |(path, inputs, outputs, engine, passes)| SourceSpec::Graph {

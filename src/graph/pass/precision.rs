@@ -29,29 +29,43 @@ impl Graph {
     /// Returns of each weight that [`Graph::in_precision`] leaves, once, a digest and the number of its bytes. One
     /// weight at a time is converted for it.
     pub fn weights_in(&self, to: DType) -> BTreeMap<Digest, u64> {
-        // The weights of this graph, which are converted one by one below.
+        let weights = self.forms_in(to).into_iter().map(|(weight, is_narrow)| {
+            let converted = is_narrow.then(|| narrow(&weight.tensor, to)).flatten();
+            let tensor = converted.unwrap_or_else(|| weight.tensor.clone());
+            let bytes = tensor.byte_count() as u64;
+            (Initializer { tensor }.digest(), bytes)
+        });
+        weights.collect()
+    }
+
+    /// Returns the bytes of all of them, for which none is read. Weights that are equal count as often as they are there.
+    pub fn weight_bytes_in(&self, to: DType) -> u64 {
+        let bytes = self.forms_in(to).into_iter().map(|(weight, is_narrow)| {
+            let bytes = weight.tensor.byte_count() as u64;
+            if is_narrow { bytes / 2 } else { bytes }
+        });
+        bytes.sum()
+    }
+
+    /// Returns the weights that are computed with, each with whether it is so narrow; both forms of one that is in both.
+    fn forms_in(&self, to: DType) -> Vec<(Arc<Initializer>, bool)> {
+        // Nothing is converted yet.
         let mut narrowing = Narrowing::new(self, to, |tensor, _| Some(tensor.clone()));
         narrowing.run();
         let narrowed: HashSet<ValueId> = narrowing.narrow.values().copied().collect();
         let graph = &narrowing.graph;
         let read = graph.nodes.iter().flat_map(|node| node.inputs.iter());
         let read: HashSet<ValueId> = read.flatten().chain(&graph.outputs).copied().collect();
-        let mut weights = BTreeMap::new();
         let mut met = HashSet::new();
-        for id in read {
-            let ValueOrigin::Initializer(initializer) = &graph.value(id).origin else {
-                continue;
-            };
-            let is_narrow = narrowed.contains(&id);
-            if !met.insert((initializer.tensor.bytes().as_ptr(), is_narrow)) {
-                continue;
-            }
-            let converted = is_narrow.then(|| narrow(&initializer.tensor, to)).flatten();
-            let tensor = converted.unwrap_or_else(|| initializer.tensor.clone());
-            let bytes = tensor.byte_count() as u64;
-            weights.insert(Initializer { tensor }.digest(), bytes);
-        }
+        let weights = read
+            .into_iter()
+            .filter_map(|id| match &graph.value(id).origin {
+                ValueOrigin::Initializer(weight) => Some((weight.clone(), narrowed.contains(&id))),
+                ValueOrigin::Input(_) | ValueOrigin::Node(..) => None,
+            });
         weights
+            .filter(|(weight, is_narrow)| met.insert((weight.tensor.bytes().as_ptr(), *is_narrow)))
+            .collect()
     }
 }
 
