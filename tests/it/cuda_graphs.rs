@@ -9,7 +9,9 @@ use blockflow::engine::{
     BlockSource, Capture, Ledger, Prepared, Seat, Session, Store, prepare, prepare_for, set_devices,
 };
 use blockflow::graph::{Binary, Graph, Index, Op};
-use blockflow::types::{DType, DeviceSpec, EagerReason, GraphEngine, Passes, Signature, Tensor};
+use blockflow::types::{
+    CudaSpec, DType, DeviceSpec, EagerReason, GraphEngine, Passes, Signature, Tensor,
+};
 
 use crate::cuda_rehearsal::{DIGITS, GPU, host, images, network, prepared, run};
 use crate::engine_support::{Builder, f32s, fixed, signature};
@@ -334,6 +336,7 @@ fn inside_what_is_captured_is_accounted_for() {
             block: "net",
             device: GPU,
             rows_max: 1,
+            cuda: CudaSpec::default(),
         };
         prepare_for(source, 1, seat).unwrap()
     };

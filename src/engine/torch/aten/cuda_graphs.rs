@@ -8,7 +8,7 @@
 //! replay.
 
 use crate::engine::cuda::Stream;
-use crate::graph::{Graph, Index, Node, Op, ValueOrigin};
+use crate::graph::{Graph, Index, Node, Op, Quantised, ValueOrigin};
 use crate::types::{EagerReason, Shape, Signature, Tensor, TensorSpec};
 
 use super::super::cause::Cause;
@@ -82,6 +82,10 @@ fn obstacle(
     if sized_by_data && !data.is_empty() {
         return Some((EagerReason::DataSizes, "gives as much as the data says"));
     }
+    if checks_numbers(node) && !data.is_empty() {
+        let what = "has the host look at numbers before its kernels";
+        return Some((EagerReason::HostBetween, what));
+    }
     let indices = matches!(node.op, Op::Gather { .. }) && data.contains(&1);
     let is_read = |(input, value): (usize, &Option<_>)| {
         value.is_some_and(|id| {
@@ -95,6 +99,21 @@ fn obstacle(
         EagerReason::HostBetween,
         "has the host read numbers from the device",
     ))
+}
+
+/// Tells whether the host waits for numbers in each run, or hands some over: indices that it has checked, and how large
+/// quantised numbers are.
+fn checks_numbers(node: &Node) -> bool {
+    match &node.op {
+        Op::Index(index) => !matches!(index, Index::NonZero | Index::Tile | Index::Trilu { .. }),
+        Op::Quantised(
+            Quantised::Quantize { scaling, .. } | Quantised::Dequantize { scaling, .. },
+        ) => scaling.block > 0,
+        Op::Quantised(_) => true,
+        // The lengths of sequences.
+        Op::Recurrent(_) => node.inputs.get(4).copied().flatten().is_some(),
+        _ => false,
+    }
 }
 
 /// Tells whether an operator may draw numbers.
