@@ -25,7 +25,7 @@ use blockflow::engine::{
 use blockflow::graph::Graph;
 use blockflow::telemetry::metrics;
 use blockflow::types::{
-    BatchSpec, Bindings, BlockSpec, CudaGraphs, Device, DeviceChoice, EdgeSpec, FlowSpec,
+    BatchSpec, Bindings, BlockSpec, CudaGraphs, CudaSpec, Device, DeviceChoice, EdgeSpec, FlowSpec,
     GraphEngine, GraphSpec, LimitsSpec, LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec,
     ReloadSpec, RestartSpec, ServerSpec, SourceSpec, Spec, StuckSpec, Tensor,
 };
@@ -125,6 +125,7 @@ impl Network {
             process: None,
             device,
             device_choice: DeviceChoice::Named,
+            cuda: CudaSpec::default(),
             threads: 1,
             instances: 1,
             batch: BatchSpec {

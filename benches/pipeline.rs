@@ -23,7 +23,7 @@ use blockflow::app::{Loaded, Part, Runtime, WorkerCommand};
 use blockflow::engine::{BlockSource, Prepared, prepare};
 use blockflow::graph::Graph;
 use blockflow::types::{
-    BatchSpec, BlockSpec, DType, Device, DeviceChoice, FlowSpec, GraphEngine, LimitsSpec,
+    BatchSpec, BlockSpec, CudaSpec, DType, Device, DeviceChoice, FlowSpec, GraphEngine, LimitsSpec,
     LogFormat, LogSpec, Passes, PipelineSpec, ProofSpec, ReloadSpec, RestartSpec, ServerSpec,
     SourceSpec, Spec, StuckSpec, Tensor,
 };
@@ -92,6 +92,7 @@ fn block(model: &Path, index: usize, apart: bool) -> BlockSpec {
         host: None,
         device: Device::Cpu,
         device_choice: DeviceChoice::Named,
+        cuda: CudaSpec::default(),
         threads: 1,
         instances: 1,
         batch: BatchSpec {

@@ -165,8 +165,8 @@ fn a_worker_that_is_killed_under_load_is_replaced_and_its_part_of_a_pool_comes_b
         done.store(true, Ordering::SeqCst);
     });
     let before = count(&server, "bytes_pooled", "a");
-    for seed in 0..8 {
-        assert_eq!(ask(&server, "apart", seed).unwrap(), expected[seed]);
+    for (seed, expected) in expected.iter().enumerate() {
+        assert_eq!(ask(&server, "apart", seed).unwrap(), *expected);
     }
     // One pool each at most: a's own, and what b has mapped of it. Those of the dead are gone, and nothing had a name.
     until("what was mapped of the dead is closed", || {
