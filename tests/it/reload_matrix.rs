@@ -434,6 +434,12 @@ const ROWS: &[Row] = &[
         Live("block head: retuned (finite: true → false)"),
     ),
     (
+        "blocks.*.cuda_graphs",
+        "[blocks.head]\n",
+        "[blocks.head]\ncuda_graphs = false\n",
+        Live("block head: retuned (cuda_graphs: auto → false)"),
+    ),
+    (
         "blocks.*.warm.features",
         "trust = true",
         "trust = true\nwarm = [{ features = [2, 64] }]",
