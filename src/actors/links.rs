@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::engine::{device_pool, pool_opener, workspace_bytes};
-use crate::plan::{Carrier, Delivery, Plan, Receiver, Site, Travels, Wiring};
+use crate::plan::{Carrier, Delivery, Plan, Receiver, Route, Site, Travels, Wiring};
 use crate::tensormq::{
     ARENA_BYTES, Arena, Context, Edges, Envelope, INLINE_BYTES_MAX, LinkError, LinkState, LostPeer,
     Moved, Outbound,
@@ -143,7 +143,10 @@ impl Instances {
         name: &str,
         sends: Sends<'_>,
     ) -> Result<Self, LinkError> {
-        let carrier = plan.carrier(from, to);
+        let Route {
+            carrier, travels, ..
+        } = plan.route(from, to);
+        let by_pool = travels == Travels::Pool;
         let instances = match to {
             Receiver::Block(block) => plan.blocks[block].spec.instances,
             Receiver::Gateway => 1,
@@ -153,6 +156,7 @@ impl Instances {
             let mut link = Outbound::connect(context, &endpoint, name)?;
             link.set_encodings(sends.encodings);
             Ok(match sends.arena {
+                Some(arena) if !by_pool => link.with_arena(&arena.without_pool()),
                 Some(arena) => link.with_arena(arena),
                 None => link,
             })

@@ -33,6 +33,8 @@ pub struct PoolPlace {
 #[error("{cause}")]
 pub struct PoolError {
     pub cause: String,
+    /// Nothing goes on the device any more.
+    pub loses_device: bool,
 }
 
 /// The producer's side: memory of one device, of which others are told once.
@@ -83,6 +85,7 @@ impl PoolError {
     pub fn new(cause: impl fmt::Display) -> Self {
         Self {
             cause: cause.to_string(),
+            loses_device: false,
         }
     }
 }

@@ -279,6 +279,29 @@ fn a_table_of_weights_is_held_narrow_and_a_mask_of_the_least_number_hides_as_bef
     }
 }
 
+#[test]
+fn a_row_that_a_computed_mask_hides_whole_stays_finite() {
+    let nodes = vec![
+        node("MatMul", &["x", "unit"], &["scores"]),
+        node("Less", &["x", "more"], &["hidden"]),
+        node("Where", &["hidden", "least", "nothing"], &["mask"]),
+        node("Add", &["scores", "mask"], &["masked"]),
+        node("Softmax", &["masked"], &["y"]),
+    ];
+    let weights = vec![
+        given("unit", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        given("more", &[1], &[100.0]),
+        given("least", &[1], &[f32::MIN]),
+        given("nothing", &[1], &[0.0]),
+    ];
+    let graph = model(17, "2,2", nodes, weights).read().unwrap();
+    let x = f32s(&[2, 2], &noise(4, 3));
+    for precision in NARROW {
+        let seen = run_in(&graph, precision, std::slice::from_ref(&x));
+        assert_eq!(values_f32(&seen[0]), [0.5; 4], "{precision:?}");
+    }
+}
+
 /// Every operator that may compute narrow, behind a product that makes its input so.
 #[test]
 fn every_operator_that_computes_narrow_does_so_on_the_cpu() {
@@ -504,6 +527,10 @@ fn a_tolerance_that_other_numbers_do_not_keep_refuses_the_block() {
         &stdout(&output),
         &["in bf16: output \"digit_logits\" differs from fp32"],
     );
+    let output = blockflow(&["check", &config, "--golden", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(4), "{}", stdout(&output));
+    let told: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(told["accuracy"][0]["block"], "all");
 }
 
 #[test]

@@ -84,20 +84,22 @@ fn inside_a_network_in_16_bits() {
 /// 1 + 2⁻¹², of which TF32 has no more than the 1.
 const FINE: f32 = 1.0 + 1.0 / 4096.0;
 
-/// One input [1, 1, 2, 2]; y, a convolution with 1, and z, a product with the unit matrix, are what comes in.
+/// One input [1, 1, 2, 2]; y, a convolution with 1, and z and b, products with the unit matrix, are what comes in.
 fn copying() -> Graph {
     let nodes = vec![
         node("Conv", &["x", "one"], &["y"]),
         node("Reshape", &["x", "square"], &["m"]),
         node("MatMul", &["m", "unit"], &["z"]),
+        node("Gemm", &["m", "unit", "zero"], &["b"]),
     ];
     let weights = vec![
         given("one", &[1, 1, 1, 1], &[1.0]),
         given("unit", &[2, 2], &[1.0, 0.0, 0.0, 1.0]),
+        given("zero", &[2], &[0.0, 0.0]),
         integers("square", &[2, 2]),
     ];
     let mut file = model(17, "1,1,2,2", nodes, weights);
-    file.graph_mut().outputs = vec![untyped("y"), untyped("z")];
+    file.graph_mut().outputs = vec![untyped("y"), untyped("z"), untyped("b")];
     file.read().unwrap()
 }
 
@@ -135,10 +137,19 @@ fn inside_what_one_block_asks_for_is_its_own() {
         [&exact, &coarse, &searched].map(|block| block.session().unwrap());
     // One after the other on one thread.
     for round in 1..4 {
-        assert_eq!(run(&mut first, &x), [whole.clone(), whole.clone()]);
-        assert_eq!(run(&mut second, &x), [short.clone(), short.clone()]);
+        assert_eq!(
+            run(&mut first, &x),
+            [whole.clone(), whole.clone(), whole.clone()]
+        );
+        assert_eq!(
+            run(&mut second, &x),
+            [short.clone(), short.clone(), short.clone()]
+        );
         assert_eq!(tried(), round - 1);
-        assert_eq!(run(&mut third, &x), [whole.clone(), whole.clone()]);
+        assert_eq!(
+            run(&mut third, &x),
+            [whole.clone(), whole.clone(), whole.clone()]
+        );
         assert_eq!(tried(), round);
     }
     // At once on several.
@@ -151,7 +162,8 @@ fn inside_what_one_block_asks_for_is_its_own() {
                 let mut session = block.session().unwrap();
                 start.wait();
                 for _ in 0..50 {
-                    assert_eq!(run(&mut session, x), [expected.clone(), expected.clone()]);
+                    let expected = [expected.clone(), expected.clone(), expected.clone()];
+                    assert_eq!(run(&mut session, x), expected);
                 }
             });
         }
@@ -160,7 +172,7 @@ fn inside_what_one_block_asks_for_is_its_own() {
     // A run that fails leaves nothing behind.
     let odd = f32s(&[1, 1, 2, 3], &[FINE; 6]);
     assert!(second.run(&[odd]).is_err());
-    assert_eq!(run(&mut first, &x), [whole.clone(), whole]);
+    assert_eq!(run(&mut first, &x), [whole.clone(), whole.clone(), whole]);
 }
 
 #[test]

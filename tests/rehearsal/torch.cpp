@@ -490,8 +490,12 @@ at::Tensor shortened(const at::Tensor &tensor) {
   return tensor.contiguous().view(at::kInt).add(0x1000).bitwise_and(~0x1FFF).view(at::kFloat);
 }
 
-bool shortens_products() {
-  return !at::NoTF32Guard::should_disable_tf32() &&
+// Products with a bias go through cuBLASLt, which heeds no thread's guard, unless that is switched off.
+bool shortens_products(const std::string &name) {
+  static const char *off = getenv("DISABLE_ADDMM_CUDA_LT");
+  static const bool has_lt = off == nullptr || std::strcmp(off, "1") != 0;
+  const bool is_lt = has_lt && name == "aten::addmm";
+  return (is_lt || !at::NoTF32Guard::should_disable_tf32()) &&
          at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) == at::Float32Precision::TF32;
 }
 
@@ -618,7 +622,7 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack, int factor
 
 void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
-  const int factor = shortens_products() ? first_factor(schema.name()) : -1;
+  const int factor = shortens_products(schema.name()) ? first_factor(schema.name()) : -1;
   const size_t first = stack->size() - schema.arguments().size();
   OnDevice placed(site(op, *stack, first));
   if (recording != nullptr) {

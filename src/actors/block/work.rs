@@ -115,9 +115,18 @@ impl BlockActor {
         let Some(address) = discarded.of else {
             return Ok(());
         };
+        let lost = matches!(error, LinkError::Pool { cause, .. } if cause.loses_device);
+        let kind = match lost {
+            true => FailureKind::Unavailable,
+            false => FailureKind::BlockFailed,
+        };
         let cause = format!("a message for this block could not be read: {error}");
-        let failure = Failure::in_block(FailureKind::BlockFailed, &self.name, cause);
-        links.fail(address, failure)
+        let failure = Failure::in_block(kind, &self.name, cause.clone());
+        links.fail(address, failure)?;
+        if lost {
+            self.lose_session(FaultKind::DeviceLost, cause);
+        }
+        Ok(())
     }
 
     fn refuse(

@@ -165,7 +165,7 @@ impl<'a> Narrowing<'a> {
             return Vec::new();
         }
         let is_data = |place: usize| match role {
-            Role::Narrow | Role::Follows(None) => true,
+            Role::Narrow | Role::Promotes | Role::Follows(None) => true,
             Role::Follows(Some(data)) | Role::Picks(data) => data.contains(&place),
             Role::Wide => false,
         };
@@ -185,6 +185,9 @@ impl<'a> Narrowing<'a> {
         let is_narrow = match role {
             Role::Narrow => true,
             Role::Picks(_) if computed.peek().is_none() => true,
+            Role::Promotes => {
+                computed.peek().is_some() && computed.all(|(_, id)| self.computed.contains(id))
+            }
             _ => computed.any(|(_, id)| self.computed.contains(id)),
         };
         match is_narrow {

@@ -2,12 +2,14 @@
 //!
 //! The lists follow those of PyTorch's automatic mixed precision (`torch.amp`, "Autocast Op Reference", CUDA ops): what
 //! gains most computes narrow, what loses most computes wide, and what is between computes as its inputs are. One
-//! difference: where inputs are of both kinds, the result is narrow.
+//! difference: where inputs are of both kinds, the result is narrow. Not so of sums and choices: one of them may be a mask of
+//! the least FP32, which is infinite in fewer bits.
 //!
 //! | computes | operators |
 //! |---|---|
 //! | narrow | convolutions, MatMul, Gemm, Linear, scaled-dot-product attention |
-//! | narrow if one of its inputs was computed so | Add, Sub, Mul, Div, PRelu, Clip, Where, Einsum; `Sum`, `Max`, `Min` and `Mean` of several tensors; Relu and its kind, Sigmoid, Tanh, GELU, SiLU, HardSwish, Mish, Erf, Abs, Neg; batch normalisation, of which the four parameters stay FP32, as do sums within; maximum pooling; greatest and least elements; what moves elements or picks some, which Gather does of a table of weights in any case |
+//! | narrow if all of its inputs but weights were computed so | Add, Sub, Where |
+//! | narrow if one of its inputs was computed so | Mul, Div, PRelu, Clip, Einsum; `Sum`, `Max`, `Min` and `Mean` of several tensors; Relu and its kind, Sigmoid, Tanh, GELU, SiLU, HardSwish, Mish, Erf, Abs, Neg; batch normalisation, of which the four parameters stay FP32, as do sums within; maximum pooling; greatest and least elements; what moves elements or picks some, which Gather does of a table of weights in any case |
 //! | FP32 | all else: softmax and its kind, layer, group, instance and RMS normalisation, sums and means over elements, average pooling, exponentials, logarithms, powers, roots, reciprocals, sines, comparisons, losses, resizing, recurrent layers, attention by ONNX's own operator, bodies of control flow, operators of ATen that have no counterpart here |
 //!
 //! So what is computed from sizes and positions alone, where a rounded number would be another place, stays FP32: also
@@ -23,6 +25,8 @@ pub(super) enum Role {
     Narrow,
     /// As the inputs at these places are, all where there is no list; the others stay FP32.
     Follows(Option<&'static [usize]>),
+    /// Narrow if all inputs but weights are.
+    Promotes,
     /// Likewise; weights alone are taken narrow.
     Picks(&'static [usize]),
     Wide,
@@ -73,8 +77,8 @@ pub(super) fn role(graph: &Graph, node: &Node) -> Role {
         ) => FIRST,
         Op::Pool(pool) if pool.kind == PoolKind::Max => FIRST,
         Op::Pad(_) => Role::Follows(Some(&[0, 2])),
-        Op::Where => Role::Follows(Some(&[1, 2])),
-        Op::Binary(Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::PRelu)
+        Op::Where | Op::Binary(Binary::Add | Binary::Sub) => Role::Promotes,
+        Op::Binary(Binary::Mul | Binary::Div | Binary::PRelu)
         | Op::Variadic(_)
         | Op::Einsum(_)
         | Op::Concat { .. }

@@ -201,9 +201,10 @@ impl Outbound {
             return Ok(progress);
         }
         while let Some(mut envelope) = self.urgent.pop_front() {
-            if !self.transmit(&mut envelope)? {
+            let sent = self.transmit(&mut envelope);
+            if !matches!(sent, Ok(true)) {
                 self.urgent.push_front(envelope);
-                return Ok(progress);
+                return sent.map(|_| progress);
             }
             progress = true;
             if matches!(envelope.body, Body::Failure(_) | Body::Lost(_)) {
@@ -217,9 +218,11 @@ impl Outbound {
         while self.credits > 0
             && let Some(mut envelope) = self.waiting.pop_front()
         {
-            if !self.transmit(&mut envelope)? {
+            let sent = self.transmit(&mut envelope);
+            if !matches!(sent, Ok(true)) {
+                // It waits also where it failed, as whoever asks what has not been sent is to hear of it.
                 self.waiting.push_front(envelope);
-                return Ok(progress);
+                return sent.map(|_| progress);
             }
             progress = true;
             self.credits -= 1;

@@ -126,6 +126,15 @@ impl Arena {
         Ok(())
     }
 
+    /// Returns the same memory for links of consumers that have no use for the pool.
+    #[must_use]
+    pub fn without_pool(&self) -> Self {
+        Self {
+            shows: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns what consumers are told of the pool, if there is one.
     pub fn pool_card(&self) -> Option<&PoolCard> {
         self.shows.as_ref().map(|shows| shows.card())

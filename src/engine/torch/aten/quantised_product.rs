@@ -1,13 +1,15 @@
 //! Matrix products and convolutions of quantised numbers.
 //!
 //! Integers are multiplied as floating-point numbers, for which libtorch has fast kernels: as FP32 where no partial sum
-//! can leave its 24 bits, else as FP64. The sums are exact either way.
+//! can leave its 24 bits, else as FP64. Products are exact either way. Convolutions of a device are not, where they are computed
+//! by transforms; as FP64 they are off by far less than a half, and rounded.
 
 use tch::{Kind, Tensor};
 
 use crate::graph::Conv;
 
 use super::super::cause::Cause;
+use super::super::ffi::cuda::is_on_host;
 use super::args::{Args, Kernel, Outputs};
 use super::context::NodeContext;
 use super::convolution;
@@ -130,7 +132,7 @@ fn convolved(
     let summed: Vec<i64> = (1..weight.size().len())
         .filter_map(|axis| axis.try_into().ok())
         .collect();
-    let kind = if fits(&x, &weight, &summed)? {
+    let kind = if is_on_host(&x) && fits(&x, &weight, &summed)? {
         Kind::Float
     } else {
         Kind::Double
@@ -144,7 +146,7 @@ fn convolved(
         last: &[false; 3],
     })?;
     match outputs {
-        Outputs::One(datum) => Ok(datum.tensor()?.shallow_clone()),
+        Outputs::One(datum) => Ok(datum.tensor()?.f_round()?),
         Outputs::Many(_) => Err(Cause::new("a convolution returned several tensors")),
     }
 }

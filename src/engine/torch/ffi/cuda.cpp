@@ -5,15 +5,18 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/native/ConvUtils.h>
 #include <ATen/ops/_convolution.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/env.h>
 
 #include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
+#include <mutex>
 #include <new>
 #include <optional>
 
@@ -71,20 +74,25 @@ bool blockflow_has_cuda() noexcept {
 // Initialises libtorch's side of CUDA, and has it round alike wherever a model is cut: no choice of kernels by time, none
 // that differ from run to run, no shortened mantissas.
 //
-// These settings are the process's, and blocks differ. So convolutions are told with each call (`blockflow_convolution`), and
-// products, which cannot be, may shorten mantissas but in threads that forbid it: all in which no run that wants it is
-// (`blockflow_numbers_enter`).
+// These settings are the process's, and blocks differ. So convolutions are told with each call (`blockflow_convolution`).
+// Products cannot be: once a run wants it (`blockflow_numbers_enter`) they may shorten mantissas, but in threads that forbid it,
+// which are all others in which a run is. cuBLASLt, which products with a bias would go through, knows the process's setting
+// alone, and is not used.
 bool blockflow_cuda_begin(char **error) noexcept {
   return guarded<bool>(error, false, [] {
+    // Read once, by the first such product.
+    c10::utils::set_env("DISABLE_ADDMM_CUDA_LT", "1");
     auto &context = at::globalContext();
     context.lazyInitDevice(at::kCUDA);
     context.setBenchmarkCuDNN(false);
     context.setDeterministicCuDNN(true);
     context.setAllowTF32CuDNN(false);
-    context.setAllowTF32CuBLAS(true);
+    context.setAllowTF32CuBLAS(false);
     // Sums of 16-bit products are FP32 until they are whole.
     context.setAllowFP16ReductionCuBLAS(false);
     context.setAllowBF16ReductionCuBLAS(false);
+    // Where algorithms are tried, libtorch would give back what its allocator keeps, for which it waits for the device.
+    at::native::_cudnn_set_conv_benchmark_empty_cache(false);
     return true;
   });
 }
@@ -92,6 +100,10 @@ bool blockflow_cuda_begin(char **error) noexcept {
 // Has the thread compute in FP32 whole, or with shortened mantissas, and choose algorithms of convolutions by time or not, until
 // what is returned is given to `blockflow_numbers_leave`. Null: there is no memory.
 Numbers *blockflow_numbers_enter(bool shortened, bool tried) noexcept {
+  if (shortened) {
+    static std::once_flag once;
+    std::call_once(once, [] { at::globalContext().setAllowTF32CuBLAS(true); });
+  }
   return new (std::nothrow) Numbers(shortened, tried);
 }
 

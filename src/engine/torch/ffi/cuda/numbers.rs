@@ -1,8 +1,9 @@
 //! How a thread's products and convolutions are rounded, and chosen.
 //!
 //! libtorch has one setting for all threads of a process, and blocks of one process differ. Convolutions are told with each
-//! call. Products may shorten mantissas by the process's setting, but for threads that forbid it, as every run does that has
-//! not asked for it. What lies outside of a run computes nothing on a device.
+//! call. Products may shorten mantissas by the process's setting once a run asks for it, but for threads that forbid it, as
+//! every other run does; what would not heed that, cuBLASLt, is switched off. What lies outside of a run computes nothing on a
+//! device.
 
 #![expect(unsafe_code, reason = "calls the C++ shim")]
 

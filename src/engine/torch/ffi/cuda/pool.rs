@@ -177,7 +177,9 @@ impl DevicePool for OwnPool {
     }
 
     fn write(&self, tensor: &Tensor, offset: u64) -> Result<u16, PoolError> {
-        self.memory().write(tensor, offset).map_err(PoolError::new)
+        let memory = self.memory();
+        let written = memory.write(tensor, offset);
+        written.map_err(|error| failed(&error, &memory.stream))
     }
 
     fn to_host(&self, tensor: &Tensor) -> Result<Tensor, PoolError> {
@@ -271,7 +273,16 @@ impl PoolView for MappedPool {
         lease: Box<dyn Any + Send>,
     ) -> Result<Tensor, PoolError> {
         let fetched = self.fetch(place, dtype, &shape, lease);
-        fetched.map_err(PoolError::new)
+        fetched.map_err(|error| failed(&error, &self.stream))
+    }
+}
+
+fn failed(error: &TransferError, stream: &Stream) -> PoolError {
+    let sticky = matches!(error, TransferError::Cuda(error) if error.is_sticky());
+    let asked = stream.is_idle().map(drop);
+    PoolError {
+        loses_device: sticky || asked.is_err_and(|error| error.is_sticky()),
+        ..PoolError::new(error)
     }
 }
 
