@@ -274,6 +274,17 @@ bool is_pinned(uint64_t address, size_t bytes) {
   return false;
 }
 
+// Host memory of which part is registered, and part is not, is refused as a whole.
+bool straddles(uint64_t address, size_t bytes) {
+  for (const auto &[start, found] : registered) {
+    const uint64_t end = start + found.bytes;
+    if (address < end && start < address + bytes && (address < start || address + bytes > end)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 } // namespace
 
 extern "C" {
@@ -731,11 +742,17 @@ int cuMemFreeHost(void *data) {
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, Stream *stream) {
   Guard guard(lock);
   auto source = reinterpret_cast<uint64_t>(from);
+  if (straddles(source, bytes)) {
+    return INVALID_VALUE;
+  }
   return on_device(to, bytes, current_device()) ? copy(to, source, bytes, stream, !is_pinned(source, bytes))
                                                 : INVALID_VALUE;
 }
 int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, Stream *stream) {
   Guard guard(lock);
+  if (straddles(reinterpret_cast<uint64_t>(to), bytes)) {
+    return INVALID_VALUE;
+  }
   return on_device(from, bytes, current_device()) ? copy(reinterpret_cast<uint64_t>(to), from, bytes, stream, false)
                                                   : INVALID_VALUE;
 }
