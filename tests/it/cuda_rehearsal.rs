@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use blockflow::engine::cuda::{
     Context, CudaError, DeviceBuffer, Event, EventKind, IpcEvent, IpcMemory, Presence, Priority,
-    Stream, devices, driver_version, keep_until, presence, sweep,
+    Stream, devices, driver_version, keep_until, let_go_after, presence, sweep,
 };
 use blockflow::engine::torch::{allocator_memory, cuda_available};
 use blockflow::engine::{
@@ -66,6 +66,38 @@ fn streams_events_and_memory_keep_their_order_on_a_device() {
     if device_or_skip().is_some() {
         order_is_kept(&Context::of(0).unwrap());
     }
+}
+
+#[test]
+fn a_device_that_hangs_keeps_nothing_of_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let trouble = scratch.path().join("trouble");
+    fs::write(&trouble, "hang 1").unwrap();
+    rehearse_with(
+        "cuda_rehearsal::inside_a_device_that_hangs_keeps_nothing_of_the_others",
+        &[
+            ("REHEARSAL_DEVICES", "2"),
+            ("REHEARSAL_TROUBLE", trouble.to_str().unwrap()),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "runs in a child process, over rehearsed devices"]
+fn inside_a_device_that_hangs_keeps_nothing_of_the_others() {
+    let [first, second] = [0, 1].map(|ordinal| {
+        let context = Context::of(ordinal).unwrap();
+        Stream::new(&context, Priority::Normal).unwrap()
+    });
+    let [slow, other] = [(); 2].map(|()| Arc::new(()));
+    for (stream, what) in [(&second, &slow), (&first, &other)] {
+        let event = Arc::new(stream.record().unwrap());
+        let_go_after(event, Box::new(what.clone()));
+    }
+    until("what is done is let go", || Arc::strong_count(&other) == 1);
+    assert_eq!(Arc::strong_count(&slow), 2);
+    fs::remove_file(std::env::var_os("REHEARSAL_TROUBLE").unwrap()).unwrap();
+    until("the rest is, too", || Arc::strong_count(&slow) == 1);
 }
 
 fn order_is_kept(context: &Arc<Context>) {
