@@ -202,18 +202,20 @@ fn a_pool_of_a_process_that_goes_on_is_used_again_by_the_next_epoch() {
     on_stage(&mut command);
     let server = Server::try_start(command, &files.path(), &["--no-watch"]).unwrap();
     let expected = ask(&server, "apart", 1).unwrap();
+    const POOL: i64 = 32 << 20;
     let workspace = held(&server, "cuda:0", "workspace");
-    assert!(workspace > 32 << 20, "{workspace}");
+    assert!(workspace > POOL, "{workspace}");
     for round in 1..=4_u32 {
         files.write(&text(4 + round as usize));
         server.signal("HUP");
         until("the next epoch serves", || server.epoch() == 1 + round);
         assert_eq!(ask(&server, "apart", 1).unwrap(), expected);
         until("the epoch before is gone", || {
-            held(&server, "cuda:0", "workspace") == workspace && workers(server.id()).len() == 1
+            held(&server, "cuda:0", "workspace") == workspace + POOL
+                && workers(server.id()).len() == 1
         });
     }
-    // That of the epoch that serves, and the one that is next.
+    // That of the epoch that serves, and the one that is next, which is accounted, too.
     assert_eq!(pools_mapped(server.id()), 2);
     assert!(count(&server, "bytes_pooled", "a") >= 4 * feature_bytes());
 }

@@ -1,18 +1,19 @@
 //! CUDA on a machine without any: what waits for what, who has which memory, and what is told when it goes wrong, over a device
 //! that does everything as late as it may.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
 use blockflow::engine::cuda::{
     Context, CudaError, DeviceBuffer, Event, EventKind, IpcEvent, IpcMemory, Presence, Priority,
-    Stream, devices, driver_version, keep_until, presence, sweep,
+    Stream, devices, driver_version, keep_until, let_go_after, presence, sweep,
 };
 use blockflow::engine::torch::{allocator_memory, cuda_available};
 use blockflow::engine::{
-    BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place, prepare,
-    to_host,
+    BlockSource, EngineError, Ledger, Prepared, Session, Store, check_device, check_place,
+    device_pool, prepare, to_host,
 };
 use blockflow::graph::{Binary, Graph, Op, Reduce, Unary};
 use blockflow::types::{
@@ -66,6 +67,78 @@ fn streams_events_and_memory_keep_their_order_on_a_device() {
     if device_or_skip().is_some() {
         order_is_kept(&Context::of(0).unwrap());
     }
+}
+
+#[test]
+fn a_device_that_hangs_keeps_nothing_of_the_others() {
+    let scratch = tempfile::tempdir().unwrap();
+    let trouble = scratch.path().join("trouble");
+    fs::write(&trouble, "hang 1").unwrap();
+    rehearse_with(
+        "cuda_rehearsal::inside_a_device_that_hangs_keeps_nothing_of_the_others",
+        &[
+            ("REHEARSAL_DEVICES", "2"),
+            ("REHEARSAL_TROUBLE", trouble.to_str().unwrap()),
+        ],
+    );
+}
+
+#[test]
+#[ignore = "runs in a child process, over rehearsed devices"]
+fn inside_a_device_that_hangs_keeps_nothing_of_the_others() {
+    let [first, second] = [0, 1].map(|ordinal| {
+        let context = Context::of(ordinal).unwrap();
+        Stream::new(&context, Priority::Normal).unwrap()
+    });
+    let [slow, other] = [(); 2].map(|()| Arc::new(()));
+    for (stream, what) in [(&second, &slow), (&first, &other)] {
+        let event = Arc::new(stream.record().unwrap());
+        let_go_after(event, Box::new(what.clone()));
+    }
+    until("what is done is let go", || Arc::strong_count(&other) == 1);
+    assert_eq!(Arc::strong_count(&slow), 2);
+    fs::remove_file(std::env::var_os("REHEARSAL_TROUBLE").unwrap()).unwrap();
+    until("the rest is, too", || Arc::strong_count(&slow) == 1);
+}
+
+#[test]
+fn pools_that_nobody_has_are_accounted_and_serve_what_is_no_larger() {
+    rehearse(
+        "cuda_rehearsal::inside_pools_that_nobody_has_are_accounted_and_serve_what_is_no_larger",
+    );
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_pools_that_nobody_has_are_accounted_and_serve_what_is_no_larger() {
+    const SMALL: usize = 2 << 20;
+    const LARGE: usize = 8 << 20;
+    let take = |bytes| device_pool("block", GPU, bytes).unwrap();
+    let held = || Ledger::of(GPU).memory().held();
+    let large = take(LARGE);
+    let card = large.card().clone();
+    drop(large);
+    assert_eq!(held(), LARGE as u64);
+    let large = take(SMALL);
+    assert_eq!(*large.card(), card);
+    assert_eq!(held(), LARGE as u64);
+    let small = take(SMALL - 1);
+    assert_eq!(small.card().bytes, SMALL as u64);
+    assert_eq!(held(), (LARGE + SMALL) as u64);
+    drop((small, large));
+    assert_eq!(take(1).card().bytes, SMALL as u64);
+    // Consumers may have any of them mapped, so none goes.
+    let all = || {
+        let pools: Vec<_> = (0..12).map(|_| take(SMALL)).collect();
+        let handles = pools.iter().map(|pool| pool.card().memory);
+        handles.collect::<BTreeSet<_>>()
+    };
+    let before = all();
+    assert_eq!(before.len(), 12);
+    assert_eq!(all(), before);
+    assert_eq!(held(), (LARGE + 11 * SMALL) as u64);
+    // No block's that could have left it behind.
+    assert!(Ledger::of(GPU).tenants().is_empty());
 }
 
 fn order_is_kept(context: &Arc<Context>) {

@@ -2,7 +2,7 @@
 //! pool is believed. The device is one that somebody made up; what a driver makes of it, `cuda_processes` shows.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use blockflow::tensormq::{
@@ -52,6 +52,8 @@ struct Pool {
     writes: AtomicUsize,
     /// Leases of copies that are not done yet; `None`: they are done at once.
     pending: Mutex<Option<Vec<Box<dyn Any + Send>>>>,
+    /// Its owner has let go of it, so it may go to another.
+    let_go: AtomicBool,
 }
 
 impl Pool {
@@ -66,6 +68,7 @@ impl Pool {
             },
             writes: AtomicUsize::new(0),
             pending: Mutex::new(None),
+            let_go: AtomicBool::new(false),
         })
     }
 
@@ -101,6 +104,12 @@ impl DevicePool for Shown {
     fn to_host(&self, tensor: &Tensor) -> Result<Tensor, PoolError> {
         let made = Tensor::copy_of(tensor.dtype(), tensor.shape().to_vec(), &bytes_of(tensor));
         made.map_err(PoolError::new)
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.let_go.store(true, Ordering::SeqCst);
     }
 }
 
@@ -336,6 +345,37 @@ fn what_a_consumer_that_is_gone_had_is_back_when_another_takes_its_place() {
     let sent = far(8192, 2);
     link.producer.send(tensors(2, sent.clone()));
     assert_eq!(bytes_of(first(&link.arrive(1)[0])), bytes_of(&sent));
+}
+
+#[test]
+fn a_pool_is_let_go_with_its_link_unless_a_tensor_is_out() {
+    for out in [false, true] {
+        let pool = Pool::new(8192);
+        pool.hold();
+        let (mut link, arena) = link(&pool, true, 4);
+        for request in 1..=2 {
+            link.producer.send(tensors(request, far(1024, 1)));
+            let seen = link.arrive(1);
+            link.release(&seen);
+            if request == 1 || !out {
+                pool.finish();
+                link.until("it is back", |link| link.producer.outbound.leases() == 0);
+            }
+        }
+        let Link {
+            producer, consumer, ..
+        } = link;
+        drop(producer);
+        // What the consumer has yet to copy is nobody else's, also while the arena has other links.
+        let free = if out { 8192 - 1024 } else { 8192 };
+        assert_eq!(arena.pool_free_bytes(), free);
+        assert!(!pool.let_go.load(Ordering::SeqCst));
+        drop(arena);
+        assert_eq!(pool.let_go.load(Ordering::SeqCst), !out);
+        pool.finish();
+        drop(consumer);
+        assert_eq!(pool.let_go.load(Ordering::SeqCst), !out);
+    }
 }
 
 /// A producer of libzmq itself that is let in, with an arena in which it writes what it likes.

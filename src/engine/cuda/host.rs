@@ -66,6 +66,23 @@ pub(in crate::engine) fn is_registered(bytes: &[u8]) -> bool {
     before.is_some_and(|(start, length)| address - start + bytes.len() <= *length)
 }
 
+/// Returns how many of the first of some bytes, at least one, are alike: registered, or not. The driver refuses to copy from
+/// or to both at once.
+pub(super) fn alike(bytes: &[u8]) -> usize {
+    let address = bytes.as_ptr().addr();
+    let all = lock(&REGISTERED);
+    let before = all.range(..=address).next_back();
+    let within = before.map(|(start, length)| (start + length).saturating_sub(address));
+    let border = match within.filter(|&within| within > 0) {
+        Some(within) => Some(within),
+        None => all
+            .range(address..)
+            .next()
+            .map(|(start, _)| start - address),
+    };
+    border.map_or(bytes.len(), |border| border.min(bytes.len()))
+}
+
 fn check_read_only(context: &Context) -> Result<(), CudaError> {
     use sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_READ_ONLY_HOST_REGISTER_SUPPORTED as SUPPORTED;
     check_version()?;
@@ -85,5 +102,30 @@ impl Drop for Registered {
             // SAFETY: registered once, by this, and nobody copies there any more.
             let _ = unsafe { sys::cuMemHostUnregister(self.address as *mut c_void) };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_parted_where_what_is_registered_begins_and_ends() {
+        let bytes = [0_u8; 100];
+        let first = bytes.as_ptr().addr();
+        lock(&REGISTERED).extend([(first + 20, 30), (first + 50, 10)]);
+        let mut parts = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at(alike(rest));
+            parts.push((part.len(), is_registered(part)));
+            rest = others;
+        }
+        let expected = [(20, false), (30, true), (10, true), (40, false)];
+        assert_eq!(parts, expected);
+        assert_eq!(alike(&bytes[..15]), 15);
+        assert_eq!(alike(&bytes[25..40]), 15);
+        lock(&REGISTERED).retain(|start, _| ![first + 20, first + 50].contains(start));
+        assert_eq!(alike(&bytes), 100);
     }
 }

@@ -9,6 +9,7 @@ use cudarc::driver::{result, sys};
 
 use super::context::lock;
 use super::error::checked;
+use super::host::alike;
 use super::{Context, CudaError, Event, EventKind};
 
 /// Which of the streams that have work get free multiprocessors first.
@@ -124,28 +125,45 @@ impl Stream {
     ///
     /// # Safety
     /// `to` is the first of `from.len()` bytes of memory of this stream's device. Until what this stream has been given so
-    /// far is done, both sides stay, nobody else touches `to`, and nobody writes to `from`.
+    /// far is done, both sides stay, nobody else touches `to`, and nobody writes to `from`; also where there is an error, as
+    /// part of it may have begun.
     pub(in crate::engine) unsafe fn copy_in(&self, to: u64, from: &[u8]) -> Result<(), CudaError> {
         let _current = self.context.enter()?;
-        // SAFETY: the caller's promise.
-        let begun = unsafe { result::memcpy_htod_async(to, from, self.raw.0) };
-        checked("cuMemcpyHtoDAsync", begun)
+        let mut done = 0;
+        while done < from.len() {
+            let rest = &from[done..];
+            let part = &rest[..alike(rest)];
+            // SAFETY: the caller's promise, of a part of it.
+            let begun = unsafe { result::memcpy_htod_async(to + done as u64, part, self.raw.0) };
+            checked("cuMemcpyHtoDAsync", begun)?;
+            done += part.len();
+        }
+        Ok(())
     }
 
     /// Copies bytes of the device to the host, in this stream.
     ///
     /// # Safety
     /// `from` is the first of `to.len()` bytes of memory of this stream's device. Until what this stream has been given so
-    /// far is done, both sides stay, and nobody else touches `to` or writes to `from`.
+    /// far is done, both sides stay, and nobody else touches `to` or writes to `from`; also where there is an error, as part
+    /// of it may have begun.
     pub(in crate::engine) unsafe fn copy_out(
         &self,
         to: &mut [u8],
         from: u64,
     ) -> Result<(), CudaError> {
         let _current = self.context.enter()?;
-        // SAFETY: the caller's promise.
-        let begun = unsafe { result::memcpy_dtoh_async(to, from, self.raw.0) };
-        checked("cuMemcpyDtoHAsync", begun)
+        let mut done = 0;
+        while done < to.len() {
+            let rest = &mut to[done..];
+            let length = alike(rest);
+            let part = &mut rest[..length];
+            // SAFETY: the caller's promise, of a part of it.
+            let begun = unsafe { result::memcpy_dtoh_async(part, from + done as u64, self.raw.0) };
+            checked("cuMemcpyDtoHAsync", begun)?;
+            done += length;
+        }
+        Ok(())
     }
 
     /// Copies bytes from one place of this stream's device to another, which may be memory of another process that is mapped.

@@ -27,11 +27,12 @@ pub const ARENA_BYTES: usize = 1 << 30;
 pub const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// Shared memory that an actor sends tensors in. Clones are the same arena.
-#[derive(Clone)]
 pub struct Arena {
     shared: Arc<Shared>,
     inline_bytes_max: usize,
     shows: Option<Arc<Shows>>,
+    /// This clone's alone, and so of one link.
+    link: Arc<()>,
 }
 
 /// A slot that is being written, and becomes a tensor that is sent without a copy.
@@ -108,6 +109,7 @@ impl Arena {
             shared,
             inline_bytes_max,
             shows: None,
+            link: Arc::default(),
         })
     }
 
@@ -155,7 +157,7 @@ impl Arena {
         let Some(shows) = &self.shows else {
             return Ok(Place::Elsewhere);
         };
-        shows.place(tensor, |words, extent| {
+        shows.place(tensor, &self.link, |words, extent| {
             let mut slot = Slot::take(&self.shared, PLACE_BYTES, None)?;
             for (to, word) in slot.payload_mut().chunks_exact_mut(8).zip(words) {
                 to.copy_from_slice(&word.to_le_bytes());
@@ -281,6 +283,17 @@ fn over(tensor: &Tensor, order: Option<&Order>, slot: Arc<Slot>) -> Option<Tenso
     }
 }
 
+impl Clone for Arena {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            inline_bytes_max: self.inline_bytes_max,
+            shows: self.shows.clone(),
+            link: Arc::default(),
+        }
+    }
+}
+
 impl fmt::Debug for Arena {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Arena")
@@ -330,6 +343,11 @@ impl Slot {
             copy_of,
             extent: None,
         })
+    }
+
+    /// Returns the part of a pool that it has.
+    pub(super) fn extent(&self) -> Option<&Extent> {
+        self.extent.as_ref()
     }
 
     pub(super) fn id(&self) -> SlotId {

@@ -1,9 +1,15 @@
 //! Tensors of a device that are shown to consumers of other processes: they lie in a pool of the device, and a slot of the arena
 //! says where, so that who holds them is known as of any slot.
+//!
+//! A link that ends before its consumer has returned a tensor leaves the consumer to copy it out of the pool when it will. That
+//! part of the pool is never used again, and the pool never goes to another owner: nobody can tell when it might.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+
+use tracing::warn;
 
 use crate::types::{
     DevicePool, HostMemory, PoolCard, PoolError, PoolPlace, RemoteMemory, Tensor, lock,
@@ -20,6 +26,8 @@ pub(super) const PLACE_BYTES: usize = 24;
 pub(super) struct Shows {
     pool: Arc<dyn DevicePool>,
     state: Mutex<State>,
+    /// Links ended that had tensors there.
+    abandoned: AtomicBool,
 }
 
 struct State {
@@ -43,6 +51,15 @@ pub(super) struct Extent {
     of: Arc<Shows>,
     offset: usize,
     length: usize,
+    /// Somebody may read it for good.
+    abandoned: AtomicBool,
+}
+
+/// That a link keeps a tensor in a pool.
+pub(super) struct Keep {
+    slot: Arc<Slot>,
+    /// Of the link's arena, which goes before what the link has lent and was not returned.
+    link: Weak<()>,
 }
 
 /// What can be done for a tensor of a device.
@@ -66,6 +83,7 @@ impl Shows {
                 extents: Extents::new(0..bytes),
                 shown: HashMap::new(),
             }),
+            abandoned: AtomicBool::new(false),
         }
     }
 
@@ -86,10 +104,11 @@ impl Shows {
             && bytes as u64 <= self.card().bytes - self.card().bytes % SLOT_ALIGNMENT as u64
     }
 
-    /// Has a tensor lie in the pool. `slot` makes the slot that says so, out of the bytes to write there.
+    /// Has a tensor lie in the pool, for a link. `slot` makes the slot that says so, out of the bytes to write there.
     pub(super) fn place(
         self: &Arc<Self>,
         tensor: &Tensor,
+        link: &Arc<()>,
         slot: impl FnOnce([u64; 3], Extent) -> Option<Arc<Slot>>,
     ) -> Result<Place, PoolError> {
         let Some(remote) = tensor.as_remote().filter(|_| self.takes(tensor)) else {
@@ -98,7 +117,7 @@ impl Shows {
         let address = Arc::as_ptr(remote.memory).cast::<()>().addr();
         let source = (address, remote.range.start, remote.range.len());
         if let Some((slot, range)) = self.known(&source) {
-            return Ok(Place::Shown(slot, range));
+            return Ok(Keep::place(slot, link, range));
         }
         let length = tensor.byte_count();
         let Some(extent) = self.take(length) else {
@@ -127,7 +146,7 @@ impl Shows {
         let lives = |one: &Shown| one.slot.strong_count() > 0 && one.owner.strong_count() > 0;
         state.shown.retain(|_, one| lives(one));
         state.shown.insert(source, shown);
-        Ok(Place::Shown(slot, range))
+        Ok(Keep::place(slot, link, range))
     }
 
     /// Returns the slot of a tensor that lies in the pool.
@@ -145,6 +164,7 @@ impl Shows {
             of: self.clone(),
             offset,
             length,
+            abandoned: AtomicBool::new(false),
         })
     }
 
@@ -153,10 +173,59 @@ impl Shows {
     }
 }
 
+impl Extent {
+    fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+        if !self.of.abandoned.swap(true, Ordering::Relaxed) {
+            let pool = &self.of.pool;
+            warn!(
+                ?pool,
+                "a link ended whose consumer has yet to copy tensors out of device memory: that memory stays taken"
+            );
+        }
+    }
+}
+
 impl Drop for Extent {
     fn drop(&mut self) {
+        if self.abandoned.load(Ordering::Relaxed) {
+            // The pool is never dropped, so nobody else gets it.
+            std::mem::forget(self.of.clone());
+            return;
+        }
         let mut state = lock(&self.of.state);
         state.extents.give_back(self.offset, self.length);
+    }
+}
+
+impl Keep {
+    fn place(slot: Arc<Slot>, link: &Arc<()>, range: PoolRange) -> Place {
+        let link = Arc::downgrade(link);
+        Place::Shown(Arc::new(Self { slot, link }), range)
+    }
+}
+
+impl HostMemory for Keep {
+    fn bytes(&self) -> &[u8] {
+        self.slot.bytes()
+    }
+}
+
+impl Drop for Keep {
+    fn drop(&mut self) {
+        if self.link.strong_count() == 0
+            && let Some(extent) = self.slot.extent()
+        {
+            extent.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keep")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 

@@ -40,31 +40,31 @@ pub(super) fn upload(
     let event = copies.event()?;
     let memory = tensor.memory().clone();
     let owner: &dyn Any = memory.as_ref();
-    let shared = is_registered(bytes);
-    let block = match owner.is::<PinnedBlock>() || shared {
+    let pinned = owner.is::<PinnedBlock>();
+    let block = match pinned || is_registered(bytes) {
         // Brought here before, as from another device, or shared by another process: it lies as it should.
         true => None,
         false => copies.context().pinned().take(length),
     };
-    let waited;
+    let (begun, waited);
     if let Some(mut block) = block {
         block.as_mut_slice().copy_from_slice(bytes);
         // SAFETY: `made` is `length` bytes of this device, which the allocator gives to nobody else before this stream is done
         // with them, and nobody else has it yet. The block is given to nobody else before the event.
-        unsafe { copies.copy_in(address, block.as_slice())? };
+        begun = unsafe { copies.copy_in(address, block.as_slice()) };
         waited = event.record(copies).and_then(|()| stream.wait(&event));
         block.hold_until(event);
     } else {
         // SAFETY: as above; `bytes` stay until the event, as their owner does, whatever memory they are.
-        unsafe { copies.copy_in(address, bytes)? };
+        begun = unsafe { copies.copy_in(address, bytes) };
         waited = event.record(copies).and_then(|()| stream.wait(&event));
-        match shared {
-            // It is another process's, which is told when this one has done with it.
-            true => let_go_after(Arc::new(event), Box::new(memory)),
-            false => keep_until(event, Box::new(memory)),
+        match pinned {
+            true => keep_until(event, Box::new(memory)),
+            // It may be another process's, in whole or in part, which is told when this one has done with it.
+            false => let_go_after(Arc::new(event), Box::new(memory)),
         }
     }
-    waited?;
+    begun.and(waited)?;
     record(&made, stream)?;
     Ok(made)
 }
@@ -144,9 +144,10 @@ fn fetch(taken: &tch::Tensor, to: &mut [u8], copies: &Stream) -> Result<(), Tran
         let done = copies.event()?;
         // SAFETY: `taken` is `length` bytes of this device that nobody writes to any more. Both sides are borrowed until the
         // copy is done, which is waited for, or the device is lost.
-        unsafe { copies.copy_out(to, address)? };
+        let begun = unsafe { copies.copy_out(to, address) };
         done.record(copies)?;
         done.wait()?;
+        begun?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@
 //! its own, after the event, into memory of its own, and lets go of its lease once that is done.
 //!
 //! Memory that was shown must stay while anybody may have it mapped, and who has is not known: a pool that its owner drops is
-//! kept for the next owner of one of its size.
+//! kept for the next owner of one of its size, or less. So there are never more than were owned at once, of each size, which is a
+//! power of two; and they stay accounted.
 
 #![expect(unsafe_code, reason = "has devices copy memory by themselves")]
 
@@ -18,7 +19,7 @@ use crate::engine::cuda::{
     Context, DeviceBuffer, Event, EventKind, IpcEvent, IpcEventHandle, IpcMemory, IpcMemoryHandle,
     Priority, Registered, Stream, can_share, identity, let_go_after,
 };
-use crate::engine::ledger::{Charge, Ledger};
+use crate::engine::ledger::{Charge, Ledger, MemoryKind};
 use crate::types::{
     DType, Device, DevicePool, Mapped, PoolCard, PoolError, PoolOpener, PoolPlace, PoolView, Shape,
     Tensor, lock,
@@ -34,15 +35,12 @@ use super::place::elements;
 
 /// Events of a pool: messages that may be on their way before an event says more than it needs to.
 const EVENTS: usize = 16;
-/// Pools that nobody has and that are kept; of more, the oldest goes.
-const IDLE_MAX: usize = 8;
 
-/// A pool of this process, and what it is accounted under.
+/// A pool of this process that a block has.
 struct OwnPool {
+    block: String,
     /// Taken when this is dropped.
     memory: Option<PoolMemory>,
-    /// Goes with the block.
-    _charge: Charge,
 }
 
 struct PoolMemory {
@@ -53,6 +51,8 @@ struct PoolMemory {
     /// The event that is next; held while a copy is put into the stream.
     turn: Mutex<usize>,
     card: PoolCard,
+    /// No tenant's: it outlives the blocks that have the pool.
+    _charge: Charge,
 }
 
 /// A pool of another process.
@@ -84,26 +84,27 @@ pub fn device_pool(
             "the driver does not share memory of {device} between processes"
         )));
     }
-    let bytes = bytes.checked_next_power_of_two().unwrap_or(bytes);
-    let lease = Ledger::of(device).lease(block, 0);
-    let charge = lease.workspace_within(bytes as u64);
-    let charge = charge.map_err(PoolError::new)?;
-    let idle = {
-        let mut idle = lock(&IDLE);
-        let fits = |one: &PoolMemory| {
-            one.buffer.context().ordinal() == ordinal && one.buffer.len() == bytes
-        };
-        let found = idle.iter().position(fits);
-        found.map(|at| idle.remove(at))
-    };
-    let memory = match idle {
+    let memory = match take_idle(ordinal, bytes) {
         Some(idle) => idle,
-        None => PoolMemory::new(ordinal, bytes)?,
+        None => PoolMemory::new(ordinal, bytes.checked_next_power_of_two().unwrap_or(bytes))?,
     };
     Ok(Arc::new(OwnPool {
+        block: block.to_owned(),
         memory: Some(memory),
-        _charge: charge,
     }))
+}
+
+/// Returns the smallest pool of a device that nobody has and that has so many bytes.
+fn take_idle(ordinal: u16, bytes: usize) -> Option<PoolMemory> {
+    let mut idle = lock(&IDLE);
+    let fits =
+        |buffer: &DeviceBuffer| buffer.context().ordinal() == ordinal && buffer.len() >= bytes;
+    let fitting = idle.iter().map(|one| &one.buffer).enumerate();
+    let smallest = fitting
+        .filter(|(_, buffer)| fits(buffer))
+        .min_by_key(|(_, buffer)| buffer.len());
+    let (at, _) = smallest?;
+    Some(idle.remove(at))
 }
 
 /// Returns what maps pools of a device, where there are any.
@@ -116,6 +117,9 @@ pub fn pool_opener(device: Device) -> Option<Arc<dyn PoolOpener>> {
 
 impl PoolMemory {
     fn new(ordinal: u16, bytes: usize) -> Result<Self, PoolError> {
+        let ledger = Ledger::of(Device::Cuda(ordinal));
+        let charge = ledger.charge_within(MemoryKind::Workspace, bytes as u64);
+        let charge = charge.map_err(PoolError::new)?;
         let context = Context::of(ordinal).map_err(PoolError::new)?;
         let buffer = DeviceBuffer::new(&context, bytes).map_err(PoolError::new)?;
         let event = |_| Event::new(&context, EventKind::Interprocess);
@@ -137,6 +141,7 @@ impl PoolMemory {
             stream: Stream::new(&context, Priority::Normal).map_err(PoolError::new)?,
             turn: Mutex::new(0),
             card,
+            _charge: charge,
         })
     }
 
@@ -189,15 +194,7 @@ impl DevicePool for OwnPool {
 
 impl Drop for OwnPool {
     fn drop(&mut self) {
-        let Some(memory) = self.memory.take() else {
-            return;
-        };
-        let oldest = {
-            let mut idle = lock(&IDLE);
-            idle.push(memory);
-            (idle.len() > IDLE_MAX).then(|| idle.remove(0))
-        };
-        drop(oldest);
+        lock(&IDLE).extend(self.memory.take());
     }
 }
 
@@ -289,6 +286,7 @@ fn failed(error: &TransferError, stream: &Stream) -> PoolError {
 impl fmt::Debug for OwnPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OwnPool")
+            .field("block", &self.block)
             .field("bytes", &self.card().bytes)
             .finish_non_exhaustive()
     }
