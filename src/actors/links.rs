@@ -66,10 +66,13 @@ pub(super) fn arena(
     if !travels.any(|travels| travels == Travels::Pool) {
         return Some(arena);
     }
-    let bytes = POOL_RUNS * workspace_bytes(&own.signature, own.spec.batch.rows_max);
+    let run = workspace_bytes(&own.signature, own.spec.batch.rows_max);
+    let bytes = run.saturating_mul(POOL_RUNS);
     let bytes = bytes.clamp(POOL_BYTES_MIN, ARENA_BYTES as u64);
+    let bytes = usize::try_from(bytes).unwrap_or(ARENA_BYTES);
     let (name, device) = (&own.spec.name, own.placement.device);
-    match device_pool(name, device, usize::try_from(bytes).unwrap_or(ARENA_BYTES)) {
+    // Its session, which is made later, does not do without.
+    match device_pool(name, device, bytes, run) {
         Ok(pool) => Some(arena.with_pool(pool)),
         Err(error) => {
             warn!(block = %name, %error, "no shared memory of the device, tensors go through the host");

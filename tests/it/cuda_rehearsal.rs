@@ -113,7 +113,7 @@ fn pools_that_nobody_has_are_accounted_and_serve_what_is_no_larger() {
 fn inside_pools_that_nobody_has_are_accounted_and_serve_what_is_no_larger() {
     const SMALL: usize = 2 << 20;
     const LARGE: usize = 8 << 20;
-    let take = |bytes| device_pool("block", GPU, bytes).unwrap();
+    let take = |bytes| device_pool("block", GPU, bytes, 0).unwrap();
     let held = || Ledger::of(GPU).memory().held();
     let large = take(LARGE);
     let card = large.card().clone();

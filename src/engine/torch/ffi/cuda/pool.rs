@@ -70,11 +70,13 @@ struct Opener {
 
 static IDLE: Mutex<Vec<PoolMemory>> = Mutex::new(Vec::new());
 
-/// Returns a pool of at least so many bytes of a device, which a block has. An error says why there is none.
+/// Returns a pool of at least so many bytes of a device, which a block has; `beside` it, so many are to be left to others within
+/// the limit. An error says why there is none.
 pub fn device_pool(
     block: &str,
     device: Device,
     bytes: usize,
+    beside: u64,
 ) -> Result<Arc<dyn DevicePool>, PoolError> {
     let Device::Cuda(ordinal) = device else {
         return Err(PoolError::new(format!("{device} shares no memory")));
@@ -86,7 +88,10 @@ pub fn device_pool(
     }
     let memory = match take_idle(ordinal, bytes) {
         Some(idle) => idle,
-        None => PoolMemory::new(ordinal, bytes.checked_next_power_of_two().unwrap_or(bytes))?,
+        None => {
+            let bytes = bytes.checked_next_power_of_two().unwrap_or(bytes);
+            PoolMemory::new(ordinal, bytes, beside)?
+        }
     };
     Ok(Arc::new(OwnPool {
         block: block.to_owned(),
@@ -116,8 +121,11 @@ pub fn pool_opener(device: Device) -> Option<Arc<dyn PoolOpener>> {
 }
 
 impl PoolMemory {
-    fn new(ordinal: u16, bytes: usize) -> Result<Self, PoolError> {
+    fn new(ordinal: u16, bytes: usize, beside: u64) -> Result<Self, PoolError> {
         let ledger = Ledger::of(Device::Cuda(ordinal));
+        let both = (bytes as u64).saturating_add(beside);
+        let both = ledger.charge_within(MemoryKind::Workspace, both);
+        drop(both.map_err(PoolError::new)?);
         let charge = ledger.charge_within(MemoryKind::Workspace, bytes as u64);
         let charge = charge.map_err(PoolError::new)?;
         let context = Context::of(ordinal).map_err(PoolError::new)?;
