@@ -39,12 +39,16 @@ struct Graph final : at::cuda::CUDAGraph {
     }
     // Likewise that of pinned memory, which would ask this graph what is captured when it is no more.
     try {
-      at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(mempool_id_);
+      if (auto *pinned = at::getHostAllocator(at::kCUDA); pinned != nullptr) {
+        pinned->end_allocate_to_pool(mempool_id_);
+      }
     } catch (...) {
       // It had come that far.
     }
     try {
-      at::getHostAllocator(at::kCUDA)->release_pool(mempool_id_);
+      if (auto *pinned = at::getHostAllocator(at::kCUDA); pinned != nullptr) {
+        pinned->release_pool(mempool_id_);
+      }
     } catch (...) {
       // There was no pool yet.
     }
