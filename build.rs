@@ -41,14 +41,17 @@ fn compile_graphs() {
     const SOURCE: &str = "src/engine/torch/ffi/graphs.cpp";
     const HEADER: &str = ".libtorch/cuda/include/cuda_runtime.h";
     println!("cargo::rerun-if-changed={SOURCE}");
-    println!("cargo::rerun-if-changed={HEADER}");
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let library = folder.join("blockflow_graphs.so");
     if !Path::new(HEADER).exists() {
         println!("cargo::warning=no CUDA graphs: {HEADER} is missing; scripts/setup brings it");
-        fs::write(&library, []).expect("cargo's own folder is writable");
+        // To watch a file that is missing is to build all anew each time. Who brings it touches `build-version`.
+        if !fs::read(&library).is_ok_and(|bytes| bytes.is_empty()) {
+            fs::write(&library, []).expect("cargo's own folder is writable");
+        }
         return;
     }
+    println!("cargo::rerun-if-changed={HEADER}");
     let include = libtorch().join("include");
     let objects = compiler(&[
         &include,

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -69,7 +70,7 @@ fn options() -> Result<Options, Failed> {
             "--part" => options.part = value()?,
             "--device" => options.device = value()?.parse()?,
             "--models" => options.models = value()?.into(),
-            "--rounds" => options.rounds = value()?.parse()?,
+            "--rounds" => options.rounds = value()?.parse::<NonZeroUsize>()?.get(),
             "--program" => options.program = value()?.into(),
             "--peer" => options.peer = words.by_ref().collect(),
             // Cargo says so to every benchmark.

@@ -91,6 +91,7 @@ cuda_headers() {
         fail "the downloaded wheels could not be unpacked (the message is above): free some space in $cache, then run this again."
     rm -rf "$home/cuda"
     mv -T "$stage"/nvidia/cu* "$home/cuda"
+    touch "$home/build-version" # which builds watch
     rm -rf "$stage" "$downloads"
 }
 

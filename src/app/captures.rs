@@ -1,7 +1,9 @@
 //! What becomes of the runs of blocks on CUDA devices: captured and replayed, or launched kernel by kernel, and why.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::engine::{BlockSource, torch};
-use crate::types::{CudaGraphs, Device, Dim, TensorSpec};
+use crate::types::{CudaGraphs, Device, Dim, Shape, Signature};
 
 use super::Loaded;
 
@@ -18,12 +20,9 @@ impl Loaded {
                 _ => None,
             };
             let proof = &block.spec.proof;
-            let known = |spec: &TensorSpec| {
-                let mut dims = spec.shape.0.iter().skip(1);
-                dims.all(|dim| matches!(dim, Dim::Fixed(_)))
-            };
-            let smallest = block.signature.inputs.iter().all(known);
-            let shapes = usize::from(smallest) + proof.warm.len();
+            let warm = proof.warm.iter().cloned();
+            let shapes: BTreeSet<_> = smallest(&block.signature).into_iter().chain(warm).collect();
+            let shapes = shapes.len();
             let said = match (proof.cuda_graphs, torch::carries_graphs(), obstacle) {
                 (CudaGraphs::Off, ..) => "none: cuda_graphs is false".to_owned(),
                 (_, Err(error), _) => format!("none: {error}"),
@@ -36,4 +35,17 @@ impl Loaded {
         });
         said.collect()
     }
+}
+
+/// Returns the shapes of all inputs by name, with one row where they count rows; `None` where other sizes are open.
+fn smallest(signature: &Signature) -> Option<BTreeMap<String, Shape>> {
+    let inputs = signature.inputs.iter().map(|spec| {
+        let dims = spec.shape.0.iter().enumerate();
+        let sizes = dims.map(|(place, dim)| match dim {
+            Dim::Fixed(size) => Some(*size),
+            Dim::Symbol(_) | Dim::Any => (place == 0).then_some(1),
+        });
+        Some((spec.name.clone(), sizes.collect::<Option<Shape>>()?))
+    });
+    inputs.collect()
 }

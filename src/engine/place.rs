@@ -285,7 +285,7 @@ impl PlacedSession {
         leave(outputs, self.device, rooms, &self.uses.metrics)
     }
 
-    /// Counts a run as a replay, or as one that could have been one.
+    /// Counts a run that gave outputs as a replay, or as one that could have been one.
     fn note_replay(&self) {
         match self.inner.replayed() {
             Some(true) => self.uses.metrics.cuda_graph_replays.add(1),
@@ -320,6 +320,10 @@ impl Session for PlacedSession {
 
     fn wants_warming(&self) -> bool {
         self.inner.wants_warming()
+    }
+
+    fn can_capture(&self) -> bool {
+        self.inner.can_capture()
     }
 
     fn capture(&mut self, inputs: &[Tensor]) -> Result<Capture, EngineError> {
@@ -376,7 +380,9 @@ impl PlacedSession {
             let taken = bytes_of(inputs);
             let _inputs = self.more(taken.saturating_sub(self.workspace_bytes))?;
             let outputs = self.inner.run_in(inputs, rooms);
-            self.note_replay();
+            if outputs.is_ok() {
+                self.note_replay();
+            }
             return outputs;
         }
         if inputs.iter().all(|tensor| tensor.device() == self.device) {

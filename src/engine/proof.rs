@@ -86,6 +86,17 @@ fn capture(
     if wanted == CudaGraphs::Off {
         return Ok(());
     }
+    if declared.is_empty() && wanted == CudaGraphs::Required && session.can_capture() {
+        let names: Vec<_> = signature
+            .inputs
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
+        return Err(EngineError::NotCaptured {
+            inputs: names.join(", "),
+            cause: "its sizes are open, and warm declares none".to_owned(),
+        });
+    }
     for inputs in declared {
         if let Capture::Refused { cause, .. } = session.capture(inputs)?
             && wanted == CudaGraphs::Required

@@ -97,6 +97,11 @@ pub trait Session: fmt::Debug {
         true
     }
 
+    /// Tells whether its runs are ones that a device may replay by itself.
+    fn can_capture(&self) -> bool {
+        false
+    }
+
     /// Has runs on inputs of these shapes, on which it has run before, be captured and replayed from now on, where the engine
     /// can do that. Fails where the session is of no use any more, as when its device is lost.
     fn capture(&mut self, _inputs: &[Tensor]) -> Result<Capture, EngineError> {

@@ -19,7 +19,7 @@ static CURRENT: Mutex<Option<Arc<Notes>>> = Mutex::new(None);
 static ON: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// The block that this thread runs.
+    /// The block that this thread is about to run in a stream; empty: none that is noted.
     static BLOCK: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
@@ -63,6 +63,7 @@ enum Note {
 #[derive(Debug)]
 pub(in crate::engine) struct Begun {
     notes: Arc<Notes>,
+    block: String,
     start: Event,
 }
 
@@ -162,8 +163,11 @@ pub(super) fn noted<T>(block: &str, device: Device, run: impl FnOnce() -> T) -> 
         return run();
     };
     let Origin::Host(origin) = notes.origin else {
-        BLOCK.with_borrow_mut(|name| block.clone_into(name));
-        return run();
+        BLOCK.set(block.to_owned());
+        let done = run();
+        // One that failed before it began leaves it there.
+        BLOCK.take();
+        return done;
     };
     let start = origin.elapsed();
     let done = run();
@@ -175,13 +179,21 @@ pub(super) fn noted<T>(block: &str, device: Device, run: impl FnOnce() -> T) -> 
     done
 }
 
-/// Notes that this thread's block begins in a stream, if that is asked for.
+/// Notes that this thread's block begins in a stream, if that was asked for when the thread took it up.
 pub(in crate::engine) fn begun(stream: &Stream) -> Option<Begun> {
     let notes = current(Device::Cuda(stream.context().ordinal()))?;
+    let block = BLOCK.take();
+    if block.is_empty() {
+        return None;
+    }
     // What is not noted is missed by nobody but the timeline.
     let start = Event::new(stream.context(), EventKind::Timed).ok()?;
     start.record(stream).ok()?;
-    Some(Begun { notes, start })
+    Some(Begun {
+        notes,
+        block,
+        start,
+    })
 }
 
 impl Begun {
@@ -192,7 +204,7 @@ impl Begun {
         };
         if end.record(stream).is_ok() {
             self.notes.take(Note::Device {
-                block: BLOCK.with_borrow(String::clone),
+                block: self.block,
                 start: self.start,
                 end,
             });

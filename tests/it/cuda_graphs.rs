@@ -2,19 +2,25 @@
 //! goes on as before.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use blockflow::engine::torch::{allocator_memory, give_back_memory};
 use blockflow::engine::{
-    BlockSource, Capture, Ledger, Prepared, Seat, Session, Store, prepare, prepare_for, set_devices,
+    BlockSource, Capture, EngineError, Ledger, Prepared, Seat, Session, Store, Timeline, prepare,
+    prepare_for, set_devices, warm_up,
 };
-use blockflow::graph::{Binary, Graph, Index, Op};
+use blockflow::graph::{
+    AtenArgument, AtenOp, AtenOutput, AtenPlace, Binary, Graph, Index, Op, PadMode, Unary,
+};
+use blockflow::telemetry::metrics;
 use blockflow::types::{
-    CudaSpec, DType, DeviceSpec, EagerReason, GraphEngine, Passes, Signature, Tensor,
+    CudaGraphs, CudaSpec, DType, Device, DeviceSpec, Dim, EagerReason, GraphEngine, Passes,
+    ProofSpec, Signature, Tensor,
 };
 
 use crate::cuda_rehearsal::{DIGITS, GPU, host, images, network, prepared, run};
-use crate::engine_support::{Builder, f32s, fixed, signature};
+use crate::engine_support::{Builder, f32s, fixed, i64s, signature};
 use crate::sim::held;
 use crate::support::cuda::{device_or_skip, on_stage, rehearse, rehearse_with};
 use crate::support::files::Files;
@@ -224,6 +230,18 @@ fn inside_what_follows_from_sizes() {
     let done = attempt(&graph, &of(&three), &inputs);
     assert!(matches!(done, Capture::Done { .. }), "{done:?}");
 
+    // Kernels that bring numbers to the device themselves: a slope, and where elements are mirrored.
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let leaky = builder.node(Op::Unary(Unary::LeakyRelu { alpha: 0.25 }), &[input]);
+    let pads = i64s(&[4], &[0, 2, 0, 1]);
+    let pads = builder.constant(pads);
+    let mirrored = builder.node(Op::Pad(PadMode::Reflect), &[leaky, pads]);
+    let graph = builder.finish(&[mirrored]);
+    let wide = fixed(&[1, 6]);
+    let done = attempt(&graph, &of(&[(DType::F32, &wide)]), &inputs);
+    assert!(matches!(done, Capture::Done { .. }), "{done:?}");
+
     let mut builder = Builder::new();
     let input = builder.input();
     let places = builder.node(Op::Index(Index::NonZero), &[input]);
@@ -291,10 +309,38 @@ fn sessions_capture_beside_others_that_run() {
 #[ignore = "runs in a child process, over the rehearsed device"]
 fn inside_sessions_capture_beside_others() {
     let prepared = prepared(&network(), GPU).unwrap();
+    // One that draws numbers is not captured itself, and goes on meanwhile.
+    let row = fixed(&[1, 3]);
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let drawn = builder.node(
+        Op::Aten(AtenOp {
+            name: "aten::bernoulli".to_owned(),
+            overload: String::new(),
+            arguments: vec![(AtenPlace::Position(0), AtenArgument::Input(0))],
+            outputs: vec![AtenOutput::default()],
+        }),
+        &[input],
+    );
+    let graph = builder.finish(&[drawn]);
+    let of = signature(&[(DType::F32, &row)], &[(DType::F32, &row)]);
+    let drawing = made(&graph, &of, Passes::default());
+    let over = AtomicUsize::new(0);
     thread::scope(|scope| {
+        let (drawing, over) = (&drawing, &over);
+        scope.spawn(move || {
+            let mut session = drawing.session().unwrap();
+            let chances = [f32s(&[1, 3], &[1.0, 0.0, 1.0])];
+            while over.load(Ordering::Relaxed) < 4 {
+                assert_same(&host(&run(&mut session, &chances)), &chances, "drawn");
+            }
+            let refused = session.capture(&chances).unwrap();
+            assert_eq!(why(&refused), Some(EagerReason::Random), "{refused:?}");
+        });
         for thread in 0..4 {
             let prepared = prepared.clone();
             scope.spawn(move || {
+                let _over = Over(over);
                 for round in 0..4 {
                     let mut launched = prepared.session().unwrap();
                     // Half of them capture while the others run.
@@ -312,8 +358,105 @@ fn inside_sessions_capture_beside_others() {
             });
         }
     });
-    drop(prepared);
+    drop((prepared, drawing));
     assert_nothing_is_held();
+}
+
+/// Counts a thread that is over, however it ends.
+struct Over<'a>(&'a AtomicUsize);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn runs_are_counted_and_noted_where_they_are_ones_of_a_block() {
+    rehearse("cuda_graphs::inside_runs_are_counted_and_noted");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_runs_are_counted_and_noted() {
+    let graph = network();
+    let source = BlockSource::Graph {
+        graph: &graph,
+        signature: graph.signature().unwrap(),
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let seat = Seat {
+        block: "counted",
+        device: GPU,
+        rows_max: 1,
+        cuda: CudaSpec::default(),
+    };
+    let block = prepare_for(source, 1, seat).unwrap();
+    let mut session = block.session().unwrap();
+    let image = images(1, 0);
+    run(&mut session, std::slice::from_ref(&image));
+    session.capture(std::slice::from_ref(&image)).unwrap();
+    let replays = || metrics::block("counted").cuda_graph_replays.get();
+    run(&mut session, std::slice::from_ref(&image));
+    assert_eq!(replays(), 1);
+    // What gives nothing is no replay.
+    let odd = f32s(&[1, 3], &[0.0; 3]);
+    session.run(&[odd]).unwrap_err();
+    assert_eq!(replays(), 1);
+
+    // Nobody said of which block the runs of the other session are.
+    let mut nameless = prepared(&graph, GPU).unwrap().session().unwrap();
+    let timeline = Timeline::begin(GPU).unwrap();
+    run(&mut nameless, std::slice::from_ref(&image));
+    run(&mut session, std::slice::from_ref(&image));
+    run(&mut nameless, std::slice::from_ref(&image));
+    let spans = timeline.end().unwrap();
+    let names: Vec<_> = spans.iter().map(|span| span.block.as_str()).collect();
+    assert_eq!(names, ["counted"]);
+}
+
+#[test]
+fn captures_that_are_required_need_a_declared_shape() {
+    rehearse("cuda_graphs::inside_captures_that_are_required");
+}
+
+#[test]
+#[ignore = "runs in a child process, over the rehearsed device"]
+fn inside_captures_that_are_required() {
+    let mut builder = Builder::new();
+    let input = builder.input();
+    let double = builder.node(Op::Binary(Binary::Add), &[input, input]);
+    let graph = builder.finish(&[double]);
+    let open = [Dim::Fixed(1), Dim::Any];
+    let of = signature(&[(DType::F32, &open)], &[(DType::F32, &open)]);
+    let proof = |cuda_graphs| ProofSpec {
+        cuda_graphs,
+        ..ProofSpec::default()
+    };
+    let required = proof(CudaGraphs::Required);
+    let prepared = made(&graph, &of, Passes::default());
+    let mut session = prepared.session().unwrap();
+    let refused = warm_up(session.as_mut(), &of, &required).unwrap_err();
+    assert!(
+        matches!(&refused, EngineError::NotCaptured { cause, .. } if cause.contains("warm declares none")),
+        "{refused}"
+    );
+    warm_up(session.as_mut(), &of, &proof(CudaGraphs::Auto)).unwrap();
+    let mut declared = required.clone();
+    declared.warm = vec![[("in0".to_owned(), vec![1, 5])].into()];
+    warm_up(session.as_mut(), &of, &declared).unwrap();
+    run(&mut session, &[f32s(&[1, 5], &[1.0; 5])]);
+    assert_eq!(session.replayed(), Some(true));
+    // Where there is nothing to capture, nothing is missed.
+    let source = BlockSource::Graph {
+        graph: &graph,
+        signature: of.clone(),
+        engine: GraphEngine::Aten,
+        passes: Passes::default(),
+    };
+    let on_host = prepare(source, 1, Device::Cpu).unwrap();
+    warm_up(on_host.session().unwrap().as_mut(), &of, &required).unwrap();
 }
 
 #[test]
@@ -356,7 +499,18 @@ fn inside_what_is_captured_is_accounted_for() {
     assert_eq!(again, Capture::Done { bytes: 0 });
     session.forget_capture();
     assert_eq!(workspace(), before);
-    drop(session);
+    // Another shape after that takes as much as a session that begins with it.
+    let larger = images(4, 0);
+    let of_larger = |session: &mut Box<dyn Session>| {
+        run(session, std::slice::from_ref(&larger));
+        let done = session.capture(std::slice::from_ref(&larger)).unwrap();
+        assert!(matches!(done, Capture::Done { .. }), "{done:?}");
+        done
+    };
+    let again = of_larger(&mut session);
+    let mut fresh = block.session().unwrap();
+    assert_eq!(again, of_larger(&mut fresh));
+    drop((session, fresh));
     drop(block);
     assert_nothing_is_held();
 
@@ -373,6 +527,9 @@ fn inside_what_is_captured_is_accounted_for() {
     assert_eq!(workspace(), before);
     let seen = host(&run(&mut session, &[image]));
     assert_same(&seen, &expected, "launched");
+    // What was refused is not taken for what there is.
+    set_devices(&[DeviceSpec::unbounded(GPU)]);
+    assert_eq!(of_larger(&mut session), again);
     drop((session, block));
     assert_nothing_is_held();
 }
@@ -471,6 +628,8 @@ fn what_is_captured_is_explained() {
     assert_eq!(explained(""), "head  runs on 1 declared shape");
     let warm = "warm = [{ image = [2, 1, 8, 8] }, { image = [4, 1, 8, 8] }]";
     assert_eq!(explained(warm), "head  runs on 3 declared shapes");
+    let same = "warm = [{ image = [1, 1, 8, 8] }, { image = [4, 1, 8, 8] }]";
+    assert_eq!(explained(same), "head  runs on 2 declared shapes");
     assert_eq!(
         explained("cuda_graphs = false"),
         "head  none: cuda_graphs is false"

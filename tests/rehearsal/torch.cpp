@@ -620,8 +620,17 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack, int factor
   });
 }
 
+// Whether a graph is captured, by whatever thread: the generator of random numbers serves that alone meanwhile.
+std::atomic<bool> captured{false};
+
+bool draws(const c10::FunctionSchema &schema) {
+  const auto &arguments = schema.arguments();
+  return std::any_of(arguments.begin(), arguments.end(), [](const auto &argument) { return argument.name() == "generator"; });
+}
+
 void fallback(const c10::OperatorHandle &op, torch::jit::Stack *stack) {
   const auto &schema = op.schema();
+  TORCH_CHECK(recording != nullptr || !captured || !draws(schema), "Offset increment outside graph capture encountered unexpectedly.");
   const int factor = shortens_products(schema.name()) ? first_factor(schema.name()) : -1;
   const size_t first = stack->size() - schema.arguments().size();
   OnDevice placed(site(op, *stack, first));
@@ -737,6 +746,7 @@ CUDAGraph::~CUDAGraph() {
   // All graphs are noted in one generator of random numbers, without a lock.
   TORCH_CHECK_WITH(Error, captured_now == nullptr || captured_now == this, "rehearsal: a graph is freed beside a capture");
   captured_now = nullptr;
+  ::captured = false;
   recordings.erase(this);
 }
 void CUDAGraph::capture_begin(MempoolId_t pool, cudaStreamCaptureMode mode) {
@@ -745,6 +755,7 @@ void CUDAGraph::capture_begin(MempoolId_t pool, cudaStreamCaptureMode mode) {
     std::lock_guard<std::mutex> guard(graphs);
     TORCH_CHECK(captured_now == nullptr, "rehearsal: two captures at the same time share a generator of random numbers");
     captured_now = this;
+    ::captured = true;
   }
   capture_dev_ = static_cast<c10::DeviceIndex>(::device);
   mempool_id_ = pool == NO_POOL ? MempoolId_t{next++, 0} : pool;
@@ -758,6 +769,7 @@ void CUDAGraph::capture_end() {
   {
     std::lock_guard<std::mutex> guard(graphs);
     captured_now = nullptr;
+    ::captured = false;
   }
   recording = nullptr;
   if (trouble("end")) {

@@ -12,7 +12,7 @@ use crate::graph::{Graph, Index, Node, Op, Quantised, ValueOrigin};
 use crate::types::{EagerReason, Shape, Signature, Tensor, TensorSpec};
 
 use super::super::cause::Cause;
-use super::super::ffi::cuda::{Graph as Captured, InStream, is_on_host, leave};
+use super::super::ffi::cuda::{Graph as Captured, InStream, is_on_host, leave, noting, with_noted};
 use super::cuda_session::Failed;
 use super::datum::Datum;
 use super::frame::Frame;
@@ -41,6 +41,8 @@ struct Run {
     /// Those that are used.
     inputs: Vec<Option<tch::Tensor>>,
     outputs: Vec<Output>,
+    /// What was shared before it.
+    before: u64,
     /// What the host computed along, on the device.
     _brought: Vec<tch::Tensor>,
 }
@@ -117,7 +119,7 @@ fn checks_numbers(node: &Node) -> bool {
 }
 
 /// Tells whether an operator may draw numbers.
-fn draws(node: &Node) -> bool {
+pub(super) fn draws(node: &Node) -> bool {
     const STEMS: [&str; 8] = [
         "bernoulli",
         "cauchy",
@@ -198,13 +200,16 @@ impl Graphs {
             data.collect::<Vec<_>>()
         };
         // With the memory that it will have, so that nothing is left to be set up.
-        let (warmed, brought) = frame.run_noting(given()).map_err(Failed::Engine)?;
-        drop(warmed);
+        let (warmed, brought) = noting(|| frame.run(given()));
+        drop(warmed.map_err(Failed::Engine)?);
         stream.record()?.wait()?;
         let beside = self.runs.first().map(|run| &run.graph);
         let (graph, outputs) = Captured::capture(current, beside, || {
-            let outputs = frame.run_with(given(), &brought).map_err(Failed::Engine)?;
-            let outputs = outputs.into_iter().zip(&signature.outputs);
+            let outputs = with_noted(&brought, || frame.run(given()));
+            let outputs = outputs
+                .map_err(Failed::Engine)?
+                .into_iter()
+                .zip(&signature.outputs);
             let outputs = outputs.map(|(datum, spec)| match Output::of(datum, spec)? {
                 Output::Device(tensor) => {
                     Ok(Output::Device(tensor.f_contiguous().map_err(Cause::from)?))
@@ -218,12 +223,13 @@ impl Graphs {
         let shared = graph.memory()?;
         let apart = own.iter().flatten().chain(&brought).map(bytes_of);
         let bytes = shared.saturating_sub(self.shared) + apart.sum::<u64>();
-        self.shared = shared;
+        let before = std::mem::replace(&mut self.shared, shared);
         self.runs.push(Run {
             graph,
             shapes: inputs.iter().map(|input| input.shape().to_vec()).collect(),
             inputs: own,
             outputs,
+            before,
             _brought: brought,
         });
         Ok(bytes)
@@ -231,10 +237,12 @@ impl Graphs {
 
     /// Gives up the run that was captured last.
     pub(super) fn forget(&mut self) {
-        self.runs.pop();
+        if let Some(run) = self.runs.pop() {
+            self.shared = run.before;
+        }
     }
 
-    /// Replays a run on other inputs. One that cannot be is given up.
+    /// Replays a run on other inputs. One that cannot be is given up; where there is no memory for what comes out, it stays.
     pub(super) fn replay(
         &mut self,
         place: usize,
@@ -244,22 +252,31 @@ impl Graphs {
         let Some(run) = self.runs.get_mut(place) else {
             return Err(Cause::new("there is no such graph").into());
         };
-        let replayed = run.replay(taken, current);
-        if replayed.is_err() {
+        run.take(taken)?;
+        if let Err(cause) = run.graph.replay(current) {
             self.runs.remove(place);
+            if self.runs.is_empty() {
+                self.shared = 0;
+            }
+            return Err(cause.into());
         }
-        Output::leave(replayed?, stream)
+        Output::leave(run.outputs()?, stream)
     }
 }
 
 impl Run {
-    fn replay(&mut self, taken: &[Datum], current: &InStream<'_>) -> Result<Vec<Output>, Failed> {
+    /// Copies inputs to where they are read.
+    fn take(&mut self, taken: &[Datum]) -> Result<(), Cause> {
         for (own, given) in self.inputs.iter_mut().zip(taken) {
             if let (Some(own), Datum::Tensor(given)) = (own, given) {
-                own.f_copy_(given).map_err(Cause::from)?;
+                own.f_copy_(given)?;
             }
         }
-        self.graph.replay(current)?;
+        Ok(())
+    }
+
+    /// Copies outputs from where they are written.
+    fn outputs(&self) -> Result<Vec<Output>, Failed> {
         let outputs = self.outputs.iter().map(|output| match output {
             Output::Host(tensor) => Ok(Output::Host(tensor.clone())),
             Output::Device(tensor) => Ok(Output::Device(copied(tensor)?)),

@@ -13,7 +13,7 @@ use crate::types::{self, CudaSpec, Device, Passes, Precision, Signature, StreamP
 
 use super::super::ffi::cuda::{InStream, Numbers, download, leave, take_in};
 use super::super::ffi::{InferenceMode, set_threads};
-use super::cuda_graphs::Obstacle;
+use super::cuda_graphs::{Obstacle, draws};
 use super::cuda_session::{CudaSession, Failed};
 use super::plan::Plan;
 use super::prepared::ready;
@@ -40,6 +40,8 @@ pub(super) struct Manner {
     pub(super) ordinal: u16,
     pub(super) priority: Priority,
     pub(super) numbers: Numbers,
+    /// Whether runs may draw numbers.
+    pub(super) draws: bool,
 }
 
 /// Weights where they are now.
@@ -86,6 +88,7 @@ impl AtenCudaPrepared {
                 shortened: passes.precision() == Precision::Tf32,
                 tried: cuda.cudnn_autotune,
             },
+            draws: graph.nodes.iter().any(draws),
         };
         Ok(Self {
             manner,

@@ -16,6 +16,7 @@ use super::super::cause::Cause;
 use super::super::ffi::InferenceMode;
 use super::super::ffi::cuda::{
     InStream, Numbers, TransferError, WithNumbers, graphs_available, take_in,
+    while_none_is_captured,
 };
 use super::cuda_graphs::{Graphs, Obstacle, Output};
 use super::cuda_prepared::{Manner, Resident};
@@ -44,6 +45,8 @@ pub(super) struct CudaSession {
     frame: Frame,
     ordinal: u16,
     numbers: Numbers,
+    /// Whether a run may draw numbers.
+    draws: bool,
     /// In which kernels run.
     stream: Stream,
     /// In which inputs come from the host.
@@ -91,6 +94,7 @@ impl CudaSession {
             plan,
             ordinal: manner.ordinal,
             numbers: manner.numbers,
+            draws: manner.draws,
             stream,
             copies,
             _weights: (resident, on_host),
@@ -108,8 +112,13 @@ impl CudaSession {
         let outputs = match captured {
             Some(place) => (self.graphs).replay(place, &taken, (&self.stream, &current))?,
             None => {
-                let outputs = self.frame.run(taken).map_err(Failed::Engine)?;
-                let outputs = outputs.into_iter().zip(&self.signature.outputs);
+                let alone = self.draws.then(while_none_is_captured);
+                let outputs = self.frame.run(taken);
+                drop(alone);
+                let outputs = outputs
+                    .map_err(Failed::Engine)?
+                    .into_iter()
+                    .zip(&self.signature.outputs);
                 let outputs = outputs.map(|(datum, spec)| Output::of(datum, spec));
                 Output::leave(outputs.collect::<Result<_, _>>()?, &self.stream)?
             }
@@ -153,6 +162,10 @@ impl Session for CudaSession {
         let outputs = outputs.map_err(|failed| failed.on(self.ordinal, Some(&self.stream)))?;
         check_outputs(&self.signature, &outputs, &bindings)?;
         Ok(outputs)
+    }
+
+    fn can_capture(&self) -> bool {
+        true
     }
 
     fn capture(&mut self, inputs: &[Tensor]) -> Result<Capture, EngineError> {

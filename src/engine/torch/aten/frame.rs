@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tch::Tensor;
-
 use crate::engine::EngineError;
 
 use super::super::cause::Cause;
@@ -12,9 +10,6 @@ use super::super::ffi::cuda::{beside, is_on_host};
 use super::args::{Args, Outputs};
 use super::datum::Datum;
 use super::plan::{Plan, Step, operator_error};
-
-/// Brings the first tensor to where the second is.
-type Carry<'a> = dyn FnMut(&Tensor, &Tensor) -> Result<Tensor, Cause> + 'a;
 
 /// The slots of a plan. Between runs only weights are in them.
 pub(super) struct Frame {
@@ -52,46 +47,12 @@ impl Frame {
     /// Runs the plan on values in the order of its inputs, and returns its outputs. Nothing of a run stays, whether or not
     /// it succeeds.
     pub(super) fn run(&mut self, inputs: Vec<Datum>) -> Result<Vec<Datum>, EngineError> {
-        let outputs = self.compute(inputs, &mut beside);
+        let outputs = self.compute(inputs);
         self.clear();
         outputs
     }
 
-    /// As [`Frame::run`]; returns also what was brought to the device from the host in it.
-    pub(super) fn run_noting(
-        &mut self,
-        inputs: Vec<Datum>,
-    ) -> Result<(Vec<Datum>, Vec<Tensor>), EngineError> {
-        let mut noted = Vec::new();
-        let outputs = self.compute(inputs, &mut |here, there| {
-            let brought = beside(here, there)?;
-            noted.push(brought.shallow_clone());
-            Ok(brought)
-        });
-        self.clear();
-        Ok((outputs?, noted))
-    }
-
-    /// As [`Frame::run`]; in the place of what would be brought to the device is what was in a run on equal sizes.
-    pub(super) fn run_with(
-        &mut self,
-        inputs: Vec<Datum>,
-        noted: &[Tensor],
-    ) -> Result<Vec<Datum>, EngineError> {
-        let mut noted = noted.iter();
-        let outputs = self.compute(inputs, &mut |_, _| {
-            let brought = noted.next().map(Tensor::shallow_clone);
-            brought.ok_or_else(|| Cause::new("something else comes from the host than before"))
-        });
-        self.clear();
-        outputs
-    }
-
-    fn compute(
-        &mut self,
-        inputs: Vec<Datum>,
-        carry: &mut Carry<'_>,
-    ) -> Result<Vec<Datum>, EngineError> {
+    fn compute(&mut self, inputs: Vec<Datum>) -> Result<Vec<Datum>, EngineError> {
         let plan = &self.plan;
         if inputs.len() != plan.inputs.len() {
             let (seen, expected) = (inputs.len(), plan.inputs.len());
@@ -104,7 +65,7 @@ impl Frame {
             }
         }
         for step in &plan.steps {
-            run_step(step, &mut self.slots, carry)?;
+            run_step(step, &mut self.slots)?;
         }
         let output = |(place, &slot): (usize, &usize)| {
             let datum = self.slots[slot].as_ref().map(Datum::handle);
@@ -124,18 +85,14 @@ impl Frame {
     }
 }
 
-fn run_step(
-    step: &Step,
-    slots: &mut [Option<Datum>],
-    carry: &mut Carry<'_>,
-) -> Result<(), EngineError> {
+fn run_step(step: &Step, slots: &mut [Option<Datum>]) -> Result<(), EngineError> {
     let failed = |cause| operator_error(&step.node, step.op, &cause);
     let mut kept = step
         .layout
         .arrange(&step.inputs, &step.last, slots)
         .map_err(failed)?;
     if !step.data.is_empty() {
-        kept.extend(bring(step, slots, carry).map_err(failed)?);
+        kept.extend(bring(step, slots).map_err(failed)?);
     }
     let mut args = Args {
         slots: &mut *slots,
@@ -168,11 +125,7 @@ fn run_step(
 
 /// Brings what the host holds of a step's data to the device, where the rest of it is. Returns what was in the slots of inputs
 /// that are not used for the last time, to be put back.
-fn bring(
-    step: &Step,
-    slots: &mut [Option<Datum>],
-    carry: &mut Carry<'_>,
-) -> Result<Vec<(usize, Datum)>, Cause> {
+fn bring(step: &Step, slots: &mut [Option<Datum>]) -> Result<Vec<(usize, Datum)>, Cause> {
     let mut kept = Vec::new();
     let slot = |place: &usize| step.inputs.get(*place).copied().flatten();
     let here =
@@ -196,7 +149,7 @@ fn bring(
         let Some(here) = tensor(slots, slot).filter(is_on_host) else {
             continue;
         };
-        let brought = Datum::Tensor(carry(&here, &there)?);
+        let brought = Datum::Tensor(beside(&here, &there)?);
         let before = slots[slot].replace(brought);
         kept.extend(
             before

@@ -6,6 +6,7 @@
 
 #include "guarded.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <torch/version.h>
@@ -33,6 +34,21 @@ struct Graph final : at::cuda::CUDAGraph {
     }
     try {
       c10::cuda::CUDACachingAllocator::get()->releasePool(capture_dev_, mempool_id_);
+    } catch (...) {
+      // There was no pool yet.
+    }
+    // Likewise that of pinned memory, which would ask this graph what is captured when it is no more.
+    try {
+      if (auto *pinned = at::getHostAllocator(at::kCUDA); pinned != nullptr) {
+        pinned->end_allocate_to_pool(mempool_id_);
+      }
+    } catch (...) {
+      // It had come that far.
+    }
+    try {
+      if (auto *pinned = at::getHostAllocator(at::kCUDA); pinned != nullptr) {
+        pinned->release_pool(mempool_id_);
+      }
     } catch (...) {
       // There was no pool yet.
     }

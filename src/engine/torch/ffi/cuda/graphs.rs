@@ -5,7 +5,8 @@
 //! without the headers of CUDA carries none.
 //!
 //! Invariants:
-//! - One graph at a time is captured or freed in the process: libtorch notes all of them in one place without a lock.
+//! - One graph at a time is captured or freed in the process: libtorch notes all of them in one place without a lock. Its
+//!   generator of random numbers knows of captures alone meanwhile, whatever thread asks it.
 //! - However a capture ends, the thread's stream is not captured any more, and the allocator takes from no pool of it.
 
 #![expect(unsafe_code, reason = "loads a library and calls its functions")]
@@ -39,7 +40,7 @@ pub enum NoGraphs {
     Load(String),
 }
 
-/// Held by who captures or frees a graph.
+/// Held by who captures or frees a graph, and by who draws numbers, which the one generator refuses while it is captured.
 static CAPTURING: Mutex<()> = Mutex::new(());
 
 type Raw = *mut c_void;
@@ -72,6 +73,12 @@ struct Capture {
 
 // SAFETY: libtorch's graph is used from any thread, by one at a time: `Graph` is not `Sync`.
 unsafe impl Send for Graph {}
+
+/// Waits for the graph that is captured, if there is one. No other is until the guard is dropped, nor freed: this thread does
+/// neither meanwhile.
+pub(crate) fn while_none_is_captured() -> MutexGuard<'static, ()> {
+    CAPTURING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Tells whether this program has what captures graphs.
 pub fn carries_graphs() -> Result<(), NoGraphs> {
@@ -122,7 +129,7 @@ impl Graph {
 
 impl Capture {
     fn begin(library: &'static Library, beside: Option<&Graph>) -> Result<Self, Cause> {
-        let alone = CAPTURING.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = while_none_is_captured();
         let mut raw = None;
         shim(|error| {
             // SAFETY: no preconditions.
@@ -169,7 +176,7 @@ impl Drop for Capture {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        let _alone = CAPTURING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = while_none_is_captured();
         // SAFETY: nobody else has it.
         unsafe { (self.library.free)(self.raw.as_ptr()) };
     }
