@@ -546,7 +546,11 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack, int factor
   for (size_t i = first; i < stack->size(); ++i) {
     const c10::IValue &value = (*stack)[i];
     before.push_back(value.isTensor() ? seen(value.toTensor()) : at::Tensor());
-    if (value.isTensor()) {
+    if (value.isTensor() && is_to_be_sized(op, i - first, before.back())) {
+      const auto none = at::empty({0}, before.back().options().device(at::kCPU));
+      real.push_back(none);
+      trial.push_back(none.clone());
+    } else if (value.isTensor()) {
       real.emplace_back(host(before.back()));
       trial.emplace_back(stand_in(before.back()));
     } else if (value.isTensorList()) {
@@ -584,6 +588,10 @@ void capture(const c10::OperatorHandle &op, torch::jit::Stack *stack, int factor
       for (size_t j = 0; j < before.size(); ++j) {
         const auto *own = schema.arguments()[j].alias_info();
         if (own != nullptr && own->isWrite() && own->beforeSets() == alias->beforeSets()) {
+          if (is_to_be_sized(op, j, before[j])) {
+            before[j].unsafeGetTensorImpl()->shallow_copy_from(room_for(value.toTensor()).getIntrusivePtr());
+            rooms.push_back(host(before[j]));
+          }
           stack->emplace_back(before[j]);
         }
       }
